@@ -1,0 +1,138 @@
+package actions
+
+import "time"
+
+// State is where an environment is in its life.
+type State string
+
+// The states of an environment. The table in state.go says how it moves.
+const (
+	StateCreatePending  State = "CreatePending"
+	StateUpdatePending  State = "UpdatePending"
+	StateRunning        State = "Running"
+	StateFailure        State = "Failure"
+	StateArchivePending State = "ArchivePending"
+	StateArchived       State = "Archived"
+	StateRestorePending State = "RestorePending"
+	StateCleanupPending State = "CleanupPending"
+	StateCleaned        State = "Cleaned" // gone; the record stays for its history
+)
+
+// Environment is the record of one running copy of an app.
+type Environment struct {
+	Name        Name                  `json:"environment"`
+	State       State                 `json:"state"`
+	Repo        string                `json:"repo,omitempty"`
+	PullRequest int                   `json:"pull_request,omitempty"`
+	Namespace   string                `json:"namespace,omitempty"`
+	Cluster     string                `json:"cluster,omitempty"`
+	Commit      Commit                `json:"commit,omitzero"` // what runs: the last successful deploy's
+	Set         map[string]string     `json:"set,omitempty"`   // what runs was deployed with
+	Vars        map[string]string     `json:"vars,omitempty"`
+	Links       []Link                `json:"links,omitempty"`
+	URL         string                `json:"url,omitempty"` // the first link
+	Parts       map[string]PartStatus `json:"parts,omitempty"`
+	LastAction  *LastAction           `json:"last_action,omitempty"`
+	RunID       string                `json:"run_id,omitempty"` // the run that holds it now
+	Sleeping    bool                  `json:"sleeping,omitempty"`
+	Lock        *Lock                 `json:"lock,omitempty"`
+	CreatedAt   time.Time             `json:"created_at"`
+	UpdatedAt   time.Time             `json:"updated_at"`
+	ExpiresAt   time.Time             `json:"expires_at,omitzero"`
+	Revision    int64                 `json:"revision"` // goes up with every change of this record
+	Fence       int64                 `json:"fence"`    // the token of the last writer
+}
+
+// PartStatus is what is known of a part from its last step.
+type PartStatus struct {
+	Use     string    `json:"use"`
+	State   string    `json:"state"` // a StepState
+	Health  Health    `json:"health,omitempty"`
+	Text    string    `json:"text,omitempty"`
+	Outputs Outputs   `json:"outputs,omitempty"`
+	At      time.Time `json:"at,omitzero"`
+}
+
+// LastAction says how the last action ended, so that "running abc123, but the
+// update to def456 failed" can be said as just that.
+type LastAction struct {
+	Verb      Verb      `json:"verb"`
+	RequestID string    `json:"request_id"`
+	RunID     string    `json:"run_id"`
+	Commit    Commit    `json:"commit,omitzero"`
+	State     RunState  `json:"state"`
+	Error     string    `json:"error,omitempty"` // for people
+	By        string    `json:"by,omitempty"`
+	At        time.Time `json:"at"`
+}
+
+// Lock keeps everyone's actions away from an environment.
+type Lock struct {
+	By     string    `json:"by"`
+	Reason string    `json:"reason,omitempty"`
+	At     time.Time `json:"at"`
+}
+
+// RunState is where a run is.
+type RunState string
+
+// The states of a run.
+const (
+	RunRunning   RunState = "running"
+	RunSucceeded RunState = "succeeded"
+	RunFailed    RunState = "failed"
+	RunCancelled RunState = "cancelled"
+)
+
+// StepState is where a step is.
+type StepState string
+
+// The states of a step.
+const (
+	StepWaiting   StepState = "waiting"
+	StepRunning   StepState = "running"
+	StepDone      StepState = "done"
+	StepFailed    StepState = "failed"
+	StepSkipped   StepState = "skipped" // a step that it needs failed
+	StepCancelled StepState = "cancelled"
+)
+
+// Run is one execution of a released request.
+type Run struct {
+	ID        string       `json:"id"`
+	RequestID string       `json:"request_id"`
+	Order     Order        `json:"order"`
+	Digest    string       `json:"digest"`
+	State     RunState     `json:"state"`
+	Steps     []StepRecord `json:"steps"` // in the order of the app's parts
+	Error     string       `json:"error,omitempty"`
+	Code      Code         `json:"code,omitempty"`
+	Attempt   int          `json:"attempt"` // 1, and one more for each worker that took it over
+	StartedAt time.Time    `json:"started_at"`
+	EndedAt   time.Time    `json:"ended_at,omitzero"`
+}
+
+// StepRecord is written before a step runs and after it ended.
+type StepRecord struct {
+	ID        string    `json:"id"`
+	Part      string    `json:"part"`
+	Use       string    `json:"use"`
+	Verb      Verb      `json:"verb"`
+	State     StepState `json:"state"`
+	Tries     int       `json:"tries,omitempty"`
+	Error     string    `json:"error,omitempty"`
+	Outputs   Outputs   `json:"outputs,omitempty"`
+	StartedAt time.Time `json:"started_at,omitzero"`
+	EndedAt   time.Time `json:"ended_at,omitzero"`
+}
+
+// Plan is what an action would change, part by part.
+type Plan struct {
+	Digest      string     `json:"digest"` // SHA-256, hex, over everything that decides what runs
+	Order       Order      `json:"order"`  // with Commit resolved
+	Namespace   string     `json:"namespace,omitempty"`
+	Parts       []PartPlan `json:"parts"`
+	Destructive bool       `json:"destructive,omitempty"`
+	Summary     string     `json:"summary"`
+	MadeAt      time.Time  `json:"made_at"`
+}

@@ -1,0 +1,130 @@
+package actions
+
+import (
+	"context"
+	"time"
+)
+
+// Executor does the work of parts that name it. It is called from many
+// goroutines. Its errors are *Error: CodeInvalid (the user's input),
+// CodeDownstream (the cluster or cloud), CodeUnavailable (the plugin died or
+// cannot be reached), CodeCancelled or CodeInternal; Retry as the executor says.
+type Executor interface {
+	// Describe tells what the executor is and can do; it is asked once.
+	Describe(ctx context.Context) (Description, error)
+	// Plan says what Run would change. It changes nothing.
+	Plan(ctx context.Context, step Step) (PartPlan, error)
+	// Run does the step and is success when it is already done. Events go to
+	// sink in order until Run returns. Cancelling ctx stops the work.
+	Run(ctx context.Context, step Step, sink func(Event)) (Outputs, error)
+	// Observe looks at a part without changing it.
+	Observe(ctx context.Context, step Step) (Observation, error)
+}
+
+// Executors finds the executor that a part names, starting it if needed. It
+// returns CodeInvalid for one that is not configured.
+type Executors interface {
+	Executor(ctx context.Context, use string) (Executor, error)
+}
+
+// Sources reads applications' repositories.
+type Sources interface {
+	// Resolve finds the commit that ref means in repo; "" is the default
+	// branch, "refs/pull/42/head" a pull request's head. It returns
+	// CodeNotFound, naming ref and repo, when there is none.
+	Resolve(ctx context.Context, repo, ref string) (Commit, error)
+	// Fetch gives a read-only folder with repo at sha (40 hex digits). The
+	// folder stays until release is called; calling twice is cheap.
+	Fetch(ctx context.Context, repo, sha string) (dir string, release func(), err error)
+}
+
+// Description is what an executor says of itself.
+type Description struct {
+	Name    string // "helm"
+	Version string
+	Verbs   []Verb         // what Run accepts
+	Schema  map[string]any // JSON Schema of With
+	Binary  string         // SHA-256 of the plugin's file, hex; filled in by the host
+}
+
+// Step is one part × verb, resolved: what an executor is handed.
+type Step struct {
+	ID        string // the same on every try of the same step
+	Env       Name
+	Verb      Verb
+	Part      string
+	With      map[string]any // templates filled in, "repo:PATH" made a read-only absolute path
+	Vars      map[string]string
+	Set       map[string]string
+	Commit    Commit
+	Cluster   Cluster
+	Namespace string
+	Outputs   map[string]Outputs // of the parts that this one needs, by part
+	Brief     bool               // Plan only: digest inputs alone, no diff
+}
+
+// Outputs are what a part tells the parts that need it: endpoint, address,
+// reference to a credential. Never a secret itself.
+type Outputs map[string]string
+
+// PartPlan is what a step would change.
+type PartPlan struct {
+	Part        string            `json:"part"`
+	Use         string            `json:"use"`
+	Summary     string            `json:"summary"`               // "install chart preview 0.1.0: 3 objects created"
+	Diff        string            `json:"diff,omitempty"`        // unified, secrets masked
+	Destructive bool              `json:"destructive,omitempty"` // takes data away
+	Inputs      map[string]string `json:"inputs,omitempty"`      // what decides the result, by name: "chart": "sha256:…"
+	Executor    string            `json:"executor,omitempty"`    // SHA-256 of the executor's binary
+	Provisional bool              `json:"provisional,omitempty"` // uses outputs of a part that has none yet
+}
+
+// EventKind tells what an Event is.
+type EventKind string
+
+// The kinds of events of a run. A surface ignores kinds that it does not know.
+const (
+	EventLog      EventKind = "log"      // a line of the executor's output
+	EventProgress EventKind = "progress" // what it waits for now: "web: 1 of 2 pods ready"
+	EventStep     EventKind = "step"     // a step changed its state
+	EventRun      EventKind = "run"      // the run changed its state
+)
+
+// Event is one thing that happened in a run. ID is the Redis stream id, which
+// orders the events of a run and resumes a stream of them.
+type Event struct {
+	ID    string    `json:"id,omitempty"`
+	Time  time.Time `json:"time"`
+	Kind  EventKind `json:"kind"`
+	Part  string    `json:"part,omitempty"`
+	State string    `json:"state,omitempty"` // of the step or run, for those kinds
+	Text  string    `json:"text,omitempty"`
+	Done  int       `json:"done,omitempty"`  // progress: so many
+	Total int       `json:"total,omitempty"` // of so many; 0 when not countable
+}
+
+// Health is how a part is.
+type Health string
+
+// What Observe can find.
+const (
+	Healthy   Health = "healthy"
+	Degraded  Health = "degraded"
+	Unhealthy Health = "unhealthy"
+	Absent    Health = "absent"
+	Unknown   Health = "unknown" // it could not be seen, which is not absence
+)
+
+// Link is an address that people open.
+type Link struct {
+	Name string `json:"name"`
+	URL  string `json:"url"`
+}
+
+// Observation is what an executor sees of a part now.
+type Observation struct {
+	Health Health   `json:"health"`
+	Text   string   `json:"text,omitempty"` // why, when not healthy
+	Links  []Link   `json:"links,omitempty"`
+	Drift  []string `json:"drift,omitempty"` // one sentence per difference from what was deployed
+}

@@ -1,0 +1,73 @@
+package approvals
+
+import (
+	"time"
+
+	"github.com/berth-dev/berth/actions"
+)
+
+// State is where a request is. It is in one of them at any moment.
+type State string
+
+// The states of a request.
+const (
+	StatePlanning   State = "planning"   // stored and acknowledged; its plan is being made
+	StatePending    State = "pending"    // waits for decisions
+	StateReleased   State = "released"   // may run; waits for a worker and for its environment
+	StateRunning    State = "running"    // a worker holds it
+	StateSucceeded  State = "succeeded"  // ended
+	StateFailed     State = "failed"     // ended
+	StateDenied     State = "denied"     // ended: somebody said no
+	StateExpired    State = "expired"    // ended: nobody decided in time
+	StateSuperseded State = "superseded" // ended: a newer request for the same environment took its place
+	StateCancelled  State = "cancelled"  // ended: withdrawn, or stopped while it ran
+	StateRefused    State = "refused"    // ended: a policy, or planning, said that it cannot be
+)
+
+// Ended tells whether a request in state s will never change again.
+func (s State) Ended() bool {
+	switch s {
+	case StatePlanning, StatePending, StateReleased, StateRunning:
+		return false
+	default:
+		return true
+	}
+}
+
+// Request is one actor's wish for one action: the thing that is planned,
+// approved, queued, run and audited.
+type Request struct {
+	ID        string        `json:"id"` // a ULID in lower case
+	State     State         `json:"state"`
+	Order     actions.Order `json:"order"`
+	Command   string        `json:"command"` // as it was typed, normalised
+	Requester Requester     `json:"requester"`
+	Place     Place         `json:"place"`
+	Digest    string        `json:"digest,omitempty"`
+	Plan      *actions.Plan `json:"plan,omitempty"`
+	DryRun    bool          `json:"dry_run,omitempty"` // ends as succeeded once it is planned
+	RunID     string        `json:"run_id,omitempty"`
+	Reason    string        `json:"reason,omitempty"`  // why it ended as it did, for people
+	Code      actions.Code  `json:"code,omitempty"`    // of the failure, when it failed or was refused
+	Replans   int           `json:"replans,omitempty"` // times that its digest no longer held when it was to run
+	Key       string        `json:"key,omitempty"`     // idempotency key
+	CreatedAt time.Time     `json:"created_at"`
+	UpdatedAt time.Time     `json:"updated_at"`
+	EndedAt   time.Time     `json:"ended_at,omitzero"`
+	Revision  int64         `json:"revision"` // goes up with every change
+}
+
+// Requester is who asked, as known at that moment.
+type Requester struct {
+	Actor    string   `json:"actor"`              // the actor's name; ids decide, names are for display
+	Identity string   `json:"identity,omitempty"` // "github:ana"
+	Roles    []string `json:"roles,omitempty"`
+}
+
+// Place is where a request came from and where its progress is told.
+type Place struct {
+	Surface string `json:"surface"`           // "github", "cli", "api", "slack", …
+	ID      string `json:"id,omitempty"`      // of the thing within it: "acme/shop#42", a channel
+	Message string `json:"message,omitempty"` // of the message that asked: a comment's id
+	Address string `json:"address,omitempty"` // the remote address, for the audit
+}

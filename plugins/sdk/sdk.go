@@ -1,0 +1,140 @@
+// Package sdk is what the author of an executor imports. An executor is a
+// program of its own: it describes itself, plans, runs and observes the parts
+// that name it, and Berth starts, checks and stops it. See README.md for one in
+// sixty lines, and package sdktest for the suite that every executor passes.
+package sdk
+
+import (
+	"context"
+	"time"
+)
+
+// Executor is the least that an executor is. One that can also plan or observe
+// implements Planner or Observer; one that does not lacks that capability, and
+// Berth says so instead of pretending.
+type Executor interface {
+	// Describe says what the executor is. It must not reach out.
+	Describe() Description
+	// Run does the step. Steps arrive at least once: a step that is already
+	// done is success. It returns when the work is done, and soon after ctx is
+	// cancelled. Outputs and events go to out.
+	Run(ctx context.Context, step Step, out Events) error
+}
+
+// Planner says what Run would change, without changing anything.
+type Planner interface {
+	Plan(ctx context.Context, step Step) (Plan, error)
+}
+
+// Observer looks at what a part made.
+type Observer interface {
+	Observe(ctx context.Context, step Step) (Observation, error)
+}
+
+// Description is what an executor says of itself.
+type Description struct {
+	Name    string         // "helm": what an app's part names in `use`
+	Version string         // of the executor, semantic
+	Verbs   []Verb         // what Run accepts
+	Schema  map[string]any // JSON Schema (2020-12) of Step.With; nil accepts anything
+}
+
+// Verb is what is done to a part.
+type Verb string
+
+// The verbs that can reach an executor.
+const (
+	Deploy   Verb = "deploy"
+	Archive  Verb = "archive"
+	Restore  Verb = "restore"
+	Cleanup  Verb = "cleanup"
+	Rollback Verb = "rollback"
+	Restart  Verb = "restart"
+	Sleep    Verb = "sleep"
+	Wake     Verb = "wake"
+)
+
+// Step is one part × verb of an environment.
+type Step struct {
+	ID        string // the same on every try of this step
+	App       string // "shop"
+	Env       string // "pr-42"
+	Part      string // "web"
+	Verb      Verb
+	With      map[string]any    // the part's settings, as Schema describes them; paths in them are local
+	Vars      map[string]string // the app's variables
+	Set       map[string]string // dotted keys that the requester set; values are untrusted text
+	Commit    string            // 40 hex digits, or "" without a repository
+	Cluster   Cluster
+	Namespace string                       // the environment's namespace
+	Outputs   map[string]map[string]string // of the parts that this one needs
+	Brief     bool                         // Plan only: Inputs alone are wanted, no diff
+}
+
+// Cluster is a way into a Kubernetes cluster.
+type Cluster struct {
+	Kubeconfig string // path; "" is the in-cluster account
+	Context    string // "" is the file's current one
+}
+
+// Events is where Run tells what happens. It is safe for concurrent use, and
+// never blocks for longer than the connection takes.
+type Events interface {
+	// Log passes on a line of output.
+	Log(line string)
+	// Progress says what is waited for now: "web: 1 of 2 pods ready". A total
+	// of 0 means that it cannot be counted.
+	Progress(text string, done, total int)
+	// Output sets what parts that need this one can use. Never a secret.
+	Output(key, value string)
+}
+
+// Plan is what Run would change.
+type Plan struct {
+	Summary     string            // one line
+	Diff        string            // unified; secrets masked
+	Destructive bool              // takes data away
+	Inputs      map[string]string // what decides the result, by name: "chart": "sha256:…"
+}
+
+// Health is how a part is.
+type Health string
+
+// What Observe can find. Unknown means that it could not be seen.
+const (
+	Healthy   Health = "healthy"
+	Degraded  Health = "degraded"
+	Unhealthy Health = "unhealthy"
+	Absent    Health = "absent"
+	Unknown   Health = "unknown"
+)
+
+// Link is an address that people open.
+type Link struct{ Name, URL string }
+
+// Observation is what is seen of a part now.
+type Observation struct {
+	Health Health
+	Text   string // why, when not healthy
+	Links  []Link
+	Drift  []string // one sentence for each difference from what was deployed
+}
+
+// Fault says whose doing a failure is.
+type Fault string
+
+// The faults. An error of any other type counts as FaultInternal.
+const (
+	FaultInvalid    Fault = "invalid"    // the user's input
+	FaultDownstream Fault = "downstream" // the cluster or cloud
+	FaultInternal   Fault = "internal"   // a bug of the executor
+)
+
+// Error is a failure that people are shown.
+type Error struct {
+	Fault Fault
+	Msg   string        // plain words, no secrets: what is wrong and what to do
+	Err   error         // for the log; may be nil
+	Retry bool          // the same step may succeed when it is run again
+	After time.Duration // not before this long; 0 leaves it to Berth
+}
