@@ -1,0 +1,127 @@
+// Package configs reads Berth's one YAML file. It is strict: a key that it does
+// not know, a secret written out, a name that points nowhere are faults, and
+// all faults are reported at once, each with its path and line.
+//
+// Relative paths in the file are relative to the directory in which Berth is
+// started, like paths on its command line.
+package configs
+
+import "time"
+
+// Config is the whole file. Every section but server is optional, and a surface
+// without its section is off.
+type Config struct {
+	Server   Server             `yaml:"server" json:"server"`
+	Redis    *Redis             `yaml:"redis" json:"redis,omitempty"`
+	GitHub   *GitHub            `yaml:"github" json:"github,omitempty"`
+	Tokens   []Token            `yaml:"tokens" json:"tokens,omitempty"`
+	Actors   []Actor            `yaml:"actors" json:"actors,omitempty"`
+	Clusters map[string]Cluster `yaml:"clusters" json:"clusters,omitempty"`
+	Plugins  map[string]Plugin  `yaml:"plugins" json:"plugins,omitempty"`
+	Apps     map[string]App     `yaml:"apps" json:"apps,omitempty"`
+}
+
+// Server is where Berth listens and keeps its files.
+type Server struct {
+	// Listen is the address of the HTTP server; 127.0.0.1:8080 when empty. A
+	// port of 0 picks a free one, which the log names.
+	Listen string `yaml:"listen" json:"listen,omitempty"`
+	// PublicURL is how people and platforms reach it; http://LISTEN when empty.
+	PublicURL string `yaml:"public_url" json:"public_url,omitempty"`
+	// DataDir holds what Berth keeps beside Redis: its own Redis, fetched
+	// sources. ./data when empty. One process at a time may use it.
+	DataDir string `yaml:"data_dir" json:"data_dir,omitempty"`
+}
+
+// Redis is the store. Without the section Berth starts one of its own.
+type Redis struct {
+	// Addrs are host:port. One is a standalone server, several are a Cluster,
+	// and with Master they are Sentinels.
+	Addrs    []string `yaml:"addrs" json:"addrs" jsonschema:"minItems=1"`
+	Master   string   `yaml:"master" json:"master,omitempty"` // name of the Sentinel group
+	Username string   `yaml:"username" json:"username,omitempty"`
+	Password Secret   `yaml:"password" json:"password,omitzero"`
+	DB       int      `yaml:"db" json:"db,omitempty"`   // standalone and Sentinel only
+	TLS      bool     `yaml:"tls" json:"tls,omitempty"` // with the system's authorities
+}
+
+// GitHub is the GitHub surface, by token or as a GitHub App.
+type GitHub struct {
+	WebhookSecret Secret     `yaml:"webhook_secret" json:"webhook_secret"`
+	Token         Secret     `yaml:"token" json:"token,omitzero"`
+	App           *GitHubApp `yaml:"app" json:"app,omitempty"`
+	// APIURL is https://api.github.com when empty, or https://HOST/api/v3 of
+	// an Enterprise server.
+	APIURL string `yaml:"api_url" json:"api_url,omitempty"`
+	// Permission is the least that a person needs on the repository to give
+	// commands: read, triage, write (when empty), maintain or admin.
+	Permission string `yaml:"permission" json:"permission,omitempty" jsonschema:"enum=read,enum=triage,enum=write,enum=maintain,enum=admin"`
+}
+
+// GitHubApp are the credentials of a GitHub App.
+type GitHubApp struct {
+	ID             int64  `yaml:"id" json:"id"`
+	PrivateKey     Secret `yaml:"private_key" json:"private_key"`                   // PEM
+	InstallationID int64  `yaml:"installation_id" json:"installation_id,omitempty"` // looked up by repository when 0
+}
+
+// Token lets a program use the API.
+type Token struct {
+	Actor  string   `yaml:"actor" json:"actor"`
+	SHA256 string   `yaml:"sha256" json:"sha256" jsonschema:"pattern=^[0-9a-f]{64}$"` // of the token, in hex
+	Roles  []string `yaml:"roles" json:"roles,omitempty"`                             // "viewer" alone may read only
+}
+
+// Actor is a person or machine whose accounts belong together.
+type Actor struct {
+	Name       string   `yaml:"name" json:"name"`
+	Roles      []string `yaml:"roles" json:"roles,omitempty"`
+	Identities []string `yaml:"identities" json:"identities,omitempty"` // github:ana, slack:U0123, discord:987
+}
+
+// Cluster is a Kubernetes cluster by name.
+type Cluster struct {
+	Kubeconfig string `yaml:"kubeconfig" json:"kubeconfig,omitempty"` // empty: the executor's in-cluster account
+	Context    string `yaml:"context" json:"context,omitempty"`
+}
+
+// Plugin is the program of an executor.
+type Plugin struct {
+	// Path without a slash is looked for beside the berth binary, then on PATH.
+	Path   string   `yaml:"path" json:"path"`
+	Args   []string `yaml:"args" json:"args,omitempty"`
+	Env    []string `yaml:"env" json:"env,omitempty"`                                           // names of variables that it may have
+	SHA256 string   `yaml:"sha256" json:"sha256,omitempty" jsonschema:"pattern=^[0-9a-f]{64}$"` // the binary must have this one
+}
+
+// App is what can be deployed.
+type App struct {
+	Repo       string            `yaml:"repo" json:"repo,omitempty"` // owner/name
+	Cluster    string            `yaml:"cluster" json:"cluster,omitempty"`
+	Namespace  string            `yaml:"namespace" json:"namespace,omitempty"` // template; {{ .App }}-{{ .Name }} when empty
+	TTL        Duration          `yaml:"ttl" json:"ttl,omitempty"`             // for ever when empty
+	Vars       map[string]string `yaml:"vars" json:"vars,omitempty"`
+	AllowSet   []string          `yaml:"allow_set" json:"allow_set,omitempty"`     // keys that --set may name
+	AutoUpdate bool              `yaml:"auto_update" json:"auto_update,omitempty"` // a push to a deployed pull request deploys it again
+	AllowForks bool              `yaml:"allow_forks" json:"allow_forks,omitempty"` // commands on pull requests from forks run
+	Parts      []Part            `yaml:"parts" json:"parts" jsonschema:"minItems=1"`
+}
+
+// Part is one unit of an environment.
+type Part struct {
+	Name  string         `yaml:"name" json:"name"`
+	Use   string         `yaml:"use" json:"use"` // the executor
+	Needs []string       `yaml:"needs" json:"needs,omitempty"`
+	With  map[string]any `yaml:"with" json:"with,omitempty"` // as the executor's schema says; strings are templates
+}
+
+// Duration is a length of time written as Go does ("72h", "90m"), or in days
+// ("3d").
+type Duration time.Duration
+
+// Defaults of the server section.
+const (
+	DefaultListen  = "127.0.0.1:8080"
+	DefaultDataDir = "data"
+	DefaultAPIURL  = "https://api.github.com"
+)

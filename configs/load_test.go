@@ -1,0 +1,120 @@
+package configs
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestTheExampleIsAConfig(t *testing.T) {
+	c, err := Load("example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shop := c.Apps["shop"]
+	if got := time.Duration(shop.TTL); got != 72*time.Hour {
+		t.Errorf("ttl = %v, want 72h", got)
+	}
+	if got := shop.Parts[0].With["chart"]; got != "./charts/preview" {
+		t.Errorf("chart = %v", got)
+	}
+	if c.GitHub.WebhookSecret.Env != "BERTH_GITHUB_WEBHOOK_SECRET" {
+		t.Errorf("webhook secret refers to %+v", c.GitHub.WebhookSecret)
+	}
+}
+
+func TestFaults(t *testing.T) {
+	tests := map[string]struct {
+		yaml string
+		want []string // "path@line", in order
+	}{
+		"an empty file is a config":         {yaml: ""},
+		"a file of comments is a config":    {yaml: "# nothing\n"},
+		"a tab is no YAML":                  {yaml: "server:\n\tlisten: x\n", want: []string{"@2"}},
+		"a list is no config":               {yaml: "- a\n", want: []string{"@1"}},
+		"two documents are one too many":    {yaml: "server: {}\n---\nserver: {}\n", want: []string{"@0"}},
+		"an unknown key has its line":       {yaml: "server:\n  listn: x:1\n", want: []string{"server.listn@2"}},
+		"a key given twice":                 {yaml: "server: {}\nserver: {}\n", want: []string{"@2"}},
+		"a literal secret":                  {yaml: "github:\n  webhook_secret: hunter2\n  token: {env: T}\n", want: []string{"github.webhook_secret@2"}},
+		"a secret with both references":     {yaml: "github:\n  webhook_secret: {env: A, file: b}\n  token: {env: T}\n", want: []string{"github.webhook_secret@2"}},
+		"a github without any credential":   {yaml: "github:\n  webhook_secret: {env: A}\n", want: []string{"github@1"}},
+		"a section of a later version":      {yaml: "server: {}\npolicies: []\n", want: []string{"policies@2"}},
+		"a number where text is wanted":     {yaml: "tokens:\n  - actor: ci\n    sha256: abc\n", want: []string{"tokens[0].sha256@3"}},
+		"several faults come all at once":   {yaml: "server:\n  listen: nowhere\napps:\n  shop:\n    cluster: mars\n    ttl: 3x\n    parts: []\n", want: []string{"server.listen@2", "apps.shop.cluster@5", "apps.shop.ttl@6", "apps.shop.parts@7"}},
+		"one identity of two people":        {yaml: "actors:\n  - {name: ana, identities: [\"github:ana\"]}\n  - {name: bo, identities: [\"github:Ana\"]}\n", want: []string{"actors[1].identities[0]@3"}},
+		"an app that no one could type":     {yaml: "apps:\n  Shop:\n    parts: [{name: web, use: helm}]\n", want: []string{"apps.Shop@2"}},
+		"a value where a name is asked for": {yaml: "plugins:\n  aws: {path: berth-aws, env: [\"KEY=secret\"]}\n", want: []string{"plugins.aws.env[0]@2"}},
+		"a lifetime over the longest":       {yaml: "apps:\n  shop:\n    ttl: 31d\n    parts: [{name: web, use: helm}]\n", want: []string{"apps.shop.ttl@3"}},
+		"an alias of itself does not hang":  {yaml: "apps: &a\n  shop: {parts: [*a]}\n", want: []string{"apps.shop.parts[0].name@1", "apps.shop.parts[0].use@1", "apps.shop.parts[0].shop@2"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse([]byte(test.yaml))
+			var got []string
+			if faults, ok := errors.AsType[Faults](err); ok {
+				for _, f := range faults {
+					got = append(got, f.Path+"@"+strconv.Itoa(f.Line))
+				}
+			} else if err != nil {
+				t.Fatalf("error is %T: %v", err, err)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("faults\n got %q\nwant %q\n%v", got, test.want, err)
+			}
+			if err != nil && strings.Contains(err.Error(), "hunter2") {
+				t.Error("the message repeats a secret")
+			}
+		})
+	}
+}
+
+func TestSecret(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("from a file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("BERTH_TEST_SECRET", " from the environment ")
+	tests := map[string]struct {
+		secret Secret
+		want   string
+		fails  bool
+	}{
+		"an environment variable":     {secret: Secret{Env: "BERTH_TEST_SECRET"}, want: "from the environment"},
+		"a file, without its newline": {secret: Secret{File: file}, want: "from a file"},
+		"a variable that is not set":  {secret: Secret{Env: "BERTH_TEST_NO_SUCH"}, fails: true},
+		"a file that is not there":    {secret: Secret{File: file + ".no"}, fails: true},
+		"nothing at all":              {fails: true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := test.secret.Value()
+			if got != test.want || (err != nil) != test.fails {
+				t.Errorf("Value() = %q, %v; want %q, fails %v", got, err, test.want, test.fails)
+			}
+		})
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	example, err := os.ReadFile("example.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(example)
+	f.Add([]byte("a: &a [*a, *a]"))
+	f.Add([]byte("apps: {shop: {parts: [{name: 1, use: [], needs: {}}]}}"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		c, err := Parse(raw)
+		if err == nil && c == nil {
+			t.Fatal("neither a config nor an error")
+		}
+		if _, ok := errors.AsType[Faults](err); err != nil && !ok {
+			t.Fatalf("a fault of the file came as %T", err)
+		}
+	})
+}
