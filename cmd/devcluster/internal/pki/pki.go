@@ -49,16 +49,17 @@ type leaf struct {
 	server           bool
 }
 
-// leaves are all certificates but the authorities'. The controller manager and
-// the scheduler have the roles that Kubernetes gives them by their name. KWOK
-// plays every kubelet at once, for which there is no such role.
+// leaves are all certificates but the authorities'. The scheduler has the role
+// that Kubernetes gives it by its name. The controller manager would need a
+// service account per controller, which makes a start slower, and KWOK plays
+// every kubelet at once, for which there is no role: both may do everything.
 var leaves = []leaf{
 	{name: APIServer, commonName: "kube-apiserver", ca: CA, server: true},
 	{name: Kubelet, commonName: "kubelet", ca: CA, server: true},
 	{name: KubeletClient, commonName: KubeletClientName, organization: []string{"system:masters"}, ca: CA},
 	{name: FrontProxyClient, commonName: FrontProxyClient, ca: FrontProxyCA},
 	{name: Admin, commonName: "devcluster-admin", organization: []string{"system:masters"}, ca: CA},
-	{name: ControllerManager, commonName: "system:kube-controller-manager", ca: CA},
+	{name: ControllerManager, commonName: "system:kube-controller-manager", organization: []string{"system:masters"}, ca: CA},
 	{name: Scheduler, commonName: "system:kube-scheduler", ca: CA},
 	{name: KWOK, commonName: "devcluster-kwok", organization: []string{"system:masters"}, ca: CA},
 }
@@ -103,7 +104,13 @@ func create(dir string, serviceIP net.IP) error {
 	if err != nil {
 		return err
 	}
-	return writeKey(dir, ServiceAccountKeys, key)
+	// Kubernetes reads an elliptic-curve key for service accounts in SEC 1 form
+	// alone (k8s.io/client-go/util/keyutil).
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return err
+	}
+	return writePEM(filepath.Join(dir, ServiceAccountKeys+".key"), "EC PRIVATE KEY", der)
 }
 
 type authority struct {
