@@ -1,0 +1,185 @@
+package bot
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/berth-dev/berth/actions"
+)
+
+// The verbs of commands that are no actions. Those of actions are
+// actions.Verbs.
+const (
+	VerbStatus  = "status"
+	VerbList    = "list"
+	VerbLogs    = "logs"
+	VerbDiff    = "diff"
+	VerbApprove = "approve"
+	VerbDeny    = "deny"
+	VerbCancel  = "cancel"
+	VerbLock    = "lock"
+	VerbUnlock  = "unlock"
+	VerbExplain = "explain"
+	VerbLink    = "link"
+	VerbHelp    = "help"
+)
+
+// missing are the verbs of the grammar that nothing stands behind yet.
+var missing = []string{
+	string(actions.VerbRollback), string(actions.VerbRestart), string(actions.VerbSleep), string(actions.VerbWake), VerbLink,
+}
+
+// Available tells whether this version of Berth can do what the verb says. The
+// grammar knows more words than that, so that they mean the same later.
+func Available(verb string) bool { return !slices.Contains(missing, verb) }
+
+// Command is one line, understood. Which fields a verb fills is said by the
+// grammar (package command); the others are zero.
+type Command struct {
+	Verb   string
+	App    string            // of the target; "" when the place has to imply it
+	Env    string            // of the target; "" when the place has to imply it
+	ID     string            // of a request or a run, in lower case
+	Topic  string            // help: the verb that it is about
+	Ref    string            // --ref
+	Set    map[string]string // --set
+	TTL    time.Duration     // --ttl; 0 when not given
+	Reason string            // --reason
+	DryRun bool              // --dry-run
+	Wait   bool              // --wait
+}
+
+// Target is "app/name", "app" or "".
+func (c Command) Target() string {
+	if c.Env == "" {
+		return c.App
+	}
+	return c.App + "/" + c.Env
+}
+
+// String is the command in its normal form: one space between words, flags in
+// a fixed order, quotes only where they are needed. Parsing it gives the same
+// command.
+func (c Command) String() string {
+	words := []string{c.Verb}
+	for _, w := range []string{c.Target(), c.ID, c.Topic} {
+		if w != "" {
+			words = append(words, w)
+		}
+	}
+	flag := func(name, value string) {
+		if value != "" {
+			words = append(words, name, quote(value))
+		}
+	}
+	flag("--ref", c.Ref)
+	keys := make([]string, 0, len(c.Set))
+	for key := range c.Set {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		words = append(words, "--set", key+"="+quote(c.Set[key]))
+	}
+	if c.TTL > 0 {
+		words = append(words, "--ttl", FormatTTL(c.TTL))
+	}
+	flag("--reason", c.Reason)
+	if c.DryRun {
+		words = append(words, "--dry-run")
+	}
+	if c.Wait {
+		words = append(words, "--wait")
+	}
+	return strings.Join(words, " ")
+}
+
+// FormatTTL writes a lifetime as the commands take it: 48h, 90m, 1h30m.
+func FormatTTL(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// quote puts s between quotes when the grammar would not read it as one word.
+func quote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_./:,+@%-", r)
+	}
+	if s != "" && !strings.HasPrefix(s, "-") && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// Nearest is the one of the words that word most probably was meant to be, or
+// "" when none is close: one slip (a letter wrong, missing, too many, or two
+// swapped) in a short word, two in one of six letters or more.
+func Nearest(word string, among []string) string {
+	word = strings.ToLower(word)
+	if len(word) > 64 {
+		return ""
+	}
+	best, least := "", 3
+	for _, candidate := range among {
+		most := 1
+		if min(len(candidate), len(word)) >= 6 {
+			most = 2
+		}
+		if d := distance(word, candidate, most); d <= most && d < least {
+			best, least = candidate, d
+		}
+	}
+	return best
+}
+
+// distance is the Damerau-Levenshtein distance (optimal string alignment)
+// between a and b, or most+1 when it is larger than most.
+func distance(a, b string, most int) int {
+	x, y := []rune(a), []rune(b)
+	if d := len(x) - len(y); d > most || -d > most {
+		return most + 1
+	}
+	before, row, next := make([]int, len(y)+1), make([]int, len(y)+1), make([]int, len(y)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(x); i++ {
+		next[0] = i
+		for j := 1; j <= len(y); j++ {
+			cost := 1
+			if x[i-1] == y[j-1] {
+				cost = 0
+			}
+			next[j] = min(row[j]+1, next[j-1]+1, row[j-1]+cost)
+			if i > 1 && j > 1 && x[i-1] == y[j-2] && x[i-2] == y[j-1] {
+				next[j] = min(next[j], before[j-2]+1)
+			}
+		}
+		before, row, next = row, next, before
+	}
+	return min(row[len(y)], most+1)
+}
+
+// clip shortens outside text that is repeated in a sentence.
+func clip(s string, most int) string {
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return s
+}
+
+// number writes n with its noun: "1 part", "3 parts".
+func number(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}

@@ -1,0 +1,135 @@
+package command
+
+import (
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/bot"
+)
+
+// argument says what may stand after a verb.
+type argument int
+
+const (
+	argTarget  argument = iota // app/name, app or nothing
+	argApp                     // app or nothing
+	argRequest                 // a request's id, which must be there
+	argAny                     // a target, or the id of a run or request
+	argTopic                   // a verb
+	argNone
+)
+
+// usage is how each kind of argument is written in help.
+var usage = map[argument]string{
+	argTarget: "[TARGET]", argApp: "[APP]", argRequest: "REQUEST", argAny: "[TARGET | ID]", argTopic: "[VERB]",
+}
+
+// entry is one verb of the grammar. All that is said about a verb anywhere is
+// said here.
+type entry struct {
+	verb    string
+	arg     argument
+	flags   []string // by name, without dashes
+	short   string   // what it does, for the list
+	long    string   // what else there is to know
+	example string
+}
+
+// flagHelp says what each flag takes and means. An empty takes means that the
+// flag has no value.
+var flagHelp = map[string]struct{ takes, text string }{
+	"ref":     {"SHA|branch", "what to deploy; left out, the pull request's head, or the default branch"},
+	"set":     {"key=value", "sets a value that the app's `allow_set` allows; may be repeated"},
+	"ttl":     {"48h", "how long the environment is to live: hours (`48h`), days (`3d`), minutes (`90m`)"},
+	"reason":  {`"…"`, "why, for the record"},
+	"dry-run": {"", "plans, shows what would change, and changes nothing"},
+	"wait":    {"", "in a terminal: stays until it has ended"},
+}
+
+// flagOrder is the order in which help shows flags.
+var flagOrder = []string{"ref", "set", "ttl", "reason", "dry-run", "wait"}
+
+var acting = []string{"reason", "dry-run", "wait"}
+
+// entries is the grammar, in the order of help.
+var entries = []entry{
+	{verb: string(actions.VerbDeploy), flags: append([]string{"ref", "set", "ttl"}, acting...),
+		short: "creates an environment, or updates it", example: "deploy shop/pr-42 --ref main",
+		long: "Deploying what is already deployed changes nothing but the time that it expires."},
+	{verb: string(actions.VerbArchive), flags: acting,
+		short: "takes an environment down and keeps what is needed to restore it", example: "archive shop/pr-42"},
+	{verb: string(actions.VerbRestore), flags: append([]string{"ref", "ttl"}, acting...),
+		short: "brings an archived environment back", example: "restore shop/pr-42"},
+	{verb: string(actions.VerbCleanup), flags: acting,
+		short: "removes an environment with all its data", example: `cleanup shop/pr-42 --reason "merged"`},
+	{verb: string(actions.VerbRollback), flags: acting,
+		short: "goes back to what ran before", example: "rollback shop/pr-42"},
+	{verb: string(actions.VerbRestart), flags: acting,
+		short: "restarts an environment's workloads", example: "restart shop/pr-42"},
+	{verb: string(actions.VerbSleep), flags: acting,
+		short: "scales an environment down until it is woken", example: "sleep shop/pr-42"},
+	{verb: string(actions.VerbWake), flags: acting,
+		short: "scales a sleeping environment up again", example: "wake shop/pr-42"},
+	{verb: string(actions.VerbExtend), flags: []string{"ttl", "reason"},
+		short: "lets an environment live longer", example: "extend shop/pr-42 --ttl 3d",
+		long: "Without `--ttl` it is the app's own lifetime that is added."},
+	{verb: bot.VerbStatus,
+		short: "says how an environment is", example: "status shop/pr-42"},
+	{verb: bot.VerbList, arg: argApp,
+		short: "lists environments", example: "list shop"},
+	{verb: bot.VerbLogs, arg: argAny,
+		short: "shows the log of an environment's last run, or of a run", example: "logs shop/pr-42"},
+	{verb: bot.VerbDiff, arg: argAny, flags: []string{"ref", "set"},
+		short: "shows what a deploy would change, or what a request changes", example: "diff shop/pr-42 --ref main"},
+	{verb: bot.VerbApprove, arg: argRequest, flags: []string{"reason"},
+		short: "agrees to a request", example: "approve 01jd3m6tq8c5x0v9b7n2k4h1wz"},
+	{verb: bot.VerbDeny, arg: argRequest, flags: []string{"reason"},
+		short: "says no to a request", example: `deny 01jd3m6tq8c5x0v9b7n2k4h1wz --reason "freeze until Monday"`},
+	{verb: bot.VerbCancel, arg: argAny, flags: []string{"reason"},
+		short: "withdraws a request, or stops what runs", example: "cancel shop/pr-42",
+		long: "With a target it is the environment's newest request that has not ended."},
+	{verb: bot.VerbLock, flags: []string{"reason"},
+		short: "keeps everybody's actions away from an environment", example: `lock shop/pr-42 --reason "demo at 3"`},
+	{verb: bot.VerbUnlock, flags: []string{"reason"},
+		short: "lets actions at an environment again", example: "unlock shop/pr-42"},
+	{verb: bot.VerbExplain, arg: argAny,
+		short: "says why a request is where it is", example: "explain 01jd3m6tq8c5x0v9b7n2k4h1wz"},
+	{verb: bot.VerbLink, arg: argNone,
+		short: "links your identities on other platforms", example: "link"},
+	{verb: bot.VerbHelp, arg: argTopic,
+		short: "says what can be typed", example: "help deploy"},
+}
+
+// Verbs are all verbs of the grammar in the order of help.
+func Verbs() []string {
+	verbs := make([]string, len(entries))
+	for i, e := range entries {
+		verbs[i] = e.verb
+	}
+	return verbs
+}
+
+// find is the entry of a verb.
+func find(verb string) (entry, bool) {
+	for _, e := range entries {
+		if e.verb == verb {
+			return e, true
+		}
+	}
+	return entry{}, false
+}
+
+// Nearest is the verb that word was probably meant to be, or "".
+func Nearest(word string) string { return bot.Nearest(word, Verbs()) }
+
+// Flags are the names of the flags that a verb takes, without dashes, in the
+// order of help.
+func Flags(verb string) []string {
+	e, _ := find(verb)
+	return e.flags
+}
+
+// Flag is what help says of a flag: what it takes ("" for one without a value)
+// and what it means.
+func Flag(name string) (takes, text string) {
+	f := flagHelp[name]
+	return f.takes, f.text
+}
