@@ -1,0 +1,43 @@
+# What a newcomer needs: `make demo` and `make test`. Both need Go and nothing
+# else; what Debian packages they use, they install where they are root, and
+# name with the exact command where they are not.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+TOOL := go tool -modfile=.ci/tools/go.mod
+# The cluster's binary is cached outside the tree; its build takes minutes, once.
+DEVCLUSTER = $(shell cd cmd/devcluster && ./build)
+
+.PHONY: help build demo test lint bench fuzz proto proto-check devcluster clean
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build berth and its executors into bin/
+	@mkdir -p bin
+	go build -ldflags "-X main.version=$(VERSION)" -o bin/ ./cmd/berth ./cmd/berth-helm
+
+demo: ## A pull request, /deploy, a cluster, a URL: the whole of it on this machine (KEEP=1 stays up)
+	@.ci/need redis-server || true
+	@$(MAKE) --no-print-directory build
+	@go build -o bin/ ./cmd/demo
+	@DEVCLUSTER="$(DEVCLUSTER)" KEEP="$(KEEP)" bin/demo
+
+test: ## Run every test under the race detector, against a real Redis and a real Kubernetes API
+	@.ci/need redis-server
+	@DEVCLUSTER="$(DEVCLUSTER)"; export DEVCLUSTER; \
+	go vet ./... && go test -race ./... && cd cmd/devcluster && go test ./...
+
+lint: proto-check ## Lint the Go code and the protocol
+	$(TOOL) golangci-lint run ./...
+
+bench: ## Measure against floors in the same run (BENCH=short for a quick look)
+	@.ci/need redis-server
+	@DEVCLUSTER="$(DEVCLUSTER)" BENCH="$(BENCH)" .ci/bench
+
+devcluster: ## Build the Kubernetes control plane that tests and the demo use, and print its path
+	@echo "$(DEVCLUSTER)"
+
+clean: ## Remove what was built here (caches stay)
+	rm -rf bin
