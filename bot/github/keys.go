@@ -1,0 +1,25 @@
+package github
+
+import "github.com/berth-dev/berth/actions"
+
+// All keys of this surface share one hash tag, so that the scripts below may
+// touch several of them on a Redis Cluster too. It is not the tag of any
+// environment: a name of an environment always holds a "/".
+const keyPrefix = "berth:{github}:"
+
+const (
+	keyIntake   = keyPrefix + "intake"   // stream: deliveries that nobody has handled yet
+	keyDead     = keyPrefix + "dead"     // stream, capped: deliveries that could not be handled
+	keyDue      = keyPrefix + "due"      // sorted set: environment → when to look at it, in Unix milliseconds
+	keyShown    = keyPrefix + "shown"    // hash: environment → what its pull request shows
+	keyAwaiting = keyPrefix + "awaiting" // set: environments with requests whose end is not yet told
+)
+
+func keyDelivery(id string) string        { return keyPrefix + "delivery:" + id }
+func keyOnce(id string) string            { return keyPrefix + "once:" + id }
+func keyBudget(account string) string     { return keyPrefix + "budget:" + account }
+func keyBlocked(account string) string    { return keyPrefix + "blocked:" + account }
+func keyLease(env actions.Name) string    { return keyPrefix + "lease:" + env.String() }
+func keySticky(env actions.Name) string   { return keyPrefix + "sticky:" + env.String() }
+func keyOpen(env actions.Name) string     { return keyPrefix + "open:" + env.String() }
+func keyDeployed(env actions.Name) string { return keyPrefix + "deployments:" + env.String() }
