@@ -1,0 +1,262 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	executorv1 "github.com/berth-dev/berth/plugins/proto/berth/executor/v1"
+)
+
+// lagTime is how long a Run waits for an earlier one of the same part that was
+// cancelled and has not returned yet.
+const lagTime = 30 * time.Second
+
+// server turns calls over the wire into calls of an Executor.
+type server struct {
+	executorv1.UnimplementedExecutorServiceServer
+	x     Executor
+	log   *slog.Logger
+	lag   time.Duration
+	calls sync.WaitGroup
+
+	mu      sync.Mutex
+	running map[string]chan struct{} // by part: closed when its Run returns
+	ended   context.Context          // done when the executor is to end
+	end     context.CancelFunc
+}
+
+func newServer(x Executor, log *slog.Logger) *server {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &server{x: x, log: log, lag: lagTime, running: map[string]chan struct{}{}, ended: ctx, end: cancel}
+}
+
+// drain cancels the calls that are being served and waits for them, for as long
+// as limit.
+func (s *server) drain(limit time.Duration) {
+	s.mu.Lock() // no call is counted after this
+	s.end()
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		s.calls.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(limit):
+	}
+}
+
+// serve runs call with a context that also ends with the executor, and makes an
+// error fit for the wire of whatever comes out of it, a panic included.
+func (s *server) serve(ctx context.Context, method string, call func(context.Context) error) (err error) {
+	s.mu.Lock()
+	if s.ended.Err() != nil {
+		s.mu.Unlock()
+		return status.Error(codes.Unavailable, "the executor is ending")
+	}
+	s.calls.Add(1)
+	s.mu.Unlock()
+	defer s.calls.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ended, cancel)()
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("the executor panicked", "method", method, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = statusOf(&Error{
+				Fault: FaultInternal,
+				Msg:   "The executor hit a bug and gave up on this step; Berth's log has the details.",
+				Err:   fmt.Errorf("panic in %s: %v", method, p),
+			})
+		}
+	}()
+	err = call(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	if a, ok := errors.AsType[absent](err); ok {
+		return status.Error(codes.Unimplemented, string(a))
+	}
+	return statusOf(err)
+}
+
+// absent is a capability that the executor lacks.
+type absent string
+
+func (a absent) Error() string { return string(a) }
+
+func (s *server) Describe(ctx context.Context, _ *executorv1.DescribeRequest) (r *executorv1.DescribeResponse, err error) {
+	err = s.serve(ctx, "Describe", func(context.Context) error {
+		r, err = describe(s.x)
+		return err
+	})
+	return r, err
+}
+
+func (s *server) Plan(ctx context.Context, req *executorv1.PlanRequest) (r *executorv1.PlanResponse, err error) {
+	err = s.serve(ctx, "Plan", func(ctx context.Context) error {
+		planner, ok := s.x.(Planner)
+		if !ok {
+			return absent("this executor cannot plan")
+		}
+		step, err := s.step(req.GetStep(), req.GetBrief())
+		if err != nil {
+			return err
+		}
+		plan, err := planner.Plan(ctx, step)
+		if err != nil {
+			return err
+		}
+		r = planTo(plan)
+		return nil
+	})
+	return r, err
+}
+
+func (s *server) Observe(ctx context.Context, req *executorv1.ObserveRequest) (r *executorv1.ObserveResponse, err error) {
+	err = s.serve(ctx, "Observe", func(ctx context.Context) error {
+		observer, ok := s.x.(Observer)
+		if !ok {
+			return absent("this executor cannot observe")
+		}
+		o, err := observer.Observe(ctx, stepFrom(req.GetStep(), false))
+		if err != nil {
+			return err
+		}
+		r = observationTo(o)
+		return nil
+	})
+	return r, err
+}
+
+func (s *server) Run(req *executorv1.RunRequest, stream grpc.ServerStreamingServer[executorv1.RunResponse]) error {
+	return s.serve(stream.Context(), "Run", func(ctx context.Context) error {
+		step, err := s.step(req.GetStep(), false)
+		if err != nil {
+			return err
+		}
+		release, err := s.claim(ctx, step)
+		if err != nil {
+			return err
+		}
+		defer release()
+		out := &events{stream: stream}
+		defer out.close()
+		if err := s.x.Run(ctx, step, out); err != nil {
+			return err
+		}
+		// A Run that came back without an error after it was cancelled may have
+		// stopped half-way; only a call that is still wanted is done.
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return out.send(&executorv1.RunResponse{Event: &executorv1.RunResponse_Done{Done: &executorv1.Done{}}})
+	})
+}
+
+// step is what came over the wire, refused when the executor does not know its
+// verb.
+func (s *server) step(w *executorv1.Step, brief bool) (Step, error) {
+	step := stepFrom(w, brief)
+	if step.Verb == "" || !slices.Contains(s.x.Describe().Verbs, step.Verb) {
+		name := string(step.Verb)
+		if name == "" {
+			name = w.GetVerb().String()
+		}
+		return Step{}, Invalid("The executor %s cannot %s.", s.x.Describe().Name, name)
+	}
+	return step, nil
+}
+
+// claim keeps two Runs of one part apart. A host that cancels a Run learns that
+// the call is over before the executor has stopped working; the next one must
+// not start beside it.
+func (s *server) claim(ctx context.Context, step Step) (release func(), err error) {
+	key := step.App + "/" + step.Env + "/" + step.Part
+	mine := make(chan struct{})
+	timeout := time.NewTimer(s.lag)
+	defer timeout.Stop()
+	for {
+		s.mu.Lock()
+		earlier, busy := s.running[key]
+		if !busy {
+			s.running[key] = mine
+			s.mu.Unlock()
+			break
+		}
+		s.mu.Unlock()
+		select {
+		case <-earlier:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-timeout.C:
+			return nil, Internal("An earlier step of part %s was stopped, but has not ended yet. Try again in a while.", step.Part).WithRetry()
+		}
+	}
+	return func() {
+		s.mu.Lock()
+		delete(s.running, key)
+		s.mu.Unlock()
+		close(mine)
+	}, nil
+}
+
+// events sends what Run tells. It may outlive its Run in a goroutine that the
+// executor forgot; it sends nothing then, for the stream is no longer its own.
+type events struct {
+	mu     sync.Mutex
+	stream grpc.ServerStreamingServer[executorv1.RunResponse]
+}
+
+func (e *events) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stream = nil
+}
+
+func (e *events) send(r *executorv1.RunResponse) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stream == nil {
+		return nil
+	}
+	return e.stream.Send(r)
+}
+
+// tell sends what cannot fail in a way that matters: when the host is gone, Run
+// is cancelled.
+func (e *events) tell(r *executorv1.RunResponse) { _ = e.send(r) }
+
+func (e *events) Log(line string) {
+	e.tell(&executorv1.RunResponse{Event: &executorv1.RunResponse_Log{Log: &executorv1.Log{Line: clean(line, maxLine)}}})
+}
+
+func (e *events) Progress(text string, done, total int) {
+	e.tell(&executorv1.RunResponse{Event: &executorv1.RunResponse_Progress{Progress: &executorv1.Progress{
+		Text: clean(text, maxLine), Done: count(done), Total: count(total),
+	}}})
+}
+
+func (e *events) Output(key, value string) {
+	e.tell(&executorv1.RunResponse{Event: &executorv1.RunResponse_Output{Output: &executorv1.Output{
+		Key: clean(key, maxLine), Value: clean(value, maxLine),
+	}}})
+}
+
+// count is n as the wire carries it.
+func count(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }

@@ -1,0 +1,205 @@
+package sdk
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	executorv1 "github.com/berth-dev/berth/plugins/proto/berth/executor/v1"
+)
+
+// Sizes that keep one message of an executor from filling the host's memory.
+// They are far above what a person reads; what is longer is cut with a notice.
+const (
+	maxLine    = 16 << 10 // bytes of a log line, a progress text, an output
+	maxMessage = 8 << 10  // bytes of an error's message and of its cause
+	maxDiff    = 8 << 20  // bytes of a plan's diff
+)
+
+var verbs = map[executorv1.Verb]Verb{
+	executorv1.Verb_VERB_DEPLOY:   Deploy,
+	executorv1.Verb_VERB_ARCHIVE:  Archive,
+	executorv1.Verb_VERB_RESTORE:  Restore,
+	executorv1.Verb_VERB_CLEANUP:  Cleanup,
+	executorv1.Verb_VERB_ROLLBACK: Rollback,
+	executorv1.Verb_VERB_RESTART:  Restart,
+	executorv1.Verb_VERB_SLEEP:    Sleep,
+	executorv1.Verb_VERB_WAKE:     Wake,
+}
+
+var healths = map[Health]executorv1.Health{
+	Healthy:   executorv1.Health_HEALTH_HEALTHY,
+	Degraded:  executorv1.Health_HEALTH_DEGRADED,
+	Unhealthy: executorv1.Health_HEALTH_UNHEALTHY,
+	Absent:    executorv1.Health_HEALTH_ABSENT,
+	Unknown:   executorv1.Health_HEALTH_UNSPECIFIED,
+}
+
+var faults = map[Fault]struct {
+	wire executorv1.Fault
+	code codes.Code // what tools that do not know Failure see
+}{
+	FaultInvalid:    {executorv1.Fault_FAULT_INVALID, codes.InvalidArgument},
+	FaultDownstream: {executorv1.Fault_FAULT_DOWNSTREAM, codes.FailedPrecondition},
+	FaultInternal:   {executorv1.Fault_FAULT_INTERNAL, codes.Internal},
+}
+
+// stepFrom makes a Step of what came over the wire. Maps that a plugin author
+// may index are never nil-sensitive, so absent ones stay nil, but With is made.
+func stepFrom(s *executorv1.Step, brief bool) Step {
+	step := Step{
+		ID: s.GetId(), App: s.GetApp(), Env: s.GetEnvironment(), Part: s.GetPart(),
+		Verb: verbs[s.GetVerb()],
+		With: object(s.GetWith()),
+		Vars: s.GetVars(), Set: s.GetSet(), Commit: s.GetCommit(),
+		Cluster:   Cluster{Kubeconfig: s.GetCluster().GetKubeconfig(), Context: s.GetCluster().GetContext()},
+		Namespace: s.GetNamespace(),
+		Brief:     brief,
+	}
+	if len(s.GetOutputs()) > 0 {
+		step.Outputs = make(map[string]map[string]string, len(s.GetOutputs()))
+		for part, out := range s.GetOutputs() {
+			step.Outputs[part] = out.GetValues()
+		}
+	}
+	return step
+}
+
+func object(s *structpb.Struct) map[string]any {
+	m := make(map[string]any, len(s.GetFields()))
+	for k, v := range s.GetFields() {
+		m[k] = value(v)
+	}
+	return m
+}
+
+// maxExact is the largest whole number up to which a double holds every one.
+const maxExact = 1 << 53
+
+// value is plain Go of v. A whole number comes as int64: as float64, a port of
+// 1000000 would be printed as 1e+06 by every template that it reaches.
+func value(v *structpb.Value) any {
+	switch k := v.GetKind().(type) {
+	case *structpb.Value_NumberValue:
+		if n := k.NumberValue; n == math.Trunc(n) && math.Abs(n) <= maxExact {
+			return int64(n)
+		}
+		return k.NumberValue
+	case *structpb.Value_StringValue:
+		return k.StringValue
+	case *structpb.Value_BoolValue:
+		return k.BoolValue
+	case *structpb.Value_StructValue:
+		return object(k.StructValue)
+	case *structpb.Value_ListValue:
+		list := make([]any, 0, len(k.ListValue.GetValues()))
+		for _, item := range k.ListValue.GetValues() {
+			list = append(list, value(item))
+		}
+		return list
+	default:
+		return nil
+	}
+}
+
+func describe(x Executor) (*executorv1.DescribeResponse, error) {
+	d := x.Describe()
+	r := &executorv1.DescribeResponse{Name: clean(d.Name, maxLine), Version: clean(d.Version, maxLine)}
+	_, r.Plans = x.(Planner)
+	_, r.Observes = x.(Observer)
+	for _, v := range d.Verbs {
+		wire, ok := wireVerb(v)
+		if !ok {
+			return nil, Internal("The executor describes the verb %q, which the protocol does not know.", v)
+		}
+		r.Verbs = append(r.Verbs, wire)
+	}
+	if d.Schema != nil {
+		schema, err := structpb.NewStruct(d.Schema)
+		if err != nil {
+			return nil, Internal("The executor's schema cannot be sent: %w", err)
+		}
+		r.Schema = schema
+	}
+	return r, nil
+}
+
+func wireVerb(v Verb) (executorv1.Verb, bool) {
+	for wire, name := range verbs {
+		if name == v {
+			return wire, true
+		}
+	}
+	return 0, false
+}
+
+func planTo(p Plan) *executorv1.PlanResponse {
+	inputs := make(map[string]string, len(p.Inputs))
+	for k, v := range p.Inputs {
+		inputs[clean(k, maxLine)] = clean(v, maxLine)
+	}
+	return &executorv1.PlanResponse{
+		Summary: clean(p.Summary, maxLine), Diff: clean(p.Diff, maxDiff),
+		Destructive: p.Destructive, Inputs: inputs,
+	}
+}
+
+func observationTo(o Observation) *executorv1.ObserveResponse {
+	r := &executorv1.ObserveResponse{Health: healths[o.Health], Text: clean(o.Text, maxMessage)}
+	for _, l := range o.Links {
+		r.Links = append(r.Links, &executorv1.Link{Name: clean(l.Name, maxLine), Url: clean(l.URL, maxLine)})
+	}
+	for _, d := range o.Drift {
+		r.Drift = append(r.Drift, clean(d, maxLine))
+	}
+	return r
+}
+
+// statusOf makes err a gRPC status with a Failure in its details.
+func statusOf(err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		e = &Error{Fault: FaultInternal, Msg: "The executor failed in a way that it did not foresee; its log says how.", Err: err}
+	}
+	fault, ok := faults[e.Fault]
+	if !ok {
+		fault = faults[FaultInternal]
+	}
+	f := &executorv1.Failure{Fault: fault.wire, Message: clean(e.Msg, maxMessage), Retry: e.Retry}
+	if e.After > 0 {
+		f.RetryAfter = durationpb.New(min(e.After, 24*time.Hour))
+	}
+	if e.Err != nil {
+		f.Cause = clean(e.Err.Error(), maxMessage)
+	}
+	st, detailErr := status.New(fault.code, f.GetMessage()).WithDetails(f)
+	if detailErr != nil {
+		return status.Error(fault.code, f.GetMessage())
+	}
+	return st.Err()
+}
+
+// clean is s fit for the wire: UTF-8, as protobuf demands, and at most limit
+// bytes, with a notice of what is missing.
+func clean(s string, limit int) string {
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "�")
+	}
+	if len(s) <= limit {
+		return s
+	}
+	notice := fmt.Sprintf("… (%d bytes left out)", len(s)-limit)
+	cut := limit - len(notice)
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + notice
+}
