@@ -65,12 +65,11 @@ func versionFlags(version string) (string, error) {
 	if m == nil {
 		return "", fmt.Errorf("k8s.io/kubernetes has the version %q", version)
 	}
-	const pkg = "k8s.io/component-base/version"
 	flags := []string{"-s", "-w"} // no debugger goes there, and it is a third smaller
-	for name, value := range map[string]string{
-		"gitVersion": version, "gitMajor": m[1], "gitMinor": m[2], "gitCommit": "devcluster", "gitTreeState": "clean",
+	for _, set := range []string{
+		"gitVersion=" + version, "gitMajor=" + m[1], "gitMinor=" + m[2], "gitCommit=devcluster", "gitTreeState=clean",
 	} {
-		flags = append(flags, fmt.Sprintf("-X %s.%s=%s", pkg, name, value))
+		flags = append(flags, "-X k8s.io/component-base/version."+set)
 	}
 	return strings.Join(flags, " "), nil
 }

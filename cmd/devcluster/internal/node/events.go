@@ -3,14 +3,12 @@ package node
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 
 	"github.com/berth-dev/berth/cmd/devcluster/internal/stages"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -28,11 +26,10 @@ type narrator struct {
 	recorders map[string]record.EventRecorder // by node
 }
 
-func newNarrator(ctx context.Context, client kubernetes.Interface, log *slog.Logger) *narrator {
+func newNarrator(ctx context.Context, client kubernetes.Interface) *narrator {
 	b := record.NewBroadcaster(record.WithContext(ctx))
 	b.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
 	context.AfterFunc(ctx, b.Shutdown)
-	log.Debug("events are written")
 	return &narrator{broadcaster: b, recorders: map[string]record.EventRecorder{}}
 }
 
@@ -96,7 +93,7 @@ func (n *narrator) write(pod *corev1.Pod, fieldPath string, e event) {
 	n.mu.Lock()
 	r, ok := n.recorders[pod.Spec.NodeName]
 	if !ok {
-		r = n.broadcaster.NewRecorder(runtimeScheme(), corev1.EventSource{Component: "kubelet", Host: pod.Spec.NodeName})
+		r = n.broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kubelet", Host: pod.Spec.NodeName})
 		n.recorders[pod.Spec.NodeName] = r
 	}
 	n.mu.Unlock()
@@ -106,8 +103,6 @@ func (n *narrator) write(pod *corev1.Pod, fieldPath string, e event) {
 		ResourceVersion: pod.ResourceVersion, FieldPath: fieldPath,
 	}, e.kind, e.reason, e.message)
 }
-
-func runtimeScheme() *runtime.Scheme { return scheme.Scheme }
 
 type event struct{ kind, reason, message string }
 
@@ -124,8 +119,7 @@ func warning(reason, format string, args ...any) event {
 // changed and only what repeats is returned.
 func containerEvents(was, now *corev1.ContainerStatus, again bool) []event {
 	waiting := now.State.Waiting
-	changed := !again && (was.State.Waiting == nil) != (waiting == nil) ||
-		waiting != nil && was.State.Waiting != nil && waiting.Reason != was.State.Waiting.Reason
+	changed := waiting != nil && (was.State.Waiting == nil || was.State.Waiting.Reason != waiting.Reason)
 	switch {
 	case now.State.Running != nil:
 		if again || was.State.Running != nil && was.RestartCount == now.RestartCount {
@@ -134,7 +128,7 @@ func containerEvents(was, now *corev1.ContainerStatus, again bool) []event {
 		return startEvents(now)
 	case now.State.Terminated != nil && !again && was.ContainerID == "":
 		return startEvents(now) // it started and ended between two looks
-	case waiting == nil || !changed && !again:
+	case waiting == nil, !changed && !again:
 		return nil
 	}
 
@@ -142,7 +136,8 @@ func containerEvents(was, now *corev1.ContainerStatus, again bool) []event {
 	case stages.ErrImagePull, stages.ImagePullBackOff:
 		return pullEvents(waiting, now.Image, again)
 	case stages.CrashLoopBackOff:
-		return []event{warning("BackOff", "%s", strings.ToUpper(waiting.Message[:1])+waiting.Message[1:])}
+		// The kubelet writes the message with a capital here, and without in the status.
+		return []event{warning("BackOff", "Back-off%s", strings.TrimPrefix(waiting.Message, "back-off"))}
 	case "PodInitializing", "ContainerCreating":
 		return nil
 	default:

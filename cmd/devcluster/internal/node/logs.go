@@ -122,6 +122,10 @@ func (r run) lines(since, now time.Time) []line {
 		return out
 	}
 	wait(time.Millisecond * time.Duration(10+r.vary("ready", 70)))
+	if later, err := time.ParseDuration(r.pod.Annotations[stages.ReadyAfterAnnotation]); err == nil && later > 0 {
+		add("INFO", "warming up")
+		at = r.startedAt.Add(max(later, at.Sub(r.startedAt)+time.Millisecond))
+	}
 	add("INFO", "ready after %s", at.Sub(r.startedAt))
 	r.repeat(&at, since, now, 10*time.Second, func(n int64) {
 		add("INFO", "GET %s 200 %.1fms", r.probePath(), 0.4+float64(r.vary(fmt.Sprint(n), 60))/10)

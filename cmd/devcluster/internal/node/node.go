@@ -68,7 +68,7 @@ func Start(opts Options) (*Server, error) {
 	pods := factory.Core().V1().Pods()
 
 	watchers := []func() error{
-		newNarrator(ctx, opts.Client, log).watch(pods.Informer()),
+		newNarrator(ctx, opts.Client).watch(pods.Informer()),
 		newProvisioner(ctx, opts.Client, log).watch(factory),
 	}
 	if opts.IngressAddress != nil {
