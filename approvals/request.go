@@ -1,3 +1,7 @@
+// Package approvals is what every action passes before it runs: the request,
+// its plan, the decisions on it, the queue that it waits in, and the worker that
+// runs it. The request's record in Redis is the truth; entries of the queue are
+// hints to look at a record again, and may be lost, late or doubled.
 package approvals
 
 import (
@@ -24,16 +28,6 @@ const (
 	StateRefused    State = "refused"    // ended: a policy, or planning, said that it cannot be
 )
 
-// Ended tells whether a request in state s will never change again.
-func (s State) Ended() bool {
-	switch s {
-	case StatePlanning, StatePending, StateReleased, StateRunning:
-		return false
-	default:
-		return true
-	}
-}
-
 // Request is one actor's wish for one action: the thing that is planned,
 // approved, queued, run and audited.
 type Request struct {
@@ -44,13 +38,15 @@ type Request struct {
 	Requester Requester     `json:"requester"`
 	Place     Place         `json:"place"`
 	Digest    string        `json:"digest,omitempty"`
-	Plan      *actions.Plan `json:"plan,omitempty"`
+	Plan      *actions.Plan `json:"plan,omitempty"`    // kept beside the record: Get reads it, List leaves it out
 	DryRun    bool          `json:"dry_run,omitempty"` // ends as succeeded once it is planned
 	RunID     string        `json:"run_id,omitempty"`
-	Reason    string        `json:"reason,omitempty"`  // why it ended as it did, for people
-	Code      actions.Code  `json:"code,omitempty"`    // of the failure, when it failed or was refused
-	Replans   int           `json:"replans,omitempty"` // times that its digest no longer held when it was to run
-	Key       string        `json:"key,omitempty"`     // idempotency key
+	Reason    string        `json:"reason,omitempty"`    // why it ended as it did, for people
+	Code      actions.Code  `json:"code,omitempty"`      // of the failure, when it failed or was refused
+	Replans   int           `json:"replans,omitempty"`   // times that its digest no longer held when it was to run
+	Key       string        `json:"key,omitempty"`       // idempotency key
+	Decisions []Decision    `json:"decisions,omitempty"` // on what Digest stands for; planning it again voids them
+	Stop      *Stop         `json:"stop,omitempty"`      // somebody asked to stop it while it ran
 	CreatedAt time.Time     `json:"created_at"`
 	UpdatedAt time.Time     `json:"updated_at"`
 	EndedAt   time.Time     `json:"ended_at,omitzero"`
@@ -70,4 +66,30 @@ type Place struct {
 	ID      string `json:"id,omitempty"`      // of the thing within it: "acme/shop#42", a channel
 	Message string `json:"message,omitempty"` // of the message that asked: a comment's id
 	Address string `json:"address,omitempty"` // the remote address, for the audit
+}
+
+// Stop is somebody's wish that a running request stops.
+type Stop struct {
+	By     Requester `json:"by"`
+	Reason string    `json:"reason,omitempty"`
+	At     time.Time `json:"at"`
+}
+
+// Verdict is what a Decision says.
+type Verdict string
+
+// The verdicts.
+const (
+	Approve Verdict = "approve"
+	Deny    Verdict = "deny"
+)
+
+// Decision is one person's approve or deny of one request.
+type Decision struct {
+	Verdict Verdict   `json:"verdict"`
+	By      Requester `json:"by"`
+	Reason  string    `json:"reason,omitempty"`
+	Place   Place     `json:"place"`            // where it was made
+	At      time.Time `json:"at"`               // filled in by Decide
+	Digest  string    `json:"digest,omitempty"` // what was decided on; filled in by Decide
 }

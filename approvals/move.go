@@ -1,0 +1,180 @@
+package approvals
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strconv"
+
+	"github.com/berth-dev/berth/actions"
+)
+
+// moveScript changes the record of a request, if the record is the one that the
+// change was made for and the state machine allows it.
+//
+//	K[1]  the record
+//	K[2]  its plan
+//	K[3]  the environment's active requests
+//	K[4]  the environment's counter of leases
+//	A[1]  the revision that the record must have
+//	A[2]  the state that it gets
+//	A[3]  the record as it becomes
+//	A[4]  its plan as it becomes; "" leaves it, "-" takes it away
+//	A[5]  its id
+//	A[6]  the token of the writer's lease, which must be the latest; "" when the change needs no lease
+//	A[7]  "1" when it ends with this change
+//	A[8]  how long it is kept then, in milliseconds
+//	output  {"ok"}, {"gone"}, {"changed", revision}, {"not allowed", state}, {"fenced", latest token}
+var moveScript = actions.NewScript(`
+local text = redis.call('GET', K[1])
+if not text then return {'gone'} end
+local now = cjson.decode(text)
+if now.revision ~= tonumber(A[1]) then return {'changed', now.revision} end
+local moves = ` + luaMoves() + `
+if not (moves[now.state] and moves[now.state][A[2]]) then return {'not allowed', now.state} end
+if A[6] ~= '' then
+	local latest = redis.call('GET', K[4])
+	if latest and latest ~= A[6] then return {'fenced', latest} end
+end
+redis.call('SET', K[1], A[3])
+if A[4] == '-' then
+	redis.call('DEL', K[2])
+elseif A[4] ~= '' then
+	redis.call('SET', K[2], A[4])
+end
+if A[7] == '1' then
+	redis.call('ZREM', K[3], A[5])
+	redis.call('PEXPIRE', K[1], A[8])
+	redis.call('PEXPIRE', K[2], A[8])
+end
+audit()
+return {'ok'}
+`)
+
+// change is one change of a request's record.
+type change struct {
+	to    State
+	edit  func(r *Request)  // what changes besides state, times and revision
+	by    Requester         // "" means Berth itself
+	place Place             // where it was asked for
+	lease *actions.Lease    // of the environment, for changes that only its holder may make
+	kind  string            // of the audit record; "" means "request." and the new state
+	why   map[string]string // detail of the audit record
+}
+
+// move makes c of r and returns what r became; r itself stays as it was. It
+// returns CodeConflict when the record is no longer the one in r, or c is not a
+// move that its state allows, and CodeFenced when c.lease is lost.
+func (q *Requests) move(ctx context.Context, r *Request, c change) (*Request, error) {
+	const op = "requests.move"
+	next := *r
+	next.State, next.UpdatedAt, next.Revision = c.to, q.clock(), r.Revision+1
+	if c.edit != nil {
+		c.edit(&next)
+	}
+	ends := c.to.Ended()
+	if ends {
+		next.EndedAt = next.UpdatedAt
+	}
+	plan, err := planArgument(r.Plan, next.Plan)
+	if err != nil {
+		return nil, actions.Wrap(op, actions.CodeInternal, err, "The plan could not be stored.")
+	}
+	text, err := encode(&next)
+	if err != nil {
+		return nil, actions.Wrap(op, actions.CodeInternal, err, "The request could not be stored.")
+	}
+	token := ""
+	if c.lease != nil {
+		token = strconv.FormatInt(c.lease.Token, 10)
+	}
+	env := r.Order.Env
+	reply, err := q.store.Exec(ctx, env, moveScript,
+		[]string{q.recordKey(env, r.ID), q.planKey(env, r.ID), q.activeKey(env), q.store.Key(env, "lease:token")},
+		[]any{r.Revision, string(c.to), text, plan, r.ID, token, flag(ends), q.keep.Milliseconds()},
+		c.record(&next, r.State))
+	if err != nil {
+		return nil, err
+	}
+	if err := moved(op, r, c.to, reply); err != nil {
+		return nil, err
+	}
+	if ends {
+		q.forget(ctx, &next)
+		q.metrics.ended(&next)
+	}
+	return &next, nil
+}
+
+// record is the audit record of c.
+func (c change) record(next *Request, from State) actions.Record {
+	rec := actions.Record{
+		Kind: c.kind, Actor: c.by.Actor, Identity: c.by.Identity, Surface: c.place.Surface, Address: c.place.Address,
+		RequestID: next.ID, RunID: next.RunID, Digest: next.Digest, Time: next.UpdatedAt,
+		Detail: map[string]string{"from": string(from), "to": string(c.to)},
+	}
+	if rec.Kind == "" {
+		rec.Kind = "request." + string(c.to)
+	}
+	if rec.Actor == "" {
+		rec.Actor = system
+	}
+	if next.Reason != "" {
+		rec.Detail["reason"] = next.Reason
+	}
+	maps.Copy(rec.Detail, c.why)
+	return rec
+}
+
+// moved reads moveScript's answer.
+func moved(op string, r *Request, to State, reply any) error {
+	words, _ := reply.([]any)
+	if len(words) == 0 {
+		return actions.Errorf(op, actions.CodeInternal, "Redis gave an unexpected answer.")
+	}
+	switch words[0] {
+	case "ok":
+		return nil
+	case "gone":
+		return notFound(op, r.ID)
+	case "fenced":
+		return actions.Errorf(op, actions.CodeFenced, "Another worker has taken %s over; this one stops.", r.Order.Env)
+	case "changed":
+		return &actions.Error{Op: op, Code: actions.CodeConflict, Retry: true,
+			Msg: fmt.Sprintf("Request %s was changed by somebody else in the same moment; look at it again.", r.ID)}
+	default:
+		return actions.Errorf(op, actions.CodeConflict, "Request %s is %s and cannot become %s.", r.ID, r.State, to)
+	}
+}
+
+// forget takes an ended request out of the index of active ones. A failure costs
+// the sweeper a look.
+func (q *Requests) forget(ctx context.Context, r *Request) {
+	ctx = context.WithoutCancel(ctx)
+	if err := q.rdb.ZRem(ctx, activeIndexKey, member(r.ID, r.Order.Env)).Err(); err != nil {
+		q.log.WarnContext(ctx, "an ended request stays in the index of active ones for now", "request_id", r.ID, "error", err)
+	}
+}
+
+// planArgument is what moveScript is to do with the plan.
+func planArgument(was, is *actions.Plan) (string, error) {
+	switch {
+	case is == was:
+		return "", nil
+	case is == nil:
+		return "-", nil
+	}
+	text, err := json.Marshal(is)
+	return string(text), err
+}
+
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}
+
+// member is how a request stands in an index.
+func member(id string, env actions.Name) string { return id + " " + env.String() }
