@@ -130,7 +130,7 @@ func (p *pruner) keep(v any, names bool) any {
 			if ref, ok := value.(string); ok && key == "$ref" && !names {
 				p.pull(ref)
 			}
-			if key == "enum" || key == "default" {
+			if !names && (key == "enum" || key == "default") {
 				out[key] = value
 				continue
 			}

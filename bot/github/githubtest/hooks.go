@@ -1,0 +1,410 @@
+package githubtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha1" // GitHub still sends the older signature as well.
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Webhook is where events go.
+type Webhook struct {
+	URL         string
+	Secret      string   // Empty sends no signatures.
+	ContentType string   // "json" or "form"; empty is "json".
+	Events      []string // Empty or "*" is all.
+	// AsApp makes it the App's webhook rather than one of each repository:
+	// payloads then name the installation, and only repositories on which the
+	// App is installed have events.
+	AsApp bool
+}
+
+// hook is a webhook of one repository, or of the App if repo is nil.
+type hook struct {
+	id      int64
+	repo    *repo
+	created time.Time
+	last    *delivery
+}
+
+// Delivery is one attempt to deliver an event.
+type Delivery struct {
+	ID         int64
+	GUID       string // the same for each attempt to deliver an event
+	Event      string
+	Action     string // empty if the event has none
+	Repo       string
+	Payload    json.RawMessage
+	Redelivery bool
+	Done       bool
+	At         time.Time
+	Duration   time.Duration
+	StatusCode int    // of the answer; 502 without one, 504 for one that took too long
+	Status     string // "OK" for 2xx, else what was wrong, in GitHub's words
+	Response   string // the answer's body
+}
+
+type delivery struct {
+	Delivery
+	hook       *hook
+	repo       *repo
+	to         Webhook
+	sent, back http.Header
+}
+
+// SetWebhook sends events of all repositories, also of those made later, to w.
+// A former one is replaced; its deliveries stay recorded.
+func (s *Server) SetWebhook(w Webhook) error {
+	if w.ContentType == "" {
+		w.ContentType = "json"
+	}
+	if w.AsApp && s.opts.App == nil {
+		return errors.New("githubtest: there is no App, see Options.App")
+	}
+	if len(w.Events) == 0 {
+		w.Events = []string{"*"}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.webhook = &w
+	if w.AsApp {
+		if s.appHook == nil {
+			s.appHook = s.newHook(nil)
+		}
+		return nil
+	}
+	for _, name := range sortedKeys(s.repos) {
+		if r := s.repos[name]; len(r.hooks) == 0 {
+			r.hooks = append(r.hooks, s.newHook(r))
+		}
+	}
+	return nil
+}
+
+func (s *Server) newHook(r *repo) *hook {
+	return &hook{id: s.nextID(), repo: r, created: s.now()}
+}
+
+// hookFor is the hook that gets the events of r, and the installation that its
+// payloads name; nil if there is none.
+func (s *Server) hookFor(r *repo, event string) (*hook, *installation) {
+	w := s.webhook
+	if w == nil || w.URL == "" || (!slices.Contains(w.Events, "*") && !slices.Contains(w.Events, event) && event != "ping") {
+		return nil, nil
+	}
+	if w.AsApp {
+		if i := s.installationFor(r); i != nil {
+			return s.appHook, i
+		}
+		return nil, nil
+	}
+	if len(r.hooks) == 0 {
+		return nil, nil
+	}
+	return r.hooks[0], nil
+}
+
+// announce queues an event for delivery. The caller holds s.mu.
+func (s *Server) announce(r *repo, event, action string, sender *account, body obj) {
+	h, i := s.hookFor(r, event)
+	if h == nil {
+		return
+	}
+	payload := with(obj{"repository": s.repoView(r), "sender": s.userObj(sender)}, body)
+	if action != "" {
+		payload["action"] = action
+	}
+	if r.owner.kind == "Organization" {
+		payload["organization"] = s.orgView(r.owner)
+	}
+	if i != nil {
+		payload["installation"] = obj{"id": i.id, "node_id": nodeID("Integration", i.id)}
+	}
+	raw, err := json.Marshal(payload)
+	if err != nil {
+		s.opts.Log.Error("an event cannot be marshalled", "event", event, "error", err)
+		return
+	}
+	s.enqueue(&delivery{
+		Delivery: Delivery{GUID: guid(), Event: event, Action: action, Repo: r.fullName(), Payload: raw},
+		hook:     h, repo: r, to: *s.webhook,
+	})
+}
+
+func (s *Server) enqueue(d *delivery) {
+	d.ID, d.At = s.nextID(), s.opts.Now().UTC()
+	s.deliveries = append(s.deliveries, d)
+	s.pending++
+	s.sending.Add(1)
+	select {
+	case s.queue <- d:
+	default:
+		s.finish(d, nil, "", errors.New("too many deliveries wait"), 0)
+	}
+}
+
+// Ping sends the event that GitHub sends when a webhook is made.
+func (s *Server) Ping(repo string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, err := s.findRepo(repo)
+	if err != nil {
+		return err
+	}
+	h, _ := s.hookFor(r, "ping")
+	if h == nil {
+		return fmt.Errorf("githubtest: %s has no webhook", repo)
+	}
+	s.announce(r, "ping", "", r.owner, obj{
+		"zen": "Anything added dilutes everything else.", "hook_id": h.id, "hook": s.hookView(h),
+	})
+	return nil
+}
+
+// deliverAll sends what is queued, one after the other so that a test sees the
+// events in order. GitHub promises no order.
+func (s *Server) deliverAll() {
+	for {
+		select {
+		case d := <-s.queue:
+			s.deliver(d)
+		case <-s.closing:
+			for {
+				select {
+				case d := <-s.queue:
+					s.mu.Lock()
+					s.finish(d, nil, "", errors.New("the server was closed"), 0)
+					s.mu.Unlock()
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// deliver posts one event. There is no second attempt, as there is none at
+// GitHub.
+func (s *Server) deliver(d *delivery) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.opts.WebhookTimeout)
+	defer cancel()
+	start := time.Now()
+	var res *http.Response
+	var answer []byte
+	req, err := s.hookRequest(ctx, d)
+	if err == nil {
+		d.sent = req.Header
+		if res, err = s.client.Do(req); err == nil {
+			answer, err = io.ReadAll(io.LimitReader(res.Body, 1<<16))
+			drain(res.Body)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.finish(d, res, string(answer), err, time.Since(start))
+}
+
+// hookRequest makes the request with the headers that GitHub sends.
+// Source: docs.github.com/webhooks/webhook-events-and-payloads#delivery-headers
+func (s *Server) hookRequest(ctx context.Context, d *delivery) (*http.Request, error) {
+	body, contentType := []byte(d.Payload), "application/json"
+	if d.to.ContentType == "form" {
+		body = []byte(url.Values{"payload": {string(d.Payload)}}.Encode())
+		contentType = "application/x-www-form-urlencoded"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.to.URL, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	target, kind := int64(0), "repository"
+	if d.hook.repo != nil {
+		target = d.hook.repo.id
+	} else {
+		target, kind = s.opts.App.ID, "integration"
+	}
+	for key, value := range map[string]string{
+		"Accept": "*/*", "Content-Type": contentType, "User-Agent": "GitHub-Hookshot/0b1c2d3",
+		"X-GitHub-Event": d.Event, "X-GitHub-Delivery": d.GUID, "X-GitHub-Hook-ID": fmt.Sprint(d.hook.id),
+		"X-GitHub-Hook-Installation-Target-ID":   fmt.Sprint(target),
+		"X-GitHub-Hook-Installation-Target-Type": kind,
+	} {
+		req.Header.Set(key, value)
+	}
+	if d.to.Secret != "" {
+		req.Header.Set("X-Hub-Signature", "sha1="+SignSHA1(d.to.Secret, body))
+		req.Header.Set("X-Hub-Signature-256", "sha256="+Sign(d.to.Secret, body))
+	}
+	return req, nil
+}
+
+// Sign is the HMAC-SHA256 of a webhook's body in hex, without "sha256=".
+func Sign(secret string, body []byte) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write(body)
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// SignSHA1 is the older HMAC-SHA1, without "sha1=".
+func SignSHA1(secret string, body []byte) string {
+	mac := hmac.New(sha1.New, []byte(secret))
+	mac.Write(body)
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// finish records how a delivery ended. The caller holds s.mu.
+func (s *Server) finish(d *delivery, res *http.Response, answer string, err error, took time.Duration) {
+	d.Done, d.Duration, d.Response = true, took, answer
+	var late interface{ Timeout() bool }
+	switch {
+	case errors.As(err, &late) && late.Timeout():
+		d.StatusCode, d.Status = http.StatusGatewayTimeout, "timed out"
+	case err != nil:
+		d.StatusCode, d.Status = http.StatusBadGateway, "failed to connect to host"
+	default:
+		d.StatusCode, d.back = res.StatusCode, res.Header
+		d.Status = "OK"
+		if res.StatusCode < 200 || res.StatusCode > 299 {
+			d.Status = fmt.Sprintf("Invalid HTTP Response: %d", res.StatusCode)
+		}
+	}
+	d.hook.last = d
+	s.pending--
+	s.sending.Done()
+	s.opts.Log.Debug("delivery", "event", d.Event, "action", d.Action, "delivery_id", d.GUID, "status", d.StatusCode)
+	s.touch()
+}
+
+// Flush waits until everything that was queued has been delivered, or failed.
+func (s *Server) Flush(ctx context.Context) error {
+	return s.WaitFor(ctx, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.pending == 0
+	})
+}
+
+// Deliveries lists all attempts so far, oldest first.
+func (s *Server) Deliveries() []Delivery {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]Delivery, len(s.deliveries))
+	for i, d := range s.deliveries {
+		out[i] = d.Delivery
+	}
+	return out
+}
+
+// redeliverWithin is how long GitHub keeps a delivery for another attempt.
+// Source: docs.github.com/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks
+const redeliverWithin = 3 * 24 * time.Hour
+
+// Redeliver sends a delivery again, to where the webhook points now, with the
+// same GUID and body.
+func (s *Server) Redeliver(id int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.deliveries {
+		if d.ID == id {
+			return s.again(d)
+		}
+	}
+	return fmt.Errorf("githubtest: there is no delivery %d", id)
+}
+
+func (s *Server) again(d *delivery) error {
+	if s.opts.Now().Sub(d.At) > redeliverWithin {
+		return fmt.Errorf("githubtest: delivery %d is more than three days old", d.ID)
+	}
+	s.enqueue(&delivery{
+		Delivery: Delivery{
+			GUID: d.GUID, Event: d.Event, Action: d.Action, Repo: d.Repo, Payload: d.Payload, Redelivery: true,
+		},
+		hook: d.hook, repo: d.repo, to: *s.webhook,
+	})
+	return nil
+}
+
+// announceComment sends issue_comment.
+func (s *Server) announceComment(x *comment, action string, sender *account, more obj) {
+	s.announce(x.thread.repo, "issue_comment", action, sender, with(obj{
+		"issue": s.issueView(x.thread), "comment": s.commentView(x),
+	}, more))
+}
+
+// announcePull sends pull_request.
+func (s *Server) announcePull(t *thread, action string, sender *account, more obj) {
+	s.announce(t.repo, "pull_request", action, sender, with(obj{
+		"number": t.number, "pull_request": s.pullView(t),
+	}, more))
+}
+
+// nowhere is the SHA that stands for no commit.
+var nowhere = strings.Repeat("0", 40)
+
+// announcePush sends push, whose repository differs a little from that of the
+// other events.
+func (s *Server) announcePush(r *repo, branch, before, after string, sender *account) {
+	if h, _ := s.hookFor(r, "push"); h == nil {
+		return
+	}
+	created := before == ""
+	from := before
+	if created {
+		before, from = nowhere, r.branches[r.defaultBranch]
+		if from == after {
+			from = ""
+		}
+	}
+	commits := []any{}
+	for _, c := range r.between(from, after) {
+		commits = append(commits, s.pushedView(r, c))
+	}
+	repository := s.repoView(r)
+	owner := with(s.userObj(r.owner), obj{"name": r.owner.login, "email": r.owner.mail()})
+	repository = with(repository, obj{
+		"owner": owner, "created_at": r.created.Unix(), "pushed_at": r.pushed.Unix(),
+		"stargazers": 0, "master_branch": r.defaultBranch,
+	})
+	if r.owner.kind == "Organization" {
+		repository["organization"] = r.owner.login
+	}
+	s.announce(r, "push", "", sender, obj{
+		"ref": "refs/heads/" + branch, "before": before, "after": after, "created": created,
+		"deleted": false, "forced": !created && !r.ancestors(after)[before], "base_ref": nil,
+		"compare": fmt.Sprintf("%s/compare/%.12s...%.12s", s.repoWeb(r), before, after),
+		"commits": commits, "head_commit": s.pushedView(r, r.objects[after]),
+		"repository": repository, "pusher": obj{"name": sender.login, "email": sender.mail()},
+	})
+}
+
+func (s *Server) pushedView(r *repo, c *commit) obj {
+	var from map[string]file
+	if len(c.parents) > 0 && r.objects[c.parents[0]] != nil {
+		from = r.objects[c.parents[0]].files
+	}
+	names := map[string][]string{"added": {}, "removed": {}, "modified": {}}
+	for _, ch := range changes(from, c.files) {
+		names[ch.status] = append(names[ch.status], ch.name)
+	}
+	name := c.author.name
+	if name == "" {
+		name = c.author.login
+	}
+	who := obj{"name": name, "email": c.author.mail(), "username": c.author.login}
+	return obj{
+		"id": c.sha, "tree_id": c.tree, "distinct": true, "message": c.message, "timestamp": stamp(c.when),
+		"url": s.repoWeb(r) + "/commit/" + c.sha, "author": who, "committer": who,
+		"added": names["added"], "removed": names["removed"], "modified": names["modified"],
+	}
+}
