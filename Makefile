@@ -7,7 +7,7 @@ SHELL := /bin/sh
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TOOL := go tool -modfile=.ci/tools/go.mod
 # The cluster's binary is cached outside the tree; its build takes minutes, once.
-DEVCLUSTER = $(shell cd cmd/devcluster && ./build)
+DEVCLUSTER = $(shell go run -C cmd/devcluster ./build)
 
 .PHONY: help build demo test lint bench fuzz proto proto-check devcluster clean
 
