@@ -79,7 +79,7 @@ func (s *Server) userObj(a *account) obj {
 		"repos_url":           base + "/repos",
 		"events_url":          base + "/events{/privacy}",
 		"received_events_url": base + "/received_events",
-		"type":                a.kind, "site_admin": false,
+		"type":                a.kind, "site_admin": false, "user_view_type": "public",
 	}
 }
 

@@ -88,12 +88,35 @@ func prune(doc map[string]any) (map[string]any, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
+	if err := correct(kept); err != nil {
+		return nil, err
+	}
 	return map[string]any{
 		"openapi":    doc["openapi"],
 		"info":       doc["info"],
 		"paths":      kept,
 		"components": p.components,
 	}, nil
+}
+
+// correct mends what the description has wrong about GitHub. In the list of
+// installations it says that an account is a user and an enterprise at once
+// (allOf), which no answer can satisfy; the single installation has it right.
+func correct(paths map[string]any) error {
+	at := paths["/app/installations"]
+	for _, key := range []string{
+		"get", "responses", "200", "content", "application/json", "schema", "items", "properties", "account",
+	} {
+		o, _ := at.(map[string]any)
+		at = o[key]
+	}
+	account, ok := at.(map[string]any)
+	if !ok || account["allOf"] == nil {
+		return errors.New("the list of installations has changed; look whether its correction is still needed")
+	}
+	account["anyOf"] = account["allOf"]
+	delete(account, "allOf")
+	return nil
 }
 
 // pruner copies values of doc, dropping what no validator reads and pulling in
