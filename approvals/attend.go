@@ -1,0 +1,228 @@
+package approvals
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/berth-dev/berth/actions"
+)
+
+const (
+	// planTries is how often planning is tried when something does not answer:
+	// for about 15 s, since somebody waits for the answer.
+	planTries = 5
+	// runTries is how often a run is taken up again in a row when it could not
+	// be brought to an end: for some minutes, since nobody else will do it.
+	runTries = 20
+	// maxReplans is how often a request is planned again because what would run
+	// is no longer what was planned.
+	maxReplans = 3
+	// turnWait is how long a released request waits before it looks again
+	// whether its environment is free. Whoever frees it calls the next one, so
+	// that this is for when that call was lost.
+	turnWait = time.Second
+	// firstRetry and lastRetry bound the wait between tries.
+	firstRetry = 500 * time.Millisecond
+	lastRetry  = 30 * time.Second
+)
+
+// step is what one step of a request's way led to: the request as it is now, to
+// go on with, or nil when it needs nothing more for now.
+type step struct {
+	next  *Request
+	after verdict
+}
+
+// attend brings the request that h names as far as it gets.
+func (w *Worker) attend(work context.Context, h hint) verdict {
+	conflicts := 0
+	r, err := w.requests.get(work, h.env, h.id)
+	for {
+		if err == nil && r == nil {
+			return verdict{}
+		}
+		if err == nil {
+			var s step
+			if s, err = w.advance(work, r, h.tries); err == nil {
+				if s.next == nil {
+					return s.after
+				}
+				if s.next.State != r.State {
+					h.tries = 0
+				}
+				r = s.next
+				continue
+			}
+		}
+		switch code := actions.CodeOf(err); {
+		case work.Err() != nil:
+			return verdict{now: true}
+		case code == actions.CodeNotFound:
+			return verdict{} // its record is gone: it was never stored, or is no longer kept
+		case code == actions.CodeConflict && conflicts < moveTries:
+			conflicts++ // somebody changed it: look at what it is now
+			r, err = w.requests.get(work, h.env, h.id)
+		default:
+			w.log.WarnContext(work, "a request could not be seen to and is tried again", "request_id", h.id, "env", h.env.String(), "error", err)
+			return verdict{later: backoff(h.tries, firstRetry, lastRetry), tries: h.tries + 1}
+		}
+	}
+}
+
+// advance makes the next step of r.
+func (w *Worker) advance(work context.Context, r *Request, tries int) (step, error) {
+	switch r.State {
+	case StatePlanning:
+		return w.plan(work, r, tries)
+	case StatePending:
+		return w.evaluate(work, r, tries)
+	case StateReleased:
+		return w.start(work, r)
+	case StateRunning:
+		return w.resume(work, r, tries)
+	default:
+		return step{}, nil
+	}
+}
+
+// plan has r's plan made and asks the policy what it needs.
+func (w *Worker) plan(work context.Context, r *Request, tries int) (step, error) {
+	plan, err := w.callPlan(work, r.Order)
+	if err != nil {
+		return w.planFailed(work, r, err, tries)
+	}
+	planned := *r
+	planned.Plan, planned.Digest, planned.Order.Commit = plan, plan.Digest, plan.Order.Commit
+	if r.DryRun {
+		return w.leave(work, r, change{to: StateSucceeded, edit: adoptPlan(&planned)})
+	}
+	outcome, err := w.callPolicy(work, &planned)
+	if err != nil {
+		return w.planFailed(work, r, err, tries)
+	}
+	c, err := w.obey(outcome)
+	if err != nil {
+		return w.planFailed(work, r, err, tries)
+	}
+	say := c.edit
+	c.edit = func(r *Request) {
+		adoptPlan(&planned)(r)
+		say(r)
+	}
+	return w.leave(work, r, c)
+}
+
+// evaluate asks the policy again what r, which is pending, needs.
+func (w *Worker) evaluate(work context.Context, r *Request, tries int) (step, error) {
+	outcome, err := w.callPolicy(work, r)
+	if err != nil {
+		w.log.WarnContext(work, "the policy could not tell", "request_id", r.ID, "error", err)
+		return step{after: verdict{later: backoff(tries, firstRetry, lastRetry), tries: tries + 1}}, nil
+	}
+	c, err := w.obey(outcome)
+	if err != nil {
+		return step{}, err
+	}
+	if c.to == StatePending { // nothing new: the next decision brings the next hint
+		return step{}, nil
+	}
+	return w.leave(work, r, c)
+}
+
+// obey is the change that a policy's outcome asks for.
+func (w *Worker) obey(o Outcome) (change, error) {
+	c := change{edit: func(r *Request) { r.Reason = o.Reason }, why: make(map[string]string)}
+	for i, rule := range o.Rules {
+		c.why[fmt.Sprintf("rule_%d", i+1)] = rule
+	}
+	switch o.Effect {
+	case EffectRelease:
+		c.to, c.edit = StateReleased, func(r *Request) { r.Reason = "" }
+	case EffectApprove:
+		c.to = StatePending
+	case EffectRefuse:
+		c.to = StateRefused
+		c.edit = func(r *Request) { r.Reason, r.Code = o.Reason, actions.CodeForbidden }
+	default:
+		return change{}, actions.Errorf("worker.policy", actions.CodeInternal, "The policy gave an answer that Berth does not know.")
+	}
+	return c, nil
+}
+
+// leave makes a change that takes r out of planning or pending, and calls the
+// request that this lets go next, unless r itself goes on.
+func (w *Worker) leave(work context.Context, r *Request, c change) (step, error) {
+	next, err := w.requests.move(work, r, c)
+	if err != nil {
+		return step{}, err
+	}
+	w.log.InfoContext(work, "a request moved on", "request_id", r.ID, "env", r.Order.Env.String(), "from", r.State, "to", next.State)
+	if next.State == StateReleased {
+		return step{next: next}, nil
+	}
+	w.requests.nudge(context.WithoutCancel(work), r.Order.Env)
+	return step{}, nil
+}
+
+// planFailed is what becomes of r when its plan could not be made.
+func (w *Worker) planFailed(work context.Context, r *Request, err error, tries int) (step, error) {
+	if work.Err() != nil {
+		return step{after: verdict{now: true}}, nil
+	}
+	code := actions.CodeOf(err)
+	if (code == actions.CodeUnavailable || actions.Retryable(err)) && tries+1 < planTries {
+		w.log.InfoContext(work, "planning is tried again", "request_id", r.ID, "try", tries+1, "error", err)
+		return step{after: verdict{later: backoff(tries, firstRetry, 8*time.Second), tries: tries + 1}}, nil
+	}
+	w.log.WarnContext(work, "planning failed", "request_id", r.ID, "code", code, "error", err)
+	c := change{to: StateFailed, edit: func(r *Request) { r.Reason, r.Code = actions.Message(err), code }}
+	switch code {
+	case actions.CodeInvalid, actions.CodeNotFound, actions.CodeForbidden, actions.CodeUnauthenticated, actions.CodeConflict:
+		c.to = StateRefused
+	}
+	return w.leave(work, r, c)
+}
+
+// adoptPlan takes over what planning found.
+func adoptPlan(planned *Request) func(*Request) {
+	return func(r *Request) {
+		r.Plan, r.Digest, r.Order.Commit = planned.Plan, planned.Digest, planned.Order.Commit
+	}
+}
+
+// callPlan is Floor.Plan, whose panics are failures.
+func (w *Worker) callPlan(work context.Context, order actions.Order) (plan *actions.Plan, err error) {
+	defer w.recovered(work, "plan", &err)
+	plan, err = w.floor.Plan(work, order, false)
+	if err == nil && (plan == nil || plan.Digest == "") {
+		err = actions.Errorf("worker.plan", actions.CodeInternal, "Planning gave no plan.")
+	}
+	return plan, err
+}
+
+// callPolicy is Policy.Evaluate, whose panics are failures.
+func (w *Worker) callPolicy(work context.Context, r *Request) (outcome Outcome, err error) {
+	defer w.recovered(work, "policy", &err)
+	return w.policy.Evaluate(work, r)
+}
+
+// callRun is Floor.Run, whose panics are failures.
+func (w *Worker) callRun(ctx context.Context, lease *actions.Lease, req actions.RunRequest) (run *actions.Run, err error) {
+	defer w.recovered(ctx, "run", &err)
+	run, err = w.floor.Run(ctx, lease, req)
+	if err == nil && run == nil {
+		err = actions.Errorf("worker.run", actions.CodeInternal, "The run left no record.")
+	}
+	return run, err
+}
+
+// recovered, deferred, turns a panic into an error. One request meets the bug;
+// the others go on.
+func (w *Worker) recovered(ctx context.Context, what string, err *error) {
+	if p := recover(); p != nil {
+		w.log.ErrorContext(ctx, "panic", "in", what, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		*err = actions.Wrap("worker."+what, actions.CodeInternal, fmt.Errorf("panic: %v", p), "A bug in Berth stopped this; its log says where.")
+	}
+}

@@ -1,0 +1,122 @@
+package approvals_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/actions/redistest"
+	"github.com/berth-dev/berth/approvals"
+)
+
+// childAddr and childReplica make the test's program a worker that prints each
+// run that it begins and ends none: "ADDR DB".
+const (
+	childAddr    = "BERTH_TEST_WORKER_REDIS"
+	childReplica = "BERTH_TEST_WORKER_REPLICA"
+)
+
+func child(addr string) int {
+	var o redis.Options
+	if _, err := fmt.Sscan(addr, &o.Addr, &o.DB); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	rdb := redis.NewClient(&o)
+	store := actions.NewStore(rdb, actions.StoreOptions{})
+	w := approvals.NewWorker(approvals.WorkerOptions{
+		Requests: approvals.NewRequests(rdb, store, approvals.Options{}), Store: store, Floor: endless{},
+		Replica: os.Getenv(childReplica), Lease: 3 * time.Second,
+	})
+	if err := w.Run(context.Background()); err != nil {
+		return 1
+	}
+	return 0
+}
+
+// endless is a floor whose runs do not end.
+type endless struct{}
+
+func (endless) Plan(_ context.Context, order actions.Order, _ bool) (*actions.Plan, error) {
+	return &actions.Plan{Digest: "digest", Order: order}, nil
+}
+
+func (endless) Run(ctx context.Context, _ *actions.Lease, req actions.RunRequest) (*actions.Run, error) {
+	fmt.Println("run", req.ID)
+	<-ctx.Done()
+	return nil, context.Cause(ctx)
+}
+
+// startChild starts the program as a worker and returns how to kill it, and the
+// id of the first run that it begins.
+func startChild(t *testing.T, o *redis.Options, replica string) (kill func(), firstRun func() string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", childAddr, o.Addr, o.DB), childReplica+"="+replica)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	t.Cleanup(kill)
+	return kill, func() string {
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if id, ok := strings.CutPrefix(lines.Text(), "run "); ok {
+				return id
+			}
+		}
+		t.Fatal("the child ended without a run")
+		return ""
+	}
+}
+
+func TestKillNineInMidRun(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		successor string
+		within    time.Duration // of the kill
+	}{
+		"another replica carries on once the lease has run out": {successor: "two", within: 8 * time.Second},
+		"the restarted replica carries on at once":              {successor: "one", within: 2 * time.Second},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := redistest.Options(t)
+			rdb := redis.NewClient(o)
+			t.Cleanup(func() { _ = rdb.Close() })
+			b := newBench(t, rdb, approvals.Options{})
+			kill, firstRun := startChild(t, o, "one")
+			r := b.submit(shop42, actions.VerbDeploy)
+			id := firstRun()
+			kill()
+			killed := time.Now()
+
+			f := newFloor(t)
+			b.work(approvals.WorkerOptions{Floor: f, Replica: test.successor, Lease: 3 * time.Second})
+			r = b.untilState(r.ID, approvals.StateSucceeded)
+			if took := time.Since(killed); took > test.within {
+				t.Errorf("it took %s", took)
+			}
+			if r.RunID != id || f.runs(id) != 1 {
+				t.Errorf("run %s went on as %s, %d times", id, r.RunID, f.runs(id))
+			}
+			wantEqual(t, "audit", b.kinds(shop42, r.ID), []string{"request.submitted", "request.released", "request.running", "request.succeeded"})
+		})
+	}
+}

@@ -1,0 +1,456 @@
+package approvals
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-dev/berth/actions"
+)
+
+// Floor plans and runs what was released. It is an *actions.Runner.
+//
+// Run's context is cancelled with a cause whose code says why: CodeCancelled
+// when somebody wants the action stopped, for good; CodeUnavailable when this
+// process goes and another is to carry on; CodeFenced when the lease is lost.
+type Floor interface {
+	Plan(ctx context.Context, order actions.Order, brief bool) (*actions.Plan, error)
+	Run(ctx context.Context, lease *actions.Lease, req actions.RunRequest) (*actions.Run, error)
+}
+
+// WorkerOptions are what a Worker is made of.
+type WorkerOptions struct {
+	Requests *Requests
+	Store    *actions.Store
+	Floor    Floor
+	Policy   Policy // nil means ReleaseAtOnce
+
+	// Replica names this process, and the one that takes its place after a
+	// restart; no two run under one name at once. What was in the hands of the
+	// former process is taken up again at once rather than when its leases run
+	// out. "" means a name that nobody had before.
+	Replica     string
+	Concurrency int           // requests in hand at once; 0 means 32
+	Lease       time.Duration // how long a run's environment is held without a sign of life; 0 means 10 s
+	Grace       time.Duration // how long running work may go on once Run's context ended; 0 means 15 s, less than 0 not at all
+
+	Now func() time.Time // nil means time.Now
+	Log *slog.Logger     // nil means none
+}
+
+const (
+	defaultConcurrency = 32
+	defaultLease       = 10 * time.Second
+	// defaultGrace leaves room within the 30 s that Kubernetes gives a pod.
+	// Source: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination
+	defaultGrace = 15 * time.Second
+	// stopWithin is how long work may take to stop when it is told to.
+	stopWithin = 5 * time.Second
+	// readBlock is how long one read of the queue waits, and so how long an idle
+	// worker may take to stop.
+	readBlock = time.Second
+)
+
+// errHandOver is why work is stopped when the process goes.
+var errHandOver = &actions.Error{Op: "worker.stop", Code: actions.CodeUnavailable, Msg: "This process of Berth stops; another carries on.", Retry: true}
+
+// Worker plans, releases and runs requests. Any number of processes may have
+// one; Redis sees to it that each request is in the hands of one.
+type Worker struct {
+	requests *Requests
+	store    *actions.Store
+	queue    *queue
+	floor    Floor
+	policy   Policy
+	metrics  *Metrics
+
+	replica string
+	holder  string // of leases: "REPLICA/INCARNATION"
+	lease   time.Duration
+	grace   time.Duration
+	now     func() time.Time
+	log     *slog.Logger
+
+	slots chan struct{} // one in it for each request in hand
+
+	mu   sync.Mutex
+	jobs map[string]*job // by request id: what is in hand
+	work sync.WaitGroup
+}
+
+// job is one request in hand.
+type job struct {
+	hint    hint
+	entries []string // of the queue that led to it
+	again   bool     // another hint came meanwhile: look again
+}
+
+// NewWorker makes a Worker; Run sets it to work.
+func NewWorker(o WorkerOptions) *Worker {
+	w := &Worker{
+		requests: o.Requests, store: o.Store, queue: o.Requests.queue, floor: o.Floor, policy: o.Policy, metrics: o.Requests.metrics,
+		replica: o.Replica, lease: o.Lease, grace: o.Grace, now: o.Now, log: o.Log, jobs: make(map[string]*job),
+	}
+	if w.policy == nil {
+		w.policy = ReleaseAtOnce{}
+	}
+	if w.replica == "" {
+		w.replica = "replica-" + strings.ToLower(rand.Text())
+	}
+	w.holder = w.replica + "/" + strings.ToLower(rand.Text())
+	if w.lease <= 0 {
+		w.lease = defaultLease
+	}
+	if w.grace == 0 {
+		w.grace = defaultGrace
+	}
+	if w.now == nil {
+		w.now = time.Now
+	}
+	if w.log == nil {
+		w.log = slog.New(slog.DiscardHandler)
+	}
+	w.log = w.log.With("replica", w.replica)
+	if o.Concurrency <= 0 {
+		o.Concurrency = defaultConcurrency
+	}
+	w.slots = make(chan struct{}, o.Concurrency)
+	return w
+}
+
+// Run works until ctx ends. Then it takes nothing new, lets what runs go on for
+// the grace, stops the rest where another worker can carry on, hands that over
+// and returns nil. Redis being away never ends it. Run is called once.
+func (w *Worker) Run(ctx context.Context) error {
+	// What is in hand outlives ctx by the grace.
+	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(errHandOver)
+
+	beat, endBeat := context.WithCancel(work)
+	var loops, beats sync.WaitGroup
+	beats.Go(func() { w.beat(beat) })
+	loops.Go(func() {
+		w.adopt(ctx, work)
+		w.read(ctx, work)
+	})
+	loops.Go(func() { w.sweep(ctx) })
+
+	<-ctx.Done()
+	loops.Wait()
+	w.drain(stop)
+	endBeat()
+	beats.Wait()
+	return nil
+}
+
+// drain waits for what is in hand, first patiently.
+func (w *Worker) drain(stop context.CancelCauseFunc) {
+	idle := make(chan struct{})
+	go func() {
+		w.work.Wait()
+		close(idle)
+	}()
+	if w.grace > 0 {
+		select {
+		case <-idle:
+			return
+		case <-time.After(w.grace):
+		}
+	}
+	stop(errHandOver)
+	select {
+	case <-idle:
+	case <-time.After(stopWithin):
+		w.log.Warn("work did not stop in time; its lease will run out", "in_hand", len(w.inHand()))
+	}
+}
+
+// adopt takes up what a former process of the same replica left: its leases are
+// given back, and the hints that it had in hand are taken in hand again.
+func (w *Worker) adopt(ctx, work context.Context) {
+	w.persist(ctx, "take up what was left", func() error {
+		if err := w.queue.prepare(ctx); err != nil {
+			return err
+		}
+		return w.releaseFormer(ctx)
+	})
+	after := "0"
+	for ctx.Err() == nil {
+		var left []delivered
+		w.persist(ctx, "read what was left", func() (err error) {
+			left, err = w.queue.own(ctx, w.replica, after, cap(w.slots))
+			return w.heal(ctx, err)
+		})
+		if len(left) == 0 {
+			return
+		}
+		for _, d := range left {
+			after = d.entry
+			if !w.slot(ctx) {
+				return
+			}
+			w.take(work, d)
+		}
+	}
+}
+
+// releaseFormer gives back the leases that a former process of this replica held
+// on environments of active requests.
+func (w *Worker) releaseFormer(ctx context.Context) error {
+	members, err := w.requests.rdb.ZRange(ctx, activeIndexKey, 0, -1).Result()
+	if err != nil {
+		return err
+	}
+	seen := make(map[actions.Name]bool)
+	for _, m := range members {
+		env := parseMember(m).env
+		if env.IsZero() || seen[env] {
+			continue
+		}
+		seen[env] = true
+		freed, err := w.store.ReleaseDead(ctx, env, func(holder string) bool {
+			i := strings.LastIndexByte(holder, '/')
+			return i >= 0 && holder[:i] == w.replica && holder != w.holder
+		})
+		if err != nil {
+			return err
+		}
+		if freed {
+			w.log.InfoContext(ctx, "gave back the lease of this replica's former process", "env", env.String())
+		}
+	}
+	return nil
+}
+
+// read takes hints as they come, as many as there are free slots, and now and
+// then those that a dead worker had in hand.
+func (w *Worker) read(ctx, work context.Context) {
+	claims := claims{from: wholeStream}
+	for failures := 0; ctx.Err() == nil; {
+		if !w.slot(ctx) {
+			return
+		}
+		got := 1
+		for ; got < cap(w.slots) && w.slotNow(); got++ {
+		}
+		hints, err := w.next(ctx, &claims, got)
+		for range got - len(hints) {
+			<-w.slots
+		}
+		for _, d := range hints {
+			w.take(work, d) // also when ctx has ended: it is in our hands, and handed over from there
+		}
+		if err = w.heal(ctx, err); err == nil {
+			failures = 0
+			continue
+		}
+		w.complain(ctx, "read the queue", err, failures)
+		w.pause(ctx, failures)
+		failures++
+	}
+}
+
+// claims is how far a round of claiming dead workers' hints is.
+type claims struct {
+	from string    // where it goes on
+	last time.Time // when it was last asked
+}
+
+// wholeStream is where a round of claiming begins, and what Redis answers when
+// it is through.
+const wholeStream = "0-0"
+
+// next returns up to count hints: those of dead workers when it is time to look
+// for them, else new ones, for which it waits.
+func (w *Worker) next(ctx context.Context, c *claims, count int) (hints []delivered, err error) {
+	if c.from == wholeStream && time.Since(c.last) < sweepEvery {
+		return w.queue.fresh(ctx, w.replica, count, readBlock)
+	}
+	c.last = time.Now()
+	hints, from, err := w.queue.claim(ctx, w.replica, c.from, w.lease, count)
+	if err != nil {
+		from = wholeStream
+	}
+	c.from = from
+	return hints, err
+}
+
+// heal makes the group of workers again when err says that it is gone.
+func (w *Worker) heal(ctx context.Context, err error) error {
+	if err == nil || !strings.HasPrefix(err.Error(), "NOGROUP") {
+		return err
+	}
+	w.log.WarnContext(ctx, "the group of workers was gone from the queue and is made again")
+	return w.queue.prepare(ctx)
+}
+
+// slot waits for a free slot and takes it; false means that ctx ended first.
+func (w *Worker) slot(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	select {
+	case w.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (w *Worker) slotNow() bool {
+	select {
+	case w.slots <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// take begins to attend to d in a slot that was taken for it, which is free
+// again once the request needs nothing more for now.
+func (w *Worker) take(work context.Context, d delivered) {
+	w.mu.Lock()
+	if j, ok := w.jobs[d.hint.id]; ok { // also for the hints that say nothing
+		j.entries, j.again = append(j.entries, d.entry), true
+		w.mu.Unlock()
+		<-w.slots
+		return
+	}
+	j := &job{hint: d.hint, entries: []string{d.entry}}
+	w.jobs[d.hint.id] = j
+	w.mu.Unlock()
+	w.work.Go(func() {
+		defer func() { <-w.slots }()
+		w.do(work, j)
+	})
+}
+
+// do attends to j's request until it needs nothing more, then settles its hints.
+func (w *Worker) do(work context.Context, j *job) {
+	for {
+		after := verdict{}
+		if j.hint.id != "" {
+			after = w.attend(work, j.hint)
+		} else {
+			w.log.WarnContext(work, "an entry of the queue says nothing and is dropped", "entry", j.entries[0])
+		}
+		w.mu.Lock()
+		if j.again && after == (verdict{}) && work.Err() == nil {
+			j.again = false
+			w.mu.Unlock()
+			continue
+		}
+		entries := j.entries
+		w.mu.Unlock()
+		w.settle(work, j.hint, after, entries)
+		w.mu.Lock()
+		delete(w.jobs, j.hint.id)
+		late := j.entries[len(entries):]
+		w.mu.Unlock()
+		if len(late) > 0 { // came while the others were settled: somebody looks again
+			w.settle(work, j.hint, verdict{now: true}, late)
+		}
+		return
+	}
+}
+
+// verdict is what becomes of a request's hint. The zero one is that it has been
+// served.
+type verdict struct {
+	now   bool          // another worker is to see to it at once
+	later time.Duration // it is to be seen to again after so long
+	tries int           // of what is tried again
+}
+
+// settle puts the new hint that after asks for in the place of entries. It tries
+// until Redis takes it, or the process goes; then the entries are claimed from it.
+func (w *Worker) settle(work context.Context, h hint, after verdict, entries []string) {
+	ctx := context.WithoutCancel(work)
+	again := hint{env: h.env, id: h.id, tries: after.tries}
+	settle := func() error {
+		var err error
+		switch {
+		case h.id == "":
+		case after.now:
+			err = w.queue.add(ctx, again)
+		case after.later > 0:
+			err = w.queue.delay(ctx, again, after.later)
+		}
+		if err != nil {
+			return err
+		}
+		return w.queue.done(ctx, entries)
+	}
+	if err := settle(); err != nil {
+		w.persist(work, "settle a hint", settle)
+	}
+}
+
+// inHand returns the entries of the queue that are in hand.
+func (w *Worker) inHand() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var entries []string
+	for _, j := range w.jobs {
+		entries = append(entries, j.entries...)
+	}
+	return entries
+}
+
+// beat shows that this worker is at work on what it has in hand.
+func (w *Worker) beat(ctx context.Context) {
+	tick := time.NewTicker(w.lease / 3)
+	defer tick.Stop()
+	for failures := 0; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := w.queue.keep(ctx, w.replica, w.inHand()); err != nil {
+			w.complain(ctx, "keep hold of hints", err, failures)
+			failures++
+			continue
+		}
+		failures = 0
+	}
+}
+
+// persist does try until it succeeds or ctx ends.
+func (w *Worker) persist(ctx context.Context, what string, try func() error) {
+	for failures := 0; ctx.Err() == nil; failures++ {
+		err := try()
+		if err == nil {
+			return
+		}
+		w.complain(ctx, what, err, failures)
+		w.pause(ctx, failures)
+	}
+}
+
+// pause waits longer after each failure in a row.
+func (w *Worker) pause(ctx context.Context, failures int) {
+	wait(ctx, backoff(failures, 50*time.Millisecond, 2*time.Second))
+}
+
+// complain logs the first failure of a row, and now and then one of the others.
+func (w *Worker) complain(ctx context.Context, what string, err error, failures int) {
+	if ctx.Err() != nil || errors.Is(err, context.Canceled) || failures%30 != 0 {
+		return
+	}
+	w.log.WarnContext(ctx, "could not "+what+"; trying on", "error", err, "failures", failures+1)
+}
+
+// wait returns after d, or when ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
