@@ -23,7 +23,9 @@ type fault struct {
 // Fail answers the next times requests that match with the status instead of
 // doing what they ask; negative times is for ever. An empty method is every
 // method. In the pattern, * stands for one segment of the path and ** for any
-// number: "/repos/*/*/issues/**". Status 0 cuts the connection.
+// number: "/repos/*/*/issues/**". Status 0 cuts the connection;
+// mind that Go's HTTP client tries a GET again by itself when that happens to a
+// connection that it had used before.
 func (s *Server) Fail(method, pattern string, status, times int) {
 	s.addFault(&fault{method: method, path: glob(pattern), times: times, status: status, cut: status == 0})
 }

@@ -16,7 +16,7 @@ func (s *Server) issueView(t *thread) obj {
 		"comments": len(t.comments), "created_at": stamp(t.created), "updated_at": stamp(t.updated),
 		"closed_at": stampOrNull(t.closed), "author_association": s.association(t.author, t.repo),
 		"active_lock_reason": nil, "body": orNull(t.body), "reactions": rollup(url, t.reactions),
-		"performed_via_github_app": nil,
+		"performed_via_github_app": nil, "draft": false,
 	}
 	if t.pull != nil {
 		html := s.threadWeb(t)
