@@ -75,33 +75,33 @@ func (in *intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, status, text)
 		return
 	}
-	if in.serve(w, r, body) && cap(body) <= maxPooled {
+	in.serve(w, r, body)
+	if cap(body) <= maxPooled {
 		*buf = body[:0]
 		in.buffers.Put(buf)
 	}
 }
 
-// serve answers a delivery that has arrived whole. It returns false when body
-// may still be read by somebody.
-func (in *intake) serve(w http.ResponseWriter, r *http.Request, body []byte) bool {
+// serve answers a delivery that has arrived whole.
+func (in *intake) serve(w http.ResponseWriter, r *http.Request, body []byte) {
 	if !in.verifier.genuine(r.Header.Get("X-Hub-Signature-256"), body) {
 		answer(w, http.StatusUnauthorized, "X-Hub-Signature-256 is not this payload's, made with the secret of this webhook")
-		return true
+		return
 	}
 	l, fault := open(r.Header, body)
 	switch {
 	case fault != "":
 		answer(w, http.StatusBadRequest, fault)
-		return true
+		return
 	case !slices.Contains(wanted, l.event):
 		// Nothing of it would be lost with Redis, but a list of green deliveries
 		// must not hide that others fail.
 		if in.mailbox.down.Load() {
 			unavailable(w)
-			return true
+			return
 		}
 		answer(w, http.StatusAccepted, "nothing to do for this event")
-		return true
+		return
 	}
 	fresh, err := in.mailbox.put(l)
 	switch {
@@ -109,19 +109,17 @@ func (in *intake) serve(w http.ResponseWriter, r *http.Request, body []byte) boo
 		in.log.ErrorContext(r.Context(), "a delivery could not be stored; GitHub shows it as failed, and it can be redelivered there",
 			"delivery_id", l.delivery, "event", l.event, "error", err)
 		unavailable(w)
-		return !errors.Is(err, errStoreTimeout)
 	case !fresh:
 		answer(w, http.StatusAccepted, "stored before")
 	default:
 		answer(w, http.StatusAccepted, "stored")
 	}
-	return true
 }
 
 // open reads the envelope of a genuine delivery. It returns what is wrong with
 // it when something is.
 func open(h http.Header, body []byte) (l *letter, fault string) {
-	l = &letter{delivery: h.Get("X-GitHub-Delivery"), event: h.Get("X-GitHub-Event"), body: body, done: make(chan stored, 1)}
+	l = &letter{delivery: h.Get("X-GitHub-Delivery"), event: h.Get("X-GitHub-Event"), body: body, turn: make(chan turn, 1)}
 	switch {
 	case !token(l.event):
 		return nil, "X-GitHub-Event is missing or malformed"

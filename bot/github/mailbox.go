@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,49 +12,52 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// The fields of an entry of the intake stream.
 const (
-	// rememberDelivery is how long a delivery's id is kept. GitHub redelivers
-	// for three days.
+	fieldDelivery = "delivery"
+	fieldEvent    = "event"
+)
+
+const (
+	// rememberDelivery is how long the id of a handled delivery is kept. GitHub
+	// redelivers for three days.
 	// Source: https://docs.github.com/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks
 	rememberDelivery = 4 * 24 * time.Hour
 	// storeTimeout is how long storing may take. GitHub gives up after 10 s and
 	// then counts the delivery as failed, as the 503 makes it do.
 	storeTimeout = 5 * time.Second
-	// One flight is one pipeline to Redis. What arrives while maxFlights are in
-	// the air waits for the next, which takes all of it along: under load one
-	// write to the socket and one fsync of the append-only file serve many.
+	// One flight is one transaction. What arrives while maxFlights are in the
+	// air waits for the next, which takes all of it along: under load one write
+	// to the socket and one fsync of the append-only file serve many.
 	maxFlights     = 2
 	maxFlightLen   = 64
 	maxFlightBytes = 4 << 20
 )
 
-// storeDelivery puts a delivery into the intake stream unless its id is known.
-// The id is remembered last: if the stream refuses the entry, a redelivery must
-// not look like a duplicate.
-//
-//	KEYS  1 the delivery's key, 2 the intake stream
-//	ARGV  1 how long to remember the id, in ms, 2 id, 3 event, 4 body
-//	→ 1 stored, 0 known
-var storeDelivery = redis.NewScript(`
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('XADD', KEYS[2], '*', 'delivery', ARGV[2], 'event', ARGV[3], 'body', ARGV[4])
-redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
-return 1`)
-
 // letter is one delivery on its way into Redis. Nobody may change body until
-// done has been answered.
+// put has returned.
 type letter struct {
 	delivery, event string
 	body            []byte
-	done            chan stored // holds one
+	turn            chan turn // holds one
 }
 
-type stored struct {
+// turn is what a waiting letter is told: how it went, or that its own goroutine
+// is to fly the next flight.
+type turn struct {
+	fly   []*letter
 	fresh bool // false: this delivery was stored before
 	err   error
 }
 
 // mailbox stores deliveries, several at once where several arrive at once.
+//
+// The payload is the value of a key that is the delivery's own, set only when
+// it is not there: that is what makes a delivery one, however often it comes.
+// The stream holds what is to be handled, by id alone. Redis does both in one
+// transaction of plain commands, which at 14 KB costs it little more than one
+// XADD; a script would copy the payload into Lua and back, which costs more
+// than all the rest.
 type mailbox struct {
 	rdb     redis.UniversalClient
 	down    atomic.Bool // the last that is known of Redis
@@ -63,91 +66,113 @@ type mailbox struct {
 	flying  int
 }
 
-// put stores l. It gives up after storeTimeout, which leaves open whether l is
-// stored; its body must then never be used again.
+// put stores l. It gives up after storeTimeout, when a redelivery can still
+// find it stored.
 func (m *mailbox) put(l *letter) (fresh bool, err error) {
 	m.mu.Lock()
-	m.waiting = append(m.waiting, l)
+	var batch []*letter
 	if m.flying < maxFlights {
 		m.flying++
-		go m.fly()
+		batch = []*letter{l}
+	} else {
+		m.waiting = append(m.waiting, l)
 	}
 	m.mu.Unlock()
+	if batch == nil {
+		t := m.wait(l)
+		if t.fly == nil {
+			return t.fresh, t.err
+		}
+		batch = t.fly
+	}
+	own := m.fly(l, batch)
+	return own.fresh, own.err
+}
 
+// wait waits for l's turn.
+func (m *mailbox) wait(l *letter) turn {
 	timer := time.NewTimer(storeTimeout)
 	defer timer.Stop()
 	select {
-	case s := <-l.done:
-		return s.fresh, s.err
+	case t := <-l.turn:
+		return t
 	case <-timer.C:
-		m.down.Store(true)
-		return false, errStoreTimeout
 	}
-}
-
-var errStoreTimeout = errors.New("redis did not answer in time")
-
-// fly carries letters until none waits.
-func (m *mailbox) fly() {
-	for {
-		batch := m.take()
-		if batch == nil {
-			return
-		}
-		m.carry(batch)
-	}
-}
-
-// take returns the letters of the next flight, or nil when the flight is over.
-func (m *mailbox) take() []*letter {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	at := slices.Index(m.waiting, l)
+	if at >= 0 {
+		m.waiting = slices.Delete(m.waiting, at, at+1)
+	}
+	m.mu.Unlock()
+	if at < 0 {
+		return <-l.turn // it is in the air, or has to fly: both end soon
+	}
+	return turn{err: errors.New("redis did not answer in time")}
+}
+
+// fly stores batch, which own is among, and hands the next flight to the first
+// letter that waits, so that each goroutine flies once.
+func (m *mailbox) fly(own *letter, batch []*letter) (result turn) {
+	turns := m.carry(batch)
+
+	m.mu.Lock()
 	n, size := 0, 0
 	for n < len(m.waiting) && n < maxFlightLen && (n == 0 || size+len(m.waiting[n].body) <= maxFlightBytes) {
 		size += len(m.waiting[n].body)
 		n++
 	}
+	next := m.waiting[:n:n]
+	m.waiting = m.waiting[n:]
 	if n == 0 {
 		m.flying--
-		return nil
-	}
-	batch := m.waiting[:n:n]
-	m.waiting = m.waiting[n:]
-	if len(m.waiting) == 0 {
 		m.waiting = nil
 	}
-	return batch
+	m.mu.Unlock()
+
+	if n > 0 {
+		next[0].turn <- turn{fly: next}
+	}
+	for i, l := range batch {
+		if l == own {
+			result = turns[i]
+			continue
+		}
+		l.turn <- turns[i]
+	}
+	return result
 }
 
-// carry stores a batch in one round trip and answers each letter.
-func (m *mailbox) carry(batch []*letter) {
+// carry stores a batch in one round trip.
+func (m *mailbox) carry(batch []*letter) []turn {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	pipe := m.rdb.Pipeline()
-	replies := make([]*redis.Cmd, len(batch))
+	pipe := m.rdb.TxPipeline()
+	sets, adds := make([]*redis.BoolCmd, len(batch)), make([]*redis.StringCmd, len(batch))
 	for i, l := range batch {
-		replies[i] = storeDelivery.EvalSha(ctx, pipe, l.keys(), l.args()...)
+		// Its key expires once it has been handled, not before.
+		sets[i] = pipe.SetNX(ctx, keyDelivery(l.delivery), l.body, 0)
+		adds[i] = pipe.XAdd(ctx, &redis.XAddArgs{Stream: keyIntake, Values: []any{fieldDelivery, l.delivery, fieldEvent, l.event}})
 	}
-	_, _ = pipe.Exec(ctx) // each reply carries its own error
-	var failed error
+	_, err := pipe.Exec(ctx)
+	m.down.Store(err != nil)
+	turns := make([]turn, len(batch))
+	var again []string
 	for i, l := range batch {
-		if err := replies[i].Err(); err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
-			replies[i] = storeDelivery.Eval(ctx, m.rdb, l.keys(), l.args()...)
-		}
-		n, err := replies[i].Int()
 		if err != nil {
-			failed = err
-			err = fmt.Errorf("store delivery %s: %w", l.delivery, err)
+			turns[i].err = fmt.Errorf("store delivery %s: %w", l.delivery, err)
+			continue
 		}
-		l.done <- stored{fresh: n == 1, err: err}
+		turns[i].fresh = sets[i].Val()
+		if !turns[i].fresh {
+			again = append(again, adds[i].Val())
+		}
 	}
-	m.down.Store(failed != nil)
-}
-
-func (l *letter) keys() []string { return []string{keyDelivery(l.delivery), keyIntake} }
-
-func (l *letter) args() []any {
-	return []any{rememberDelivery.Milliseconds(), l.delivery, l.event, l.body}
+	if again != nil {
+		// Whoever reads the entry of a delivery that is known finds it handled or
+		// being handled. Taking it out again only saves that look.
+		_ = m.rdb.XDel(ctx, keyIntake, again...).Err()
+	}
+	return turns
 }
 
 // watch asks Redis every second whether it is there, so that deliveries which
