@@ -34,7 +34,11 @@ func compile(ctx context.Context, module, binary string, progress io.Writer) err
 		return err
 	}
 	fmt.Fprintf(progress, "building the dev cluster (Kubernetes %s control plane): about 5 minutes the first time, seconds after a change, and not at all after that\n", kubernetes)
-	part, err := os.MkdirTemp(filepath.Dir(filepath.Dir(binary)), ".part-")
+	cache := filepath.Dir(filepath.Dir(binary))
+	if err := removeParts(cache); err != nil {
+		return err
+	}
+	part, err := os.MkdirTemp(cache, partPrefix)
 	if err != nil {
 		return err
 	}
@@ -54,6 +58,24 @@ func compile(ctx context.Context, module, binary string, progress io.Writer) err
 		return err
 	}
 	fmt.Fprintf(progress, "built in %s: %s\n", elapsed(begin), binary)
+	return nil
+}
+
+// partPrefix begins the name of a folder with a build that is under way.
+const partPrefix = ".part-"
+
+// removeParts removes what builds that were killed have left. The caller holds
+// the lock, so none is under way.
+func removeParts(cache string) error {
+	parts, err := filepath.Glob(filepath.Join(cache, partPrefix+"*"))
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if err := os.RemoveAll(p); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

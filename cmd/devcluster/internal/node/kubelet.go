@@ -37,17 +37,17 @@ func (k *kubelet) handler() http.Handler {
 		"/portForward/": "port-forward",
 	} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, what+" is not available: pods of the dev cluster are simulated, there is no process behind them", http.StatusNotImplemented)
+			refuse(w, what+" is not available: pods of the dev cluster are simulated, there is no process behind them", http.StatusNotImplemented)
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		http.Error(w, "the dev cluster's simulated kubelet does not serve "+r.URL.Path, http.StatusNotFound)
+		refuse(w, "the dev cluster's simulated kubelet does not serve "+r.URL.Path, http.StatusNotFound)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// TLS has verified that the certificate is of this cluster's authority;
 		// an ordinary user's is too.
 		if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 || r.TLS.PeerCertificates[0].Subject.CommonName != k.client {
-			http.Error(w, "only the API server may ask a kubelet", http.StatusForbidden)
+			refuse(w, "only the API server may ask a kubelet", http.StatusForbidden)
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -59,7 +59,7 @@ func (k *kubelet) handler() http.Handler {
 func (k *kubelet) logs(w http.ResponseWriter, r *http.Request) {
 	opts, err := parseLogOptions(r.URL.Query(), time.Now())
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		refuse(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	find := func() (run, error) {
@@ -67,7 +67,7 @@ func (k *kubelet) logs(w http.ResponseWriter, r *http.Request) {
 	}
 	current, err := find()
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		refuse(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain")
@@ -122,6 +122,13 @@ func (k *kubelet) find(namespace, name, container string, previous bool) (run, e
 		return run{}, fmt.Errorf("pod %q does not exist", name)
 	}
 	return findRun(pod, container, previous)
+}
+
+// refuse answers with a sentence, which ends up in front of whoever asked.
+func refuse(w http.ResponseWriter, sentence string, code int) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = io.WriteString(w, sentence) // the caller may be gone
 }
 
 type logOptions struct {
