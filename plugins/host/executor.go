@@ -1,0 +1,183 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/berth-dev/berth/actions"
+	executorv1 "github.com/berth-dev/berth/plugins/proto/berth/executor/v1"
+)
+
+// Bounds on what is taken from an executor that is not on the SDK, which keeps
+// to smaller ones by itself.
+const (
+	maxText       = 32 << 10 // bytes of a message, a log line, an output
+	maxOutputs    = 256      // outputs of a part
+	maxDiffLength = 16 << 20 // bytes of a plan's diff
+)
+
+// executor makes the program that a keeper keeps an actions.Executor.
+type executor struct{ k *keeper }
+
+// Describe tells what the running program said of itself at its start.
+func (x *executor) Describe(ctx context.Context) (actions.Description, error) {
+	inst, _, done, err := x.k.begin(ctx, x.k.name+".describe")
+	if err != nil {
+		return actions.Description{}, err
+	}
+	defer done()
+	d := inst.description
+	d.Verbs, d.Schema = slices.Clone(d.Verbs), maps.Clone(d.Schema)
+	return d, nil
+}
+
+// Plan asks the executor what it would change. One that cannot plan gets a plan
+// that says so.
+func (x *executor) Plan(ctx context.Context, step actions.Step) (actions.PartPlan, error) {
+	op := x.k.name + ".plan"
+	inst, inner, done, err := x.k.begin(ctx, op)
+	if err != nil {
+		return actions.PartPlan{}, err
+	}
+	defer done()
+	wire, err := inst.admit(op, step, true)
+	if err != nil {
+		return actions.PartPlan{}, err
+	}
+	plan := actions.PartPlan{Part: step.Part, Use: x.k.name, Executor: inst.description.Binary}
+	if !inst.plans {
+		plan.Summary = fmt.Sprintf("%s; the executor %s cannot say what that changes", step.Verb, x.k.name)
+		plan.Destructive = step.Verb == actions.VerbCleanup
+		return plan, nil
+	}
+	r, err := inst.calls.Plan(inner, &executorv1.PlanRequest{Step: wire, Brief: step.Brief})
+	if err != nil {
+		return actions.PartPlan{}, x.fail(ctx, op, inst, err)
+	}
+	plan.Summary, plan.Diff = inst.output.clean(r.GetSummary()), clip(inst.output.mask.Replace(r.GetDiff()), maxDiffLength)
+	plan.Destructive, plan.Inputs = r.GetDestructive(), r.GetInputs()
+	return plan, nil
+}
+
+// Run does the step. Events reach sink in order, on the caller's goroutine.
+func (x *executor) Run(ctx context.Context, step actions.Step, sink func(actions.Event)) (actions.Outputs, error) {
+	op := x.k.name + "." + string(step.Verb)
+	inst, inner, done, err := x.k.begin(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	wire, err := inst.admit(op, step, false)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := inst.calls.Run(inner, &executorv1.RunRequest{Step: wire})
+	if err != nil {
+		return nil, x.fail(ctx, op, inst, err)
+	}
+	outputs, finished := actions.Outputs{}, false
+	for {
+		r, err := stream.Recv()
+		if err != nil {
+			// The end of a stream is its status; Done alone is not enough.
+			if finished && errors.Is(err, io.EOF) {
+				return outputs, nil
+			}
+			return nil, x.fail(ctx, op, inst, err)
+		}
+		event := actions.Event{Time: time.Now().UTC(), Part: step.Part}
+		switch e := r.GetEvent().(type) {
+		case *executorv1.RunResponse_Log:
+			event.Kind, event.Text = actions.EventLog, inst.output.clean(e.Log.GetLine())
+		case *executorv1.RunResponse_Progress:
+			event.Kind, event.Text = actions.EventProgress, inst.output.clean(e.Progress.GetText())
+			event.Done, event.Total = int(e.Progress.GetDone()), int(e.Progress.GetTotal())
+		case *executorv1.RunResponse_Output:
+			if _, known := outputs[e.Output.GetKey()]; !known && len(outputs) >= maxOutputs {
+				return nil, actions.Errorf(op, actions.CodeInternal, "The executor %s has more than %d outputs; that is a fault of the executor.", x.k.name, maxOutputs)
+			}
+			outputs[clip(e.Output.GetKey(), maxText)] = clip(e.Output.GetValue(), maxText)
+			continue
+		case *executorv1.RunResponse_Done:
+			finished = true
+			continue
+		default:
+			continue // of a later protocol
+		}
+		if sink != nil {
+			sink(event)
+		}
+	}
+}
+
+// Observe looks at what the part made. An executor that cannot is no failure:
+// the part's health is unknown.
+func (x *executor) Observe(ctx context.Context, step actions.Step) (actions.Observation, error) {
+	op := x.k.name + ".observe"
+	inst, inner, done, err := x.k.begin(ctx, op)
+	if err != nil {
+		return actions.Observation{}, err
+	}
+	defer done()
+	if !inst.observes {
+		return actions.Observation{Health: actions.Unknown, Text: fmt.Sprintf("The executor %s cannot observe.", x.k.name)}, nil
+	}
+	if step.Verb == "" {
+		step.Verb = actions.VerbDeploy // observing is no verb; the wire wants one all the same
+	}
+	wire, err := stepToWire(op, step)
+	if err != nil {
+		return actions.Observation{}, err
+	}
+	r, err := inst.calls.Observe(inner, &executorv1.ObserveRequest{Step: wire})
+	if err != nil {
+		return actions.Observation{}, x.fail(ctx, op, inst, err)
+	}
+	health, ok := healthFromWire[r.GetHealth()]
+	if !ok {
+		health = actions.Unknown
+	}
+	o := actions.Observation{Health: health, Text: clip(r.GetText(), maxText)}
+	for _, l := range r.GetLinks() {
+		o.Links = append(o.Links, actions.Link{Name: clip(l.GetName(), maxText), URL: clip(l.GetUrl(), maxText)})
+	}
+	for _, d := range r.GetDrift() {
+		o.Drift = append(o.Drift, clip(d, maxText))
+	}
+	return o, nil
+}
+
+// fail maps err and logs what people are not shown.
+func (x *executor) fail(ctx context.Context, op string, inst *instance, err error) error {
+	err = failure(ctx, op, inst, err)
+	if actions.CodeOf(err) != actions.CodeCancelled {
+		inst.log.Warn("a call of an executor failed", "op", op, "error", inst.output.clean(err.Error()))
+	}
+	return err
+}
+
+// admit checks step against what the executor accepts and makes it fit for the
+// wire.
+func (i *instance) admit(op string, step actions.Step, provisional bool) (*executorv1.Step, error) {
+	if !slices.Contains(i.description.Verbs, step.Verb) {
+		can := make([]string, len(i.description.Verbs))
+		for n, v := range i.description.Verbs {
+			can[n] = string(v)
+		}
+		return nil, actions.Errorf(op, actions.CodeInvalid, "Part %q cannot %s: its executor %s only knows %s.", step.Part, step.Verb, i.name, strings.Join(can, ", "))
+	}
+	wire, err := stepToWire(op, step)
+	if err != nil {
+		return nil, err
+	}
+	if err := i.schema.check(op, step, wire.GetWith(), provisional); err != nil {
+		return nil, err
+	}
+	return wire, nil
+}

@@ -1,0 +1,286 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"reflect"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/berth-dev/berth/actions"
+	executorv1 "github.com/berth-dev/berth/plugins/proto/berth/executor/v1"
+)
+
+// verbsToWire holds the verbs that can reach an executor; extend is the bot's
+// own affair.
+var verbsToWire = map[actions.Verb]executorv1.Verb{
+	actions.VerbDeploy:   executorv1.Verb_VERB_DEPLOY,
+	actions.VerbArchive:  executorv1.Verb_VERB_ARCHIVE,
+	actions.VerbRestore:  executorv1.Verb_VERB_RESTORE,
+	actions.VerbCleanup:  executorv1.Verb_VERB_CLEANUP,
+	actions.VerbRollback: executorv1.Verb_VERB_ROLLBACK,
+	actions.VerbRestart:  executorv1.Verb_VERB_RESTART,
+	actions.VerbSleep:    executorv1.Verb_VERB_SLEEP,
+	actions.VerbWake:     executorv1.Verb_VERB_WAKE,
+}
+
+var verbsFromWire = func() map[executorv1.Verb]actions.Verb {
+	m := make(map[executorv1.Verb]actions.Verb, len(verbsToWire))
+	for verb, wire := range verbsToWire {
+		m[wire] = verb
+	}
+	return m
+}()
+
+var healthFromWire = map[executorv1.Health]actions.Health{
+	executorv1.Health_HEALTH_HEALTHY:     actions.Healthy,
+	executorv1.Health_HEALTH_DEGRADED:    actions.Degraded,
+	executorv1.Health_HEALTH_UNHEALTHY:   actions.Unhealthy,
+	executorv1.Health_HEALTH_ABSENT:      actions.Absent,
+	executorv1.Health_HEALTH_UNSPECIFIED: actions.Unknown,
+}
+
+// codeOfFault says what an executor's fault is to the bot.
+var codeOfFault = map[executorv1.Fault]actions.Code{
+	executorv1.Fault_FAULT_INVALID:     actions.CodeInvalid,
+	executorv1.Fault_FAULT_DOWNSTREAM:  actions.CodeDownstream,
+	executorv1.Fault_FAULT_INTERNAL:    actions.CodeInternal,
+	executorv1.Fault_FAULT_UNSPECIFIED: actions.CodeInternal,
+}
+
+// stepToWire is step as an executor gets it. The error is CodeInvalid: some
+// value cannot be carried.
+func stepToWire(op string, s actions.Step) (*executorv1.Step, error) {
+	verb, ok := verbsToWire[s.Verb]
+	if !ok {
+		return nil, actions.Errorf(op, actions.CodeInvalid, "No executor can %s.", s.Verb)
+	}
+	with, err := structToWire(s.With)
+	if err != nil {
+		return nil, actions.Wrap(op, actions.CodeInvalid, err, fmt.Sprintf("Part %q: %s.", s.Part, err))
+	}
+	for name, m := range map[string]map[string]string{"vars": s.Vars, "set": s.Set} {
+		for k, v := range m {
+			if !utf8.ValidString(k) || !utf8.ValidString(v) {
+				return nil, actions.Errorf(op, actions.CodeInvalid, "The value of %s.%s is not valid UTF-8 text.", name, k)
+			}
+		}
+	}
+	w := &executorv1.Step{
+		Id: s.ID, App: s.Env.App, Environment: s.Env.Env, Part: s.Part, Verb: verb,
+		With: with, Vars: s.Vars, Set: s.Set, Commit: s.Commit.SHA,
+		Cluster:   &executorv1.Cluster{Kubeconfig: s.Cluster.Kubeconfig, Context: s.Cluster.Context},
+		Namespace: s.Namespace,
+	}
+	if len(s.Outputs) > 0 {
+		w.Outputs = make(map[string]*executorv1.Outputs, len(s.Outputs))
+		for part, out := range s.Outputs {
+			w.Outputs[part] = &executorv1.Outputs{Values: out}
+		}
+	}
+	return w, nil
+}
+
+func structToWire(m map[string]any) (*structpb.Struct, error) {
+	s := &structpb.Struct{Fields: make(map[string]*structpb.Value, len(m))}
+	for k, v := range m {
+		w, err := valueToWire("with."+k, k, v)
+		if err != nil {
+			return nil, err
+		}
+		s.Fields[k] = w
+	}
+	return s, nil
+}
+
+// maxExact is the largest whole number that a double, which is what the wire
+// carries, holds together with all smaller ones.
+const maxExact = 1 << 53
+
+// valueToWire carries v, which config readers may have made of their own types.
+func valueToWire(path, key string, v any) (*structpb.Value, error) {
+	if !utf8.ValidString(key) {
+		return nil, fmt.Errorf("a key in %q is not valid UTF-8 text", path)
+	}
+	switch v := v.(type) {
+	case nil:
+		return structpb.NewNullValue(), nil
+	case bool:
+		return structpb.NewBoolValue(v), nil
+	case string:
+		if !utf8.ValidString(v) {
+			return nil, fmt.Errorf("%s is not valid UTF-8 text", path)
+		}
+		return structpb.NewStringValue(v), nil
+	case float64:
+		return numberToWire(path, v)
+	case map[string]any:
+		s := &structpb.Struct{Fields: make(map[string]*structpb.Value, len(v))}
+		for k, item := range v {
+			w, err := valueToWire(path+"."+k, k, item)
+			if err != nil {
+				return nil, err
+			}
+			s.Fields[k] = w
+		}
+		return structpb.NewStructValue(s), nil
+	case []any:
+		list := &structpb.ListValue{Values: make([]*structpb.Value, len(v))}
+		for i, item := range v {
+			w, err := valueToWire(fmt.Sprintf("%s.%d", path, i), "", item)
+			if err != nil {
+				return nil, err
+			}
+			list.Values[i] = w
+		}
+		return structpb.NewListValue(list), nil
+	case time.Time: // YAML knows dates; JSON and executors do not
+		return structpb.NewStringValue(v.Format(time.RFC3339Nano)), nil
+	}
+	return otherToWire(path, v)
+}
+
+func numberToWire(path string, n float64) (*structpb.Value, error) {
+	if math.IsNaN(n) || math.IsInf(n, 0) {
+		return nil, fmt.Errorf("%s is not a number that JSON knows", path)
+	}
+	return structpb.NewNumberValue(n), nil
+}
+
+// otherToWire carries whole numbers, and maps, lists and strings of other types
+// than JSON's own.
+func otherToWire(path string, v any) (*structpb.Value, error) {
+	tooLarge := fmt.Errorf("%s is too large to be carried exactly; write it as text, in quotes", path)
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		if n := r.Int(); n > maxExact || n < -maxExact {
+			return nil, tooLarge
+		}
+		return structpb.NewNumberValue(float64(r.Int())), nil
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		if r.Uint() > maxExact {
+			return nil, tooLarge
+		}
+		return structpb.NewNumberValue(float64(r.Uint())), nil
+	case reflect.Float32:
+		return numberToWire(path, r.Float())
+	case reflect.Bool:
+		return structpb.NewBoolValue(r.Bool()), nil
+	case reflect.String:
+		return valueToWire(path, "", r.String())
+	case reflect.Slice, reflect.Array:
+		list := make([]any, r.Len())
+		for i := range list {
+			list[i] = r.Index(i).Interface()
+		}
+		return valueToWire(path, "", list)
+	case reflect.Map:
+		m := make(map[string]any, r.Len())
+		for it := r.MapRange(); it.Next(); {
+			k := it.Key()
+			for k.Kind() == reflect.Interface {
+				k = k.Elem()
+			}
+			if k.Kind() != reflect.String {
+				return nil, fmt.Errorf("%s has a key that is not text; put %v in quotes", path, k)
+			}
+			m[k.String()] = it.Value().Interface()
+		}
+		return valueToWire(path, "", m)
+	case reflect.Pointer:
+		if r.IsNil() {
+			return structpb.NewNullValue(), nil
+		}
+		return valueToWire(path, "", r.Elem().Interface())
+	}
+	return nil, fmt.Errorf("%s is of a kind (%T) that cannot be handed to an executor", path, v)
+}
+
+// failure is err, which a call over the wire ended with, as the bot knows
+// failures. ctx is the caller's.
+func failure(ctx context.Context, op string, inst *instance, err error) error {
+	if ctx.Err() != nil {
+		return cancelled(ctx, op)
+	}
+	st, _ := status.FromError(err)
+	for _, d := range st.Details() {
+		if f, ok := d.(*executorv1.Failure); ok {
+			return failureFromWire(op, inst.name, f, inst.output.clean)
+		}
+	}
+	switch code := st.Code(); {
+	case errors.Is(err, io.EOF):
+		return actions.Wrap(op, actions.CodeInternal, err, fmt.Sprintf(
+			"The executor %s ended the step without saying that it is done. That is a fault of the executor; its log may say more.", inst.name))
+	case code == codes.Unavailable, code == codes.Canceled, inst.ended():
+		return &actions.Error{
+			Op: op, Code: actions.CodeUnavailable, Err: err, Retry: true,
+			Msg: fmt.Sprintf("The executor %s stopped in the middle of the step; Berth starts it again.", inst.name),
+		}
+	case code == codes.Unimplemented:
+		return actions.Wrap(op, actions.CodeInvalid, err, fmt.Sprintf("The executor %s cannot do this.", inst.name))
+	case code == codes.ResourceExhausted:
+		return actions.Wrap(op, actions.CodeInternal, err, fmt.Sprintf("The step is too large for the executor %s, or its answer for Berth.", inst.name))
+	}
+	return actions.Wrap(op, actions.CodeInternal, err, fmt.Sprintf("The executor %s failed without saying why; Berth's log has what is known.", inst.name))
+}
+
+// failureFromWire is what the executor says of its failure. mask takes out what
+// must not be seen.
+func failureFromWire(op, name string, f *executorv1.Failure, mask func(string) string) error {
+	code, ok := codeOfFault[f.GetFault()]
+	if !ok {
+		code = actions.CodeInternal
+	}
+	e := &actions.Error{Op: op, Code: code, Msg: mask(f.GetMessage()), Retry: f.GetRetry()}
+	if e.Msg == "" {
+		e.Msg = fmt.Sprintf("The executor %s failed without saying why; Berth's log has what is known.", name)
+	}
+	var cause error
+	if f.GetCause() != "" {
+		cause = errors.New(mask(f.GetCause()))
+	}
+	if after := f.GetRetryAfter().AsDuration(); f.GetRetryAfter() != nil && after > 0 {
+		cause = &RetryAfterError{After: min(after, maxRetryAfter), Err: cause}
+	}
+	e.Err = cause
+	return e
+}
+
+// maxRetryAfter bounds what an executor can make the bot wait.
+const maxRetryAfter = 24 * time.Hour
+
+// RetryAfterError is in the chain of a retryable error whose executor said how
+// long to wait before the step is run again.
+type RetryAfterError struct {
+	After time.Duration
+	Err   error // may be nil
+}
+
+func (e *RetryAfterError) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("retry after %s", e.After)
+	}
+	return fmt.Sprintf("%v (retry after %s)", e.Err, e.After)
+}
+
+// Unwrap is the cause.
+func (e *RetryAfterError) Unwrap() error { return e.Err }
+
+// RetryAfter is After, for those who do not import this package.
+func (e *RetryAfterError) RetryAfter() time.Duration { return e.After }
+
+// cancelled is the error of a call whose caller gave up.
+func cancelled(ctx context.Context, op string) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return actions.Wrap(op, actions.CodeCancelled, context.Cause(ctx), "The step took longer than it may, and was stopped.")
+	}
+	return actions.Wrap(op, actions.CodeCancelled, context.Cause(ctx), "The step was stopped.")
+}
