@@ -40,8 +40,8 @@ func (w *Worker) attend(work context.Context, h hint) verdict {
 	conflicts := 0
 	r, err := w.requests.get(work, h.env, h.id)
 	for {
-		if err == nil && r == nil {
-			return verdict{}
+		if w.stopping.Load() || work.Err() != nil {
+			return verdict{now: true}
 		}
 		if err == nil {
 			var s step
@@ -57,8 +57,7 @@ func (w *Worker) attend(work context.Context, h hint) verdict {
 			}
 		}
 		switch code := actions.CodeOf(err); {
-		case work.Err() != nil:
-			return verdict{now: true}
+		case work.Err() != nil: // seen to above
 		case code == actions.CodeNotFound:
 			return verdict{} // its record is gone: it was never stored, or is no longer kept
 		case code == actions.CodeConflict && conflicts < moveTries:

@@ -98,9 +98,7 @@ func TestKillNineInMidRun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := redistest.Options(t)
-			rdb := redis.NewClient(o)
-			t.Cleanup(func() { _ = rdb.Close() })
-			b := newBench(t, rdb, approvals.Options{})
+			b := newBench(t, newClient(t, o), approvals.Options{})
 			kill, firstRun := startChild(t, o, "one")
 			r := b.submit(shop42, actions.VerbDeploy)
 			id := firstRun()

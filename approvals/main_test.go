@@ -50,6 +50,16 @@ func newBench(tb testing.TB, rdb redis.UniversalClient, o approvals.Options) *be
 // or the returned function is called.
 func (b *bench) work(o approvals.WorkerOptions) (stop func()) {
 	b.tb.Helper()
+	tell, stopped := b.start(o)
+	return func() {
+		tell()
+		stopped()
+	}
+}
+
+// start is work whose end is told by one function and waited for by another.
+func (b *bench) start(o approvals.WorkerOptions) (stop context.CancelFunc, stopped func()) {
+	b.tb.Helper()
 	o.Requests, o.Store = b.Requests, b.store
 	if o.Lease == 0 {
 		o.Lease = 2 * time.Second
@@ -57,11 +67,10 @@ func (b *bench) work(o approvals.WorkerOptions) (stop func()) {
 	if o.Grace == 0 {
 		o.Grace = -1
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- approvals.NewWorker(o).Run(ctx) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
+	stopped = sync.OnceFunc(func() {
 		select {
 		case err := <-done:
 			if err != nil {
@@ -71,8 +80,11 @@ func (b *bench) work(o approvals.WorkerOptions) (stop func()) {
 			b.tb.Error("the worker did not stop")
 		}
 	})
-	b.tb.Cleanup(stop)
-	return stop
+	b.tb.Cleanup(func() {
+		stop()
+		stopped()
+	})
+	return stop, stopped
 }
 
 // submit makes a request and fails the test when that fails.
@@ -152,4 +164,10 @@ func wantEqual[T comparable](tb testing.TB, what string, got, want []T) {
 	if !slices.Equal(got, want) {
 		tb.Errorf("%s: %v, want %v", what, got, want)
 	}
+}
+
+func newClient(tb testing.TB, o *redis.Options) *redis.Client {
+	rdb := redis.NewClient(o)
+	tb.Cleanup(func() { _ = rdb.Close() })
+	return rdb
 }

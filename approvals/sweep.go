@@ -83,7 +83,16 @@ func (w *Worker) sweepOnce(ctx context.Context) error {
 	if err := w.heal(ctx, w.queue.dropConsumers(ctx, consumerAge)); err != nil {
 		return err
 	}
+	if err := w.trim(ctx); err != nil {
+		return err
+	}
 	return w.reindex(ctx)
+}
+
+// trim takes out of the index of all requests what is no longer kept.
+func (w *Worker) trim(ctx context.Context) error {
+	oldest := w.requests.clock().Add(-w.requests.keep - w.requests.patience)
+	return w.requests.rdb.ZRemRangeByLex(ctx, indexKey, "-", "("+firstID(oldest)).Err()
 }
 
 // measure shows how long the queue is.

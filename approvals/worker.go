@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-dev/berth/actions"
@@ -77,6 +78,8 @@ type Worker struct {
 
 	slots chan struct{} // one in it for each request in hand
 
+	stopping atomic.Bool // nothing new is begun
+
 	mu   sync.Mutex
 	jobs map[string]*job // by request id: what is in hand
 	work sync.WaitGroup
@@ -129,6 +132,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	// What is in hand outlives ctx by the grace.
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(errHandOver)
+	context.AfterFunc(ctx, func() { w.stopping.Store(true) })
 
 	beat, endBeat := context.WithCancel(work)
 	var loops, beats sync.WaitGroup
