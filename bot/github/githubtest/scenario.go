@@ -294,7 +294,7 @@ func (s *Server) OpenPullRequest(p PullRequest) (int, error) {
 		id: s.nextID(), headRepo: from, head: p.Head, base: p.Base, headSHA: from.branches[p.Head], draft: p.Draft,
 	}
 	for _, c := range r.between(r.branches[p.Base], t.pull.headSHA) {
-		t.events = append(t.events, event{at: s.now(), actor: c.author, kind: "committed", sha: c.sha})
+		t.events = append(t.events, event{id: s.nextID(), at: s.now(), actor: c.author, kind: "committed", sha: c.sha})
 	}
 	s.announcePull(t, "opened", t.author, nil)
 	return t.number, nil
@@ -354,7 +354,7 @@ func (s *Server) moveBranch(r *repo, branch, sha string, actor *account) {
 				continue
 			}
 			for _, c := range other.between(p.headSHA, sha) {
-				t.events = append(t.events, event{at: s.now(), actor: c.author, kind: "committed", sha: c.sha})
+				t.events = append(t.events, event{id: s.nextID(), at: s.now(), actor: c.author, kind: "committed", sha: c.sha})
 			}
 			old := p.headSHA
 			p.headSHA, t.updated = sha, s.now()
@@ -394,7 +394,7 @@ func (s *Server) setThreadState(t *thread, login, state, action string) {
 		t.closed = time.Time{}
 	}
 	if !t.pull.merged() { // A merge has an event of its own.
-		t.events = append(t.events, event{at: s.now(), actor: actor, kind: action})
+		t.events = append(t.events, event{id: s.nextID(), at: s.now(), actor: actor, kind: action})
 	}
 	s.touch()
 	s.announcePull(t, action, actor, nil)
@@ -421,7 +421,7 @@ func (s *Server) MergePullRequest(repo string, number int, login string) (string
 	message := fmt.Sprintf("Merge pull request #%d from %s/%s\n\n%s", number, p.headRepo.owner.login, p.head, t.title)
 	made := s.newCommit(t.repo, files, message, actor, base, p.headSHA)
 	p.mergeSHA, p.mergedAt, p.mergedBy = made.sha, s.now(), actor
-	t.events = append(t.events, event{at: s.now(), actor: actor, kind: "merged", sha: made.sha})
+	t.events = append(t.events, event{id: s.nextID(), at: s.now(), actor: actor, kind: "merged", sha: made.sha})
 	s.setThreadState(t, login, "closed", "closed")
 	s.moveBranch(t.repo, p.base, made.sha, actor)
 	return made.sha, nil

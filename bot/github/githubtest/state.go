@@ -88,6 +88,7 @@ type thread struct {
 
 // event is something besides a comment that the conversation shows.
 type event struct {
+	id    int64
 	at    time.Time
 	actor *account
 	kind  string // "committed", "closed", "reopened" or "merged"

@@ -68,6 +68,8 @@ type Event struct {
 	At      time.Time
 	SHA     string // of the commit, or of the merge
 	Message string // the commit's first line
+
+	order int64 // among the ids of comments and deployments
 }
 
 // Check is a commit status, the newest of its context, or a check run.
@@ -231,7 +233,7 @@ func (s *Server) snapshotPull(t *thread, out *Thread) {
 		out.Conflict = !clean
 	}
 	for _, e := range t.events {
-		shown := Event{Kind: e.kind, Actor: actor(e.actor), At: e.at, SHA: e.sha}
+		shown := Event{order: e.id, Kind: e.kind, Actor: actor(e.actor), At: e.at, SHA: e.sha}
 		if c := r.objects[e.sha]; c != nil {
 			shown.Message, _, _ = strings.Cut(c.message, "\n")
 		}

@@ -1,0 +1,406 @@
+package githubtest
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	emojiast "github.com/yuin/goldmark-emoji/ast"
+	"github.com/yuin/goldmark/ast"
+	east "github.com/yuin/goldmark/extension/ast"
+	"github.com/yuin/goldmark/text"
+)
+
+// span is a piece of text in one style.
+type span struct {
+	text  string
+	codes []string
+}
+
+// row is one line of spans.
+type row []span
+
+func (r row) width() int {
+	n := 0
+	for _, s := range r {
+		n += columns(s.text)
+	}
+	return n
+}
+
+func (r row) draw(color bool) string {
+	var b strings.Builder
+	for _, s := range r {
+		b.WriteString(paint(color, s.text, s.codes...))
+	}
+	return b.String()
+}
+
+// renderText lays Markdown out in lines of at most width columns.
+func renderText(source string, width int) []row {
+	src := []byte(strings.ReplaceAll(source, "\r\n", "\n"))
+	p := &plain{src: src}
+	doc := markdown().Parser().Parse(text.NewReader(src))
+	p.blocks(doc, max(width, 10))
+	for len(p.rows) > 0 && len(p.rows[len(p.rows)-1]) == 0 {
+		p.rows = p.rows[:len(p.rows)-1]
+	}
+	return p.rows
+}
+
+// plain collects the lines of a document.
+type plain struct {
+	src  []byte
+	rows []row
+}
+
+func (p *plain) add(rows ...row) { p.rows = append(p.rows, rows...) }
+
+// gap leaves one line free before what follows, if there is anything above.
+func (p *plain) gap() {
+	if n := len(p.rows); n > 0 && len(p.rows[n-1]) > 0 {
+		p.add(row{})
+	}
+}
+
+// blocks lays out what is below parent. What is folded away on a page is left
+// out, but for its summary.
+func (p *plain) blocks(parent ast.Node, width int) {
+	folded := 0
+	for n := parent.FirstChild(); n != nil; n = n.NextSibling() {
+		raw := ""
+		if block, ok := n.(*ast.HTMLBlock); ok {
+			raw = htmlComment.ReplaceAllString(p.source(block), "")
+		}
+		if folded == 0 {
+			p.block(n, width)
+		}
+		if opened := htmlDetails.FindAllString(raw, -1); folded > 0 || len(opened) > 0 && !htmlOpen.MatchString(raw) {
+			folded = max(0, folded+len(opened)-strings.Count(strings.ToLower(raw), "</details>"))
+		}
+	}
+}
+
+// source is the text of a block of raw HTML.
+func (p *plain) source(n *ast.HTMLBlock) string {
+	var b strings.Builder
+	for i := range n.Lines().Len() {
+		at := n.Lines().At(i)
+		b.Write(at.Value(p.src))
+	}
+	if n.HasClosure() {
+		b.Write(n.ClosureLine.Value(p.src))
+	}
+	return b.String()
+}
+
+// nested lays blocks out on their own and puts a prefix before each line; the
+// first line may have another one.
+func (p *plain) nested(n ast.Node, width int, first, other span) {
+	inner := &plain{src: p.src}
+	inner.blocks(n, max(8, width-columns(first.text)))
+	for i, r := range inner.rows {
+		prefix := other
+		if i == 0 {
+			prefix = first
+		}
+		p.add(append(row{prefix}, r...))
+	}
+}
+
+func (p *plain) block(n ast.Node, width int) {
+	switch n := n.(type) {
+	case *ast.Heading:
+		p.gap()
+		p.add(wrapWords(p.inline(n, bold), width)...)
+	case *ast.Paragraph:
+		p.gap()
+		p.add(wrapWords(p.inline(n), width)...)
+	case *ast.TextBlock:
+		p.add(wrapWords(p.inline(n), width)...)
+	case *ast.FencedCodeBlock, *ast.CodeBlock:
+		p.gap()
+		p.code(n, width)
+	case *ast.Blockquote:
+		p.gap()
+		bar := span{text: "┃ ", codes: []string{dim}}
+		p.nested(n, width, bar, bar)
+	case *ast.List:
+		p.list(n, width)
+	case *ast.ThematicBreak:
+		p.gap()
+		p.add(row{{text: strings.Repeat("─", width), codes: []string{dim}}})
+	case *ast.HTMLBlock:
+		p.html(n, width)
+	case *east.Table:
+		p.gap()
+		p.table(n, width)
+	default:
+		p.blocks(n, width)
+	}
+}
+
+func (p *plain) list(n *ast.List, width int) {
+	if _, inside := n.Parent().(*ast.ListItem); !inside {
+		p.gap()
+	}
+	number := n.Start
+	for item := n.FirstChild(); item != nil; item = item.NextSibling() {
+		bullet := "• "
+		if first := item.FirstChild(); first != nil && first.FirstChild() != nil && first.FirstChild().Kind() == east.KindTaskCheckBox {
+			bullet = "" // The box is bullet enough.
+		}
+		if n.IsOrdered() {
+			bullet = fmt.Sprintf("%d. ", number)
+			number++
+		}
+		p.nested(item, width, span{text: bullet, codes: []string{dim}}, span{text: strings.Repeat(" ", columns(bullet))})
+	}
+}
+
+// code keeps lines as they are; one that is too long is cut, visibly.
+func (p *plain) code(n ast.Node, width int) {
+	lines := n.Lines()
+	for i := range lines.Len() {
+		at := lines.At(i)
+		line := strings.ReplaceAll(strings.TrimRight(string(at.Value(p.src)), "\n"), "\t", "    ")
+		p.add(append(row{{text: "  "}}, clip([]span{{text: clean(line), codes: []string{cyan}}}, width-2)...))
+	}
+}
+
+var (
+	htmlComment = regexp.MustCompile(`(?s)<!--.*?-->`)
+	htmlSummary = regexp.MustCompile(`(?is)<summary[^>]*>(.*?)</summary>`)
+	htmlDetails = regexp.MustCompile(`(?i)<details\b[^>]*>`)
+	htmlOpen    = regexp.MustCompile(`(?i)<details\s[^>]*\bopen\b`)
+	htmlFold    = regexp.MustCompile(`(?is)<details\b[^>]*>\s*(<summary\b[^>]*>.*?</summary>).*?</details>`)
+	htmlTag     = regexp.MustCompile(`(?s)<[^>]*>`)
+	htmlUnseen  = regexp.MustCompile(`(?is)<(script|style)\b.*?(</(script|style)>|$)`)
+)
+
+// html shows the words of raw HTML; a fold's summary gets an arrow. What a page
+// would not show is left out.
+func (p *plain) html(n *ast.HTMLBlock, width int) {
+	raw := htmlUnseen.ReplaceAllString(htmlComment.ReplaceAllString(p.source(n), ""), "")
+	if htmlOpen.MatchString(raw) {
+		raw = htmlSummary.ReplaceAllString(raw, "\n▾ $1\n")
+	} else {
+		// A fold that begins and ends in the one block hides its words here.
+		raw = htmlFold.ReplaceAllString(raw, "$1")
+		raw = htmlSummary.ReplaceAllString(raw, "\n▸ $1\n")
+	}
+	for line := range strings.SplitSeq(htmlTag.ReplaceAllString(raw, ""), "\n") {
+		if line = strings.TrimSpace(line); line != "" {
+			p.gap()
+			p.add(wrapWords([]span{{text: clean(line), codes: []string{bold}}}, width)...)
+		}
+	}
+}
+
+// table aligns columns; one that does not fit is cut at the right.
+func (p *plain) table(n *east.Table, width int) {
+	var cells [][]row
+	var widths []int
+	for line := n.FirstChild(); line != nil; line = line.NextSibling() {
+		var codes []string
+		if _, head := line.(*east.TableHeader); head {
+			codes = []string{bold}
+		}
+		var list []row
+		for cell := line.FirstChild(); cell != nil; cell = cell.NextSibling() {
+			r := row(p.inline(cell, codes...))
+			if len(list) == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[len(list)] = max(widths[len(list)], r.width())
+			list = append(list, r)
+		}
+		cells = append(cells, list)
+	}
+	for i, list := range cells {
+		var out row
+		for c, r := range list {
+			pad := span{text: strings.Repeat(" ", widths[c]-r.width())}
+			if c > 0 {
+				out = append(out, span{text: "  "})
+			}
+			if c < len(n.Alignments) && n.Alignments[c] == east.AlignRight {
+				out = append(append(out, pad), r...)
+			} else {
+				out = append(append(out, r...), pad)
+			}
+		}
+		p.add(clip(out, width))
+		if i == 0 {
+			total := 2 * (len(widths) - 1)
+			for _, w := range widths {
+				total += w
+			}
+			p.add(row{{text: strings.Repeat("─", min(width, max(0, total))), codes: []string{dim}}})
+		}
+	}
+}
+
+// inline collects the spans of a block's text; codes are what surrounds it.
+func (p *plain) inline(parent ast.Node, codes ...string) []span {
+	var out []span
+	for n := parent.FirstChild(); n != nil; n = n.NextSibling() {
+		more := func(code string) []string { return append(append([]string(nil), codes...), code) }
+		switch n := n.(type) {
+		case *ast.Text:
+			out = append(out, span{text: clean(string(n.Value(p.src))), codes: codes})
+			if n.SoftLineBreak() || n.HardLineBreak() {
+				out = append(out, span{text: "\n"})
+			}
+		case *ast.String:
+			out = append(out, span{text: clean(string(n.Value)), codes: codes})
+		case *ast.CodeSpan:
+			out = append(out, p.inline(n, more(cyan)...)...)
+		case *ast.Emphasis:
+			code := italic
+			if n.Level == 2 {
+				code = bold
+			}
+			out = append(out, p.inline(n, more(code)...)...)
+		case *east.Strikethrough:
+			out = append(out, p.inline(n, more(struck)...)...)
+		case *ast.AutoLink:
+			out = append(out, span{text: clean(string(n.Label(p.src))), codes: more(under)})
+		case *ast.Link:
+			label := p.inline(n, more(under)...)
+			out = append(out, label...)
+			if to := string(n.Destination); len(label) == 0 || row(label).draw(false) != to {
+				out = append(out, span{text: " (" + clean(to) + ")", codes: more(dim)})
+			}
+		case *ast.Image:
+			out = append(out, span{text: "[image: " + row(p.inline(n)).draw(false) + "]", codes: more(dim)})
+		case *east.TaskCheckBox:
+			box := "☐ "
+			if n.IsChecked {
+				box = "☑ "
+			}
+			out = append(out, span{text: box, codes: codes})
+		case *emojiast.Emoji:
+			out = append(out, span{text: string(n.Value.Unicode), codes: codes})
+		case *ast.RawHTML:
+			if tag := string(n.Segments.Value(p.src)); strings.HasPrefix(tag, "<br") {
+				out = append(out, span{text: "\n"})
+			}
+		default:
+			out = append(out, p.inline(n, codes...)...)
+		}
+	}
+	return out
+}
+
+// clean drops control characters: a comment must not steer the terminal.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || (r >= 0x7f && r < 0xa0) {
+			return -1
+		}
+		return r
+	}, text)
+}
+
+// wrapWords breaks spans into lines of at most width columns: at spaces, at
+// line breaks, and within a word that is longer than a line.
+func wrapWords(spans []span, width int) []row {
+	var rows []row
+	var line row
+	used := 0
+	flush := func() {
+		for len(line) > 0 && strings.TrimRight(line[len(line)-1].text, " ") == "" {
+			line = line[:len(line)-1]
+		}
+		rows, line, used = append(rows, line), nil, 0
+	}
+	for _, word := range words(spans) {
+		switch {
+		case word[0].text == "\n":
+			flush()
+			continue
+		case used == 0 && strings.TrimSpace(word.draw(false)) == "":
+			continue
+		case used > 0 && used+row(word).width() > width && strings.TrimSpace(word.draw(false)) != "":
+			flush()
+		}
+		for word.width() > width-used {
+			if strings.TrimSpace(word.draw(false)) == "" {
+				break
+			}
+			head, tail := split(word, width-used)
+			line = append(line, head...)
+			flush()
+			word = tail
+		}
+		line = append(line, word...)
+		used += word.width()
+	}
+	if len(line) > 0 {
+		flush()
+	}
+	return rows
+}
+
+// words cuts spans into words, runs of spaces and line breaks. A word may be in
+// several styles.
+func words(spans []span) []row {
+	var out []row
+	var word row
+	end := func() {
+		if word != nil {
+			out = append(out, word)
+			word = nil
+		}
+	}
+	for _, s := range spans {
+		rest := s.text
+		for rest != "" {
+			i := strings.IndexAny(rest, " \n")
+			switch {
+			case i < 0:
+				word = append(word, span{rest, s.codes})
+				rest = ""
+			case i > 0:
+				word = append(word, span{rest[:i], s.codes})
+				rest = rest[i:]
+			default:
+				end()
+				out = append(out, row{{rest[:1], s.codes}})
+				rest = rest[1:]
+			}
+		}
+	}
+	end()
+	return out
+}
+
+// split cuts a row after at most width columns, and after one character at
+// least, so that it always makes headway.
+func split(r row, width int) (head, tail row) {
+	used := 0
+	for i, s := range r {
+		for at, c := range s.text {
+			w := columns(string(c))
+			if used+w > width && used > 0 {
+				head = append(head, span{s.text[:at], s.codes})
+				tail = append(tail, span{s.text[at:], s.codes})
+				return head, append(tail, r[i+1:]...)
+			}
+			used += w
+		}
+		head = append(head, s)
+	}
+	return head, nil
+}
+
+// clip cuts a row to width columns; an ellipsis says that there was more.
+func clip(spans []span, width int) row {
+	r := row(spans)
+	if r.width() <= width {
+		return r
+	}
+	head, _ := split(r, max(1, width-1))
+	return append(head, span{"…", []string{dim}})
+}
