@@ -53,7 +53,7 @@ const (
 	stopWithin = 5 * time.Second
 	// readBlock is how long one read of the queue waits, and so how long an idle
 	// worker may take to stop.
-	readBlock = time.Second
+	readBlock = 300 * time.Millisecond
 )
 
 // errHandOver is why work is stopped when the process goes.

@@ -1,0 +1,227 @@
+package approvals_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/actions/redistest"
+	"github.com/berth-dev/berth/approvals"
+)
+
+// quick is a floor whose runs take the moment that they are given.
+func quick(tb testing.TB, takes time.Duration) *floor {
+	f := newFloor(tb)
+	f.onRun = func(ctx context.Context, _ actions.RunRequest, _ int) (actions.RunState, error) {
+		select {
+		case <-time.After(takes):
+			return actions.RunSucceeded, nil
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
+	}
+	return f
+}
+
+func TestRedisStopsAndComesBack(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		away func(*testing.T, *redistest.Server)
+		back func(*testing.T, *redistest.Server)
+	}{
+		"restarted by an operator": {
+			away: func(t *testing.T, s *redistest.Server) { s.Stop(t) },
+			back: func(t *testing.T, s *redistest.Server) { s.Restart(t) },
+		},
+		"killed": {
+			away: func(_ *testing.T, s *redistest.Server) { s.Kill() },
+			back: func(t *testing.T, s *redistest.Server) { s.Restart(t) },
+		},
+		"hung": {
+			away: func(t *testing.T, s *redistest.Server) { s.Pause(t) },
+			back: func(t *testing.T, s *redistest.Server) { s.Resume(t) },
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			b := newBench(t, server.Client(t), approvals.Options{})
+			f := quick(t, 50*time.Millisecond)
+			b.work(approvals.WorkerOptions{Floor: f, Replica: "one", Concurrency: 4})
+			var ids []string
+			for n := range 20 {
+				ids = append(ids, b.submit(actions.Name{App: "shop", Env: fmt.Sprintf("pr-%d", n)}, actions.VerbDeploy).ID)
+			}
+			b.untilState(ids[0], approvals.StateSucceeded)
+
+			test.away(t, server)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			began := time.Now()
+			_, created, err := b.Submit(ctx, approvals.Request{Order: actions.Order{Env: shop42, Verb: actions.VerbDeploy}, Requester: ana})
+			wantCode(t, err, actions.CodeUnavailable)
+			if created || !actions.Retryable(err) {
+				t.Errorf("created %t, retry %t", created, actions.Retryable(err))
+			}
+			t.Logf("without Redis, Submit answers after %s", time.Since(began))
+			test.back(t, server)
+
+			for _, id := range ids {
+				b.untilState(id, approvals.StateSucceeded)
+			}
+			b.submit(shop43, actions.VerbDeploy)
+			b.untilIdle()
+			for n := range 20 {
+				env := actions.Name{App: "shop", Env: fmt.Sprintf("pr-%d", n)}
+				if err := b.store.VerifyAudit(t.Context(), env); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+func TestHintsThatAreLostAreFoundAgain(t *testing.T) {
+	t.Parallel()
+	tests := map[string]func(ctx context.Context, rdb redis.UniversalClient) error{
+		"the whole queue": func(ctx context.Context, rdb redis.UniversalClient) error {
+			return rdb.Del(ctx, approvals.QueueKey, approvals.DelayedKey).Err()
+		},
+		"the group": func(ctx context.Context, rdb redis.UniversalClient) error {
+			return rdb.XGroupDestroy(ctx, approvals.QueueKey, approvals.Group).Err()
+		},
+		"the queue and the index of active requests": func(ctx context.Context, rdb redis.UniversalClient) error {
+			return rdb.Del(ctx, approvals.QueueKey, approvals.ActiveIndexKey, "berth:sweep:deep").Err()
+		},
+	}
+	for name, lose := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, redistest.Client(t), approvals.Options{})
+			f, h := newFloor(t), newHeld()
+			f.onRun = h.run
+			b.work(approvals.WorkerOptions{Floor: f, Replica: "one"})
+			runs := b.submit(shop42, actions.VerbDeploy)
+			first := <-h.begun
+			waits := b.untilState(b.submit(shop42, actions.VerbRestart).ID, approvals.StateReleased)
+			if err := lose(t.Context(), b.rdb); err != nil {
+				t.Fatal(err)
+			}
+			next := b.submit(shop43, actions.VerbDeploy)
+			if req := <-h.begun; req.RequestID != next.ID {
+				t.Errorf("then began %+v", req)
+			}
+			h.end <- actions.RunSucceeded
+			h.end <- actions.RunSucceeded
+			b.untilState(runs.ID, approvals.StateSucceeded)
+			h.end <- actions.RunSucceeded
+			b.untilState(waits.ID, approvals.StateSucceeded)
+			b.untilState(next.ID, approvals.StateSucceeded)
+			if n := f.runs(first.ID); n != 1 {
+				t.Errorf("the run that went on all the while was begun %d times", n)
+			}
+		})
+	}
+}
+
+func TestAWorkerThatDiedWithHintsInHand(t *testing.T) {
+	t.Parallel()
+	tests := map[string]func(ctx context.Context, rdb redis.UniversalClient) error{
+		"is taken over from": func(context.Context, redis.UniversalClient) error { return nil },
+		"and was removed from the group is taken over from": func(ctx context.Context, rdb redis.UniversalClient) error {
+			return rdb.XGroupDelConsumer(ctx, approvals.QueueKey, approvals.Group, "dead").Err()
+		},
+	}
+	for name, spoil := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// Hints that are in nobody's hands are queued again when they are
+			// old, which those of this clock's past are.
+			b := newBench(t, redistest.Client(t), approvals.Options{Now: func() time.Time { return time.Now().Add(2 * time.Minute) }})
+			if err := b.rdb.XGroupCreateMkStream(t.Context(), approvals.QueueKey, approvals.Group, "0").Err(); err != nil {
+				t.Fatal(err)
+			}
+			r := b.submit(shop42, actions.VerbDeploy)
+			err := b.rdb.XReadGroup(t.Context(), &redis.XReadGroupArgs{
+				Group: approvals.Group, Consumer: "dead", Streams: []string{approvals.QueueKey, ">"},
+			}).Err()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := spoil(t.Context(), b.rdb); err != nil {
+				t.Fatal(err)
+			}
+			b.work(approvals.WorkerOptions{Floor: newFloor(t), Lease: time.Second})
+			b.untilState(r.ID, approvals.StateSucceeded)
+			b.untilIdle()
+		})
+	}
+}
+
+func TestEntriesThatSayNothingAreDropped(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, redistest.Client(t), approvals.Options{})
+	for _, values := range [][]any{
+		{"x", "y"},
+		{"env", "shop/pr-42", "id", "../../x", "tries", "0"},
+		{"env", "shop/pr-42", "id", "01m7xpv4h8q4h52fmqnz7aa3em", "tries", "-1"},
+		{"env", "shop/pr-42", "id", "01m7xpv4h8q4h52fmqnz7aa3em", "tries", "0"}, // no such request
+		{"env", "shop", "id", "01m7xpv4h8q4h52fmqnz7aa3em", "tries", "0"},
+	} {
+		if err := b.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: approvals.QueueKey, Values: values}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, m := range []string{"", "x", "a b c d", "01m7xpv4h8q4h52fmqnz7aa3em shop/pr-42 0"} {
+		if err := b.rdb.ZAdd(t.Context(), approvals.DelayedKey, redis.Z{Member: m}).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.rdb.ZAdd(t.Context(), approvals.ActiveIndexKey, redis.Z{Member: m}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.work(approvals.WorkerOptions{Floor: newFloor(t)})
+	b.untilState(b.submit(shop42, actions.VerbDeploy).ID, approvals.StateSucceeded)
+	b.untilIdle()
+}
+
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, redistest.StartCluster(t), approvals.Options{})
+	f := quick(t, time.Millisecond)
+	stop := b.work(approvals.WorkerOptions{Floor: f, Replica: "one"})
+	b.work(approvals.WorkerOptions{Floor: f, Replica: "two"})
+	var ids []string
+	for n := range 30 {
+		env := actions.Name{App: "shop", Env: fmt.Sprintf("pr-%d", n%10)}
+		ids = append(ids, b.submit(env, actions.VerbRestart, func(r *approvals.Request) { r.Key = fmt.Sprint(n) }).ID)
+	}
+	stop()
+	for _, id := range ids {
+		b.untilState(id, approvals.StateSucceeded)
+	}
+	list, _, err := b.List(t.Context(), approvals.Filter{Limit: 200})
+	if err != nil || len(list) != len(ids) {
+		t.Errorf("the list has %d requests, %v", len(list), err)
+	}
+	slices.Reverse(ids)
+	for n, r := range list {
+		if r.ID != ids[n] {
+			t.Errorf("place %d of the list has %s, want %s", n, r.ID, ids[n])
+		}
+	}
+	// The index of active requests is made anew from all of the nodes.
+	b.until(b.submit(shop42, actions.VerbDeploy).ID, "succeeded", func(r *approvals.Request) bool { return r.State == approvals.StateSucceeded })
+	b.untilIdle()
+	for n := range 10 {
+		if err := b.store.VerifyAudit(t.Context(), actions.Name{App: "shop", Env: fmt.Sprintf("pr-%d", n)}); err != nil {
+			t.Error(err)
+		}
+	}
+}
