@@ -27,6 +27,7 @@ type Environment struct {
 	Namespace   string                `json:"namespace,omitempty"`
 	Cluster     string                `json:"cluster,omitempty"`
 	Commit      Commit                `json:"commit,omitzero"` // what runs: the last successful deploy's
+	Ref         string                `json:"ref,omitempty"`   // the branch or tag that Commit was asked for as
 	Set         map[string]string     `json:"set,omitempty"`   // what runs was deployed with
 	Vars        map[string]string     `json:"vars,omitempty"`
 	Links       []Link                `json:"links,omitempty"`
@@ -35,6 +36,7 @@ type Environment struct {
 	LastAction  *LastAction           `json:"last_action,omitempty"`
 	RunID       string                `json:"run_id,omitempty"` // the run that holds it now
 	Sleeping    bool                  `json:"sleeping,omitempty"`
+	HasArchive  bool                  `json:"has_archive,omitempty"` // parts of it may be archived; a deploy would start them empty
 	Lock        *Lock                 `json:"lock,omitempty"`
 	CreatedAt   time.Time             `json:"created_at"`
 	UpdatedAt   time.Time             `json:"updated_at"`
@@ -107,7 +109,8 @@ type Run struct {
 	Steps     []StepRecord `json:"steps"` // in the order of the app's parts
 	Error     string       `json:"error,omitempty"`
 	Code      Code         `json:"code,omitempty"`
-	Attempt   int          `json:"attempt"` // 1, and one more for each worker that took it over
+	Attempt   int          `json:"attempt"`          // 1, and one more for each worker that took it over
+	Before    State        `json:"before,omitempty"` // the environment's state when it began
 	StartedAt time.Time    `json:"started_at"`
 	EndedAt   time.Time    `json:"ended_at,omitzero"`
 }
@@ -121,6 +124,7 @@ type StepRecord struct {
 	State     StepState `json:"state"`
 	Tries     int       `json:"tries,omitempty"`
 	Error     string    `json:"error,omitempty"`
+	Code      Code      `json:"code,omitempty"` // of the failure
 	Outputs   Outputs   `json:"outputs,omitempty"`
 	StartedAt time.Time `json:"started_at,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitzero"`

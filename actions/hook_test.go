@@ -1,0 +1,35 @@
+package actions_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+type redisHook = redis.Hook
+
+// afterSave calls then once the audit record of that kind is written.
+type afterSave struct {
+	kind string
+	then func()
+}
+
+func (h *afterSave) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (h *afterSave) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+func (h *afterSave) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if strings.HasPrefix(cmd.Name(), "eval") && err == nil {
+			for _, arg := range cmd.Args() {
+				if text, ok := arg.([]byte); ok && strings.Contains(string(text), fmt.Sprintf(`"kind":%q`, h.kind)) {
+					h.then()
+				}
+			}
+		}
+		return err
+	}
+}

@@ -1,0 +1,213 @@
+package actions
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Plan says what an order would do, part by part, and changes nothing. Its
+// Order has the commit that the ref means now. brief asks the executors for
+// what decides the result alone, without diffs: the digest is the same.
+//
+// Errors: CodeNotFound (the app, the environment, the ref), CodeInvalid (what
+// was ordered, or what is configured, makes no sense), CodeConflict (the
+// environment's state or a lock does not allow it), and those of executors,
+// whose sentences begin with the part's name.
+func (r *Runner) Plan(ctx context.Context, order Order, brief bool) (*Plan, error) {
+	sc, err := r.scene(ctx, order)
+	if err != nil {
+		return nil, err
+	}
+	defer sc.close()
+	return r.plan(ctx, sc, brief)
+}
+
+// plan asks the executors.
+func (r *Runner) plan(ctx context.Context, sc *scene, brief bool) (*Plan, error) {
+	p := &Plan{Order: sc.order, Namespace: sc.namespace, MadeAt: r.clock(), Parts: []PartPlan{}}
+	if sc.order.Verb != VerbExtend {
+		parts, err := r.planParts(ctx, sc, brief)
+		if err != nil {
+			return nil, err
+		}
+		p.Parts = parts
+	}
+	for _, part := range p.Parts {
+		p.Destructive = p.Destructive || part.Destructive
+	}
+	p.Summary = summary(sc, p)
+	var err error
+	p.Digest, err = digest(sc, p)
+	return p, err
+}
+
+// planParts plans all parts side by side.
+func (r *Runner) planParts(ctx context.Context, sc *scene, brief bool) ([]PartPlan, error) {
+	parts, errs := make([]PartPlan, len(sc.app.Parts)), make([]error, len(sc.app.Parts))
+	var wg sync.WaitGroup
+	for i, part := range sc.app.Parts {
+		wg.Go(func() {
+			if parts[i], errs[i] = r.planPart(ctx, sc, part, brief); errs[i] != nil {
+				errs[i] = inPart(part.Name, errs[i])
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(parts) > 0 && !slices.ContainsFunc(parts, func(p PartPlan) bool { return p.Summary != leftAlone(p.Use, sc.verb) }) {
+		return nil, Errorf("plan", CodeInvalid, "No part of %s can be %s: none of its executors does that.", sc.app.Name, past(sc.verb))
+	}
+	return parts, nil
+}
+
+func (r *Runner) planPart(ctx context.Context, sc *scene, part Part, brief bool) (PartPlan, error) {
+	const op = "plan.part"
+	ex, can, description, err := r.executor(ctx, part, sc.verb)
+	if err != nil {
+		return PartPlan{}, err
+	}
+	if !can {
+		return PartPlan{Part: part.Name, Use: part.Use, Summary: leftAlone(part.Use, sc.verb), Executor: description.Binary}, nil
+	}
+	step, provisional, err := sc.step(ctx, part, sc.env, sc.verb, "plan/"+part.Name+"/"+string(sc.verb), sc.leniency(func(error) {}))
+	if err != nil {
+		return PartPlan{}, err
+	}
+	step.Brief = brief
+	out, err := ex.Plan(ctx, step)
+	if err != nil {
+		return PartPlan{}, typed(op, CodeInternal, err, "Its executor failed without saying why; Berth's log says more.")
+	}
+	out.Part, out.Use, out.Executor = part.Name, part.Use, description.Binary
+	out.Provisional = out.Provisional || provisional
+	out.Summary, out.Diff = strings.ToValidUTF8(out.Summary, "\uFFFD"), strings.ToValidUTF8(out.Diff, "\uFFFD")
+	if out.Summary == "" {
+		out.Summary = fmt.Sprintf("%s %s", sc.verb, part.Name)
+	}
+	return out, nil
+}
+
+// leniency is what a cleanup needs: it takes away what is there, be the commit
+// gone. Other verbs get nil.
+func (sc *scene) leniency(complain func(error)) func(error) {
+	if sc.verb == VerbCleanup {
+		return complain
+	}
+	return nil
+}
+
+// executor finds a part's executor, and whether it does verb. Every executor
+// deploys and cleans up; one that does not archive, restore, restart, sleep or
+// wake has nothing for which that would matter, and its part is left alone.
+func (r *Runner) executor(ctx context.Context, part Part, verb Verb) (ex Executor, can bool, d Description, err error) {
+	const op = "plan.executor"
+	if ex, err = r.executors.Executor(ctx, part.Use); err != nil {
+		return nil, false, d, typed(op, CodeUnavailable, err, fmt.Sprintf("The executor %s could not be started; Berth's log says why.", part.Use))
+	}
+	if d, err = ex.Describe(ctx); err != nil {
+		return nil, false, d, typed(op, CodeUnavailable, err, fmt.Sprintf("The executor %s did not say what it is.", part.Use))
+	}
+	can = slices.Contains(d.Verbs, verb)
+	if !can && (verb == VerbDeploy || verb == VerbCleanup) {
+		return nil, false, d, Errorf(op, CodeInvalid, "The executor %s cannot %s.", part.Use, verb)
+	}
+	return ex, can, d, nil
+}
+
+func leftAlone(use string, v Verb) string { return fmt.Sprintf("left alone: %s does not %s", use, v) }
+
+// past is a verb as in "cannot be archived".
+func past(v Verb) string {
+	switch v {
+	case VerbArchive, VerbRestore:
+		return string(v) + "d"
+	case VerbSleep:
+		return "put to sleep"
+	case VerbWake:
+		return "woken"
+	default:
+		return string(v) + "ed"
+	}
+}
+
+// summary is one line on the whole.
+func summary(sc *scene, p *Plan) string {
+	const most = 600
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s", sc.order.Verb, sc.order.Env)
+	if sc.order.Verb == VerbExtend {
+		fmt.Fprintf(&b, " by %s", days(sc.order.TTL))
+	} else if sha := sc.order.Commit.SHA; sha != "" {
+		fmt.Fprintf(&b, " at %s", shortSHA(sha))
+	}
+	for i, part := range p.Parts {
+		sep := "; "
+		if i == 0 {
+			sep = ": "
+		}
+		fmt.Fprintf(&b, "%s%s: %s", sep, part.Part, part.Summary)
+	}
+	return short(b.String(), most)
+}
+
+// digested is everything that decides what runs. Its JSON, as encoding/json
+// writes it (members in this order, keys of maps sorted), is what a digest is
+// of. Neither time nor the state of the environment is in it, but for the
+// outputs that templates used.
+type digested struct {
+	Version   int               `json:"version"`
+	Verb      Verb              `json:"verb"`
+	Env       Name              `json:"environment"`
+	Commit    string            `json:"commit"`
+	Namespace string            `json:"namespace"`
+	Cluster   string            `json:"cluster"`
+	Context   string            `json:"context"`
+	Vars      map[string]string `json:"vars,omitempty"`
+	Set       map[string]string `json:"set,omitempty"`
+	TTL       time.Duration     `json:"ttl"`
+	Parts     []digestedPart    `json:"parts"`
+}
+
+type digestedPart struct {
+	Name     string            `json:"name"`
+	Use      string            `json:"use"`
+	Needs    []string          `json:"needs,omitempty"`
+	With     map[string]any    `json:"with,omitempty"`
+	Executor string            `json:"executor,omitempty"`
+	Inputs   map[string]string `json:"inputs,omitempty"`
+}
+
+// digest is the SHA-256, in hex, of what decides what runs.
+func digest(sc *scene, p *Plan) (string, error) {
+	const op = "plan.digest"
+	d := digested{
+		Version: 1, Verb: sc.order.Verb, Env: sc.order.Env, Commit: sc.order.Commit.SHA, Namespace: sc.namespace,
+		Cluster: sc.app.Cluster.Name, Context: sc.app.Cluster.Context, Vars: sc.app.Vars, Set: sc.set, TTL: sc.ttl(),
+	}
+	for _, planned := range p.Parts {
+		part, _ := sc.app.Part(planned.Part)
+		with, err := sc.asWritten(part, sc.env)
+		if err != nil {
+			return "", inPart(part.Name, err)
+		}
+		needs := slices.Sorted(slices.Values(part.Needs))
+		d.Parts = append(d.Parts, digestedPart{Name: part.Name, Use: part.Use, Needs: needs, With: with, Executor: planned.Executor, Inputs: planned.Inputs})
+	}
+	text, err := json.Marshal(d)
+	if err != nil {
+		return "", Wrap(op, CodeInvalid, err, fmt.Sprintf("The configuration of %s holds a value that cannot be written down, such as a number that is none.", sc.app.Name))
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), nil
+}

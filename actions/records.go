@@ -1,0 +1,470 @@
+package actions
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	envKey  = "env"
+	runsKey = "runs" // ids of an environment's runs, by when they began
+	// envsKey names all environments and liveKey those that are not cleaned up,
+	// as "app/name", sorted by name. They are hints: written before the record
+	// is, so that none is missing.
+	envsKey = keyPrefix + "envs"
+	liveKey = keyPrefix + "envs:live"
+	// saveTries bounds how often a change is made anew because another one of
+	// the same record came first.
+	saveTries = 20
+)
+
+func runKey(id string) string    { return "run:" + id }
+func eventsKey(id string) string { return "events:" + id }
+
+// runIndexKey says which environment a run belongs to.
+func runIndexKey(id string) string { return keyPrefix + "run:" + id }
+
+// saveScript writes the record of an environment, of a run, or of both.
+//
+//	K[1]  the environment      K[2]  the counter of lease tokens
+//	K[3]  the run              K[4]  the environment's runs
+//	K[5]  the run's events     K[6]  the app as the run found it
+//	A[1]  the revision that the environment has, 0 when there is none; "" leaves it alone
+//	A[2]  the writer's lease token; 0 for a change that needs no lease
+//	A[3]  the environment, JSON
+//	A[4]  the run's id; "" leaves the run alone
+//	A[5]  the run, JSON        A[6]  when it began, in milliseconds
+//	A[7]  how many events to keep
+//	A[8]  the app, JSON; "" leaves it alone, "-" deletes it
+//	A[9]…  events, JSON; the first of a run begins with "!"
+//	output  "ok"; "fenced" when a later lease was taken; "conflict" when the
+//	        environment has another revision
+var saveScript = NewScript(`
+if A[2] ~= '0' then
+	local token = redis.call('GET', K[2])
+	if token and tonumber(token) > tonumber(A[2]) then return 'fenced' end
+end
+if A[1] ~= '' then
+	local now = redis.call('GET', K[1])
+	local revision = 0
+	if now then revision = cjson.decode(now).revision end
+	if revision ~= tonumber(A[1]) then return 'conflict' end
+end
+audit()
+if A[1] ~= '' then redis.call('SET', K[1], A[3]) end
+if A[4] ~= '' then
+	redis.call('SET', K[3], A[5])
+	redis.call('ZADD', K[4], A[6], A[4])
+	if A[8] == '-' then redis.call('DEL', K[6]) elseif A[8] ~= '' then redis.call('SET', K[6], A[8]) end
+	for i = 9, #A do
+		local event, first = A[i], '0'
+		if event:sub(1, 1) == '!' then event, first = event:sub(2), '1' end
+		redis.call('XADD', K[5], 'MAXLEN', '~', A[7], '*', 'e', event, 'first', first)
+	end
+end
+return 'ok'`)
+
+// saving is one change of records. Its zero parts are left alone.
+type saving struct {
+	env    *Environment // Revision is that of the record it was made from
+	token  int64        // of the lease; 0 when none is needed
+	run    *Run
+	events []Event
+	first  bool // the first event is the first of the run
+	app    string
+	rec    Record
+}
+
+// save writes a change and its audit record. On success env.Revision has gone
+// up by one. It returns CodeFenced and CodeConflict (another change of the
+// environment came first).
+func (s *Store) save(ctx context.Context, name Name, c saving) error {
+	const op = "store.save"
+	args := []any{"", c.token, "", "", "", 0, maxEvents, c.app}
+	var next *Environment
+	if c.env != nil {
+		e := *c.env
+		e.Revision++
+		e.UpdatedAt = s.clock()
+		if c.token != 0 {
+			e.Fence = c.token
+		}
+		text, err := json.Marshal(e)
+		if err != nil {
+			return Wrap(op, CodeInternal, err, "The environment's record could not be written.")
+		}
+		args[0], args[2], next = c.env.Revision, text, &e
+	}
+	id := ""
+	if c.run != nil {
+		id = c.run.ID
+		text, err := json.Marshal(c.run)
+		if err != nil {
+			return Wrap(op, CodeInternal, err, "The run's record could not be written.")
+		}
+		args[3], args[4], args[5] = id, text, c.run.StartedAt.UnixMilli()
+		for i, e := range c.events {
+			text, err := encodeEvent(e)
+			if err != nil {
+				return err
+			}
+			if c.first && i == 0 {
+				text = "!" + text
+			}
+			args = append(args, text)
+		}
+	}
+	keys := []string{
+		s.Key(name, envKey), s.Key(name, tokenKey), s.Key(name, runKey(id)), s.Key(name, runsKey),
+		s.Key(name, eventsKey(id)), s.Key(name, appKey(id)),
+	}
+	reply, err := s.Exec(ctx, name, saveScript, keys, args, c.rec)
+	if err != nil {
+		return err
+	}
+	switch reply {
+	case "ok":
+		if next != nil {
+			*c.env = *next
+		}
+		return nil
+	case "fenced":
+		return fenced(op, name)
+	case "conflict":
+		return &Error{Op: op, Code: CodeConflict, Msg: fmt.Sprintf("Something else changed %s at the same moment; try again.", name), Retry: true}
+	default:
+		return Wrap(op, CodeInternal, fmt.Errorf("reply %v", reply), "Redis gave an unexpected answer.")
+	}
+}
+
+// change reads an environment, lets fn change it and saves it, anew when
+// another change came first. fn may refuse with an error of its own.
+func (s *Store) change(ctx context.Context, name Name, rec Record, fn func(*Environment, *Record) (bool, error)) (*Environment, error) {
+	for try := 1; ; try++ {
+		env, err := s.Environment(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		mine := rec
+		mine.Detail = maps.Clone(rec.Detail)
+		changed, err := fn(env, &mine)
+		if err != nil || !changed {
+			return env, err
+		}
+		err = s.save(ctx, name, saving{env: env, rec: mine})
+		if CodeOf(err) != CodeConflict || try == saveTries {
+			return env, err
+		}
+	}
+}
+
+// list writes the hints by which an environment is found. They come before its
+// record: one that leads nowhere is passed over, one that is not there hides it.
+func (s *Store) list(ctx context.Context, name Name, live bool) error {
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		member := redis.Z{Member: name.String()}
+		p.ZAdd(ctx, envsKey, member)
+		if live {
+			p.ZAdd(ctx, liveKey, member)
+		} else {
+			p.ZRem(ctx, liveKey, name.String())
+		}
+		return nil
+	})
+	return redisError("store.list", err)
+}
+
+// Environment reads one record. It returns CodeNotFound when there is none.
+func (s *Store) Environment(ctx context.Context, name Name) (*Environment, error) {
+	const op = "store.environment"
+	text, err := s.rdb.Get(ctx, s.Key(name, envKey)).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, Errorf(op, CodeNotFound, "There is no environment %s.", name)
+	}
+	if err != nil {
+		return nil, redisError(op, err)
+	}
+	var env Environment
+	if err := json.Unmarshal(text, &env); err != nil {
+		return nil, Wrap(op, CodeInternal, err, fmt.Sprintf("The record of %s cannot be read.", name))
+	}
+	return &env, nil
+}
+
+// EnvFilter says which environments are wanted.
+type EnvFilter struct {
+	App    string // "" means of every app
+	State  State  // "" means in every state but Cleaned
+	All    bool   // the cleaned ones too
+	Cursor string // from the call before; "" means from the start
+	Limit  int    // 1 to 500; 0 means 50
+}
+
+// Environments lists records sorted by name, and the cursor of the next page,
+// "" after the last one. It returns CodeInvalid for a cursor that is not one.
+func (s *Store) Environments(ctx context.Context, f EnvFilter) (items []*Environment, next string, err error) {
+	const op, usual, most = "store.environments", 50, 500
+	if f.Limit <= 0 {
+		f.Limit = usual
+	}
+	f.Limit = min(f.Limit, most)
+	key, from, to := liveKey, "-", "+"
+	if f.All || f.State == StateCleaned {
+		key = envsKey
+	}
+	if f.App != "" {
+		if !ValidName(f.App) {
+			return nil, "", nil
+		}
+		from, to = "["+f.App+"/", "("+f.App+"0" // "0" follows "/"
+	}
+	if f.Cursor != "" {
+		n, err := ParseName(f.Cursor)
+		if err != nil || (f.App != "" && n.App != f.App) {
+			return nil, "", Errorf(op, CodeInvalid, "%q is no cursor of this list; start again without one.", clip(f.Cursor))
+		}
+		from = "(" + f.Cursor
+	}
+	// With a filter by state many records are read for one that is wanted, so
+	// that pages of records are larger than pages of results.
+	page := int64(f.Limit + 1)
+	if f.State != "" {
+		page = most
+	}
+	for {
+		members, err := s.rdb.ZRangeByLex(ctx, key, &redis.ZRangeBy{Min: from, Max: to, Count: page}).Result()
+		if err != nil {
+			return nil, "", redisError(op, err)
+		}
+		records, err := s.environments(ctx, members)
+		if err != nil {
+			return nil, "", err
+		}
+		for i, env := range records {
+			if env == nil || !f.wants(env) {
+				continue
+			}
+			if len(items) == f.Limit {
+				return items, items[f.Limit-1].Name.String(), nil
+			}
+			items = append(items, records[i])
+		}
+		if int64(len(members)) < page {
+			return items, "", nil
+		}
+		from = "(" + members[len(members)-1]
+	}
+}
+
+func (f EnvFilter) wants(env *Environment) bool {
+	if f.State != "" {
+		return env.State == f.State
+	}
+	return f.All || env.State != StateCleaned
+}
+
+// environments reads records by their names, in one go. One that is not there
+// is nil.
+func (s *Store) environments(ctx context.Context, members []string) ([]*Environment, error) {
+	const op = "store.environments"
+	gets := make([]*redis.StringCmd, len(members))
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, m := range members {
+			app, env, _ := strings.Cut(m, "/")
+			gets[i] = p.Get(ctx, s.Key(Name{App: app, Env: env}, envKey))
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, redisError(op, err)
+	}
+	list := make([]*Environment, len(members))
+	for i, get := range gets {
+		text, err := get.Bytes()
+		if errors.Is(err, redis.Nil) {
+			continue
+		}
+		if err != nil {
+			return nil, redisError(op, err)
+		}
+		if err := json.Unmarshal(text, &list[i]); err != nil {
+			return nil, Wrap(op, CodeInternal, err, fmt.Sprintf("The record of %s cannot be read.", members[i]))
+		}
+	}
+	return list, nil
+}
+
+// SetLock locks an environment, or unlocks it when lock is nil. One that is as
+// wanted already is left alone. It returns CodeNotFound, and CodeConflict when
+// somebody else has locked it. Of rec, whoever acts and where is used.
+func (s *Store) SetLock(ctx context.Context, name Name, lock *Lock, rec Record) (*Environment, error) {
+	return s.change(ctx, name, rec, func(env *Environment, rec *Record) (bool, error) {
+		switch {
+		case lock == nil && env.Lock == nil:
+			return false, nil
+		case lock == nil:
+			rec.Kind, rec.Detail = "environment.unlocked", map[string]string{"locked_by": env.Lock.By}
+			env.Lock = nil
+			return true, nil
+		case env.Lock != nil && env.Lock.By == lock.By && env.Lock.Reason == lock.Reason:
+			return false, nil
+		case env.Lock != nil && env.Lock.By != lock.By:
+			return false, Errorf("store.set_lock", CodeConflict, "%s is locked by %s already%s.", name, clip(env.Lock.By), because(env.Lock.Reason))
+		}
+		l := *lock
+		if l.At.IsZero() {
+			l.At = s.clock()
+		}
+		l.Reason = short(l.Reason, maxDetail)
+		env.Lock = &l
+		rec.Kind, rec.Detail = "environment.locked", map[string]string{"reason": l.Reason}
+		return true, nil
+	})
+}
+
+// Extend moves the environment's expiry to min(expiry+by, now+MaxTTL), in UTC,
+// and never to an earlier time. It returns CodeInvalid for by <= 0 and for an
+// environment that never expires, CodeNotFound for an unknown or cleaned one,
+// and CodeConflict if another change won; that one may be retried.
+func (s *Store) Extend(ctx context.Context, name Name, by time.Duration, rec Record) (time.Time, error) {
+	env, err := s.change(ctx, name, rec, func(env *Environment, rec *Record) (bool, error) {
+		return s.extend(env, by, rec)
+	})
+	if err != nil {
+		return time.Time{}, err
+	}
+	return env.ExpiresAt, nil
+}
+
+func (s *Store) extend(env *Environment, by time.Duration, rec *Record) (bool, error) {
+	const op = "store.extend"
+	switch {
+	case by <= 0:
+		return false, Errorf(op, CodeInvalid, "An environment is extended by a time greater than 0, such as 24h.")
+	case env.State == StateCleaned:
+		return false, Errorf(op, CodeNotFound, "%s was cleaned up; there is nothing to extend.", env.Name)
+	case env.ExpiresAt.IsZero():
+		return false, Errorf(op, CodeInvalid, "%s does not expire; there is nothing to extend.", env.Name)
+	}
+	until := env.ExpiresAt.Add(min(by, MaxTTL))
+	if most := s.clock().Add(MaxTTL); until.After(most) {
+		until = most
+	}
+	until = until.UTC()
+	if !until.After(env.ExpiresAt) {
+		return false, nil
+	}
+	rec.Kind = "environment.extended"
+	rec.Detail = map[string]string{"from": env.ExpiresAt.Format(time.RFC3339), "to": until.Format(time.RFC3339)}
+	env.ExpiresAt = until
+	return true, nil
+}
+
+// Run reads one run by its id. It returns CodeNotFound when there is none, or
+// it is older than those that are kept.
+func (s *Store) Run(ctx context.Context, id string) (*Run, error) {
+	const op = "store.run"
+	name, err := s.runEnv(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	run, err := s.run(ctx, name, id)
+	if err == nil && run == nil {
+		err = Errorf(op, CodeNotFound, "There is no run %q.", clip(id))
+	}
+	return run, err
+}
+
+// runEnv finds a run's environment.
+func (s *Store) runEnv(ctx context.Context, id string) (Name, error) {
+	const op = "store.run"
+	text, err := s.rdb.Get(ctx, runIndexKey(id)).Result()
+	if errors.Is(err, redis.Nil) {
+		return Name{}, Errorf(op, CodeNotFound, "There is no run %q.", clip(id))
+	}
+	if err != nil {
+		return Name{}, redisError(op, err)
+	}
+	return ParseName(text)
+}
+
+// run reads a run of a known environment; nil when there is none.
+func (s *Store) run(ctx context.Context, name Name, id string) (*Run, error) {
+	const op = "store.run"
+	text, err := s.rdb.Get(ctx, s.Key(name, runKey(id))).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, redisError(op, err)
+	}
+	var run Run
+	if err := json.Unmarshal(text, &run); err != nil {
+		return nil, Wrap(op, CodeInternal, err, fmt.Sprintf("The record of run %s cannot be read.", clip(id)))
+	}
+	return &run, nil
+}
+
+// Runs lists an environment's runs, the newest first. limit is at most
+// RunsKept, which is also what 0 means.
+func (s *Store) Runs(ctx context.Context, name Name, limit int) ([]*Run, error) {
+	const op = "store.runs"
+	if limit <= 0 || limit > RunsKept {
+		limit = RunsKept
+	}
+	ids, err := s.rdb.ZRevRange(ctx, s.Key(name, runsKey), 0, int64(limit)-1).Result()
+	if err != nil || len(ids) == 0 {
+		return nil, redisError(op, err)
+	}
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = s.Key(name, runKey(id))
+	}
+	texts, err := s.rdb.MGet(ctx, keys...).Result() // one hash tag, so one node
+	if err != nil {
+		return nil, redisError(op, err)
+	}
+	runs := make([]*Run, 0, len(texts))
+	for i, text := range texts {
+		t, ok := text.(string)
+		if !ok {
+			continue
+		}
+		var run Run
+		if err := json.Unmarshal([]byte(t), &run); err != nil {
+			return nil, Wrap(op, CodeInternal, err, fmt.Sprintf("The record of run %s cannot be read.", ids[i]))
+		}
+		runs = append(runs, &run)
+	}
+	return runs, nil
+}
+
+// trimRuns forgets all but the newest RunsKept runs of an environment. Each key
+// goes by itself: a run that is forgotten by half is forgotten.
+func (s *Store) trimRuns(ctx context.Context, name Name) error {
+	const op = "store.trim_runs"
+	key := s.Key(name, runsKey)
+	old, err := s.rdb.ZRange(ctx, key, 0, -RunsKept-1).Result()
+	if err != nil || len(old) == 0 {
+		return redisError(op, err)
+	}
+	_, err = s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, id := range slices.Backward(old) {
+			p.Del(ctx, runIndexKey(id))
+			p.Del(ctx, s.Key(name, runKey(id)))
+			p.Del(ctx, s.Key(name, eventsKey(id)))
+			p.Del(ctx, s.Key(name, appKey(id)))
+			p.ZRem(ctx, key, id)
+		}
+		return nil
+	})
+	return redisError(op, err)
+}

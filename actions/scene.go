@@ -1,0 +1,295 @@
+package actions
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// scene is what an order means here and now: everything that its steps are made
+// of.
+type scene struct {
+	app       *App
+	env       *Environment // nil when there is none yet
+	order     Order        // with Commit resolved
+	namespace string
+	ref       string // what Commit was asked for as
+	pr        int
+	set       map[string]string
+	verb      Verb // what reaches the executors
+	tree      *tree
+}
+
+// close gives back what the scene holds.
+func (sc *scene) close() { sc.tree.close() }
+
+// scene looks an order's words up. It returns CodeNotFound for an unknown app,
+// environment, or commit, CodeConflict when the environment's state or lock
+// does not allow the verb, and CodeInvalid for what makes no sense.
+func (r *Runner) scene(ctx context.Context, order Order) (*scene, error) {
+	if !ValidName(order.Env.App) || !ValidName(order.Env.Env) {
+		return nil, Errorf("plan", CodeInvalid, "%q cannot be an environment: names are 2 to 40 of a-z, 0-9 and \"-\", starting with a letter.", clip(order.Env.String()))
+	}
+	if _, err := r.catalog.App(order.Env.App); err != nil {
+		return nil, err // before its environments are looked for
+	}
+	env, err := r.store.Environment(ctx, order.Env)
+	if CodeOf(err) == CodeNotFound {
+		env, err = nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.sceneOf(ctx, order, env)
+}
+
+// sceneOf is scene for an environment as it is given; nil stands for none.
+func (r *Runner) sceneOf(ctx context.Context, order Order, env *Environment) (*scene, error) {
+	app, err := r.catalog.App(order.Env.App)
+	if err != nil {
+		return nil, err
+	}
+	if err := Allowed(order.Env, env, order.Verb); err != nil {
+		return nil, err
+	}
+	if err := checkOrder(app, env, order); err != nil {
+		return nil, err
+	}
+	sc := &scene{app: app, env: env, order: order, verb: stepVerb(order.Verb)}
+	if sc.pr = order.PullRequest; sc.pr == 0 && env != nil {
+		sc.pr = env.PullRequest
+	}
+	if sc.pr == 0 {
+		sc.pr = order.Env.PullRequest()
+	}
+	if err := r.choose(ctx, sc); err != nil {
+		return nil, err
+	}
+	return sc, r.furnish(sc)
+}
+
+// stepVerb is what reaches the executors. They know no history: to them a
+// rollback is the deploy of an older commit.
+func stepVerb(v Verb) Verb {
+	if v == VerbRollback {
+		return VerbDeploy
+	}
+	return v
+}
+
+// furnish completes a scene whose commit is known.
+func (r *Runner) furnish(sc *scene) error {
+	sc.tree = &tree{sources: r.sources, app: sc.app, commit: sc.order.Commit}
+	if sc.env != nil && sc.env.State != StateCleaned && sc.env.Namespace != "" {
+		sc.namespace = sc.env.Namespace // an environment never moves, or something of it would stay behind
+		return nil
+	}
+	namespace, err := renderNamespace(sc.app, sc.facts(nil))
+	sc.namespace = namespace
+	return err
+}
+
+func (sc *scene) facts(outputs map[string]Outputs) Facts {
+	return Facts{
+		App: sc.app.Name, Name: sc.order.Env.Env, Namespace: sc.namespace,
+		SHA: sc.order.Commit.SHA, ShortSHA: shortSHA(sc.order.Commit.SHA), Ref: sc.ref,
+		PR: sc.pr, Vars: sc.app.Vars, Outputs: outputs,
+	}
+}
+
+// ttl is how long the environment shall live, 0 for ever.
+func (sc *scene) ttl() time.Duration {
+	if sc.order.TTL > 0 {
+		return min(sc.order.TTL, MaxTTL)
+	}
+	return min(sc.app.TTL, MaxTTL)
+}
+
+// checkOrder checks what the order says against the app and the environment.
+func checkOrder(app *App, env *Environment, o Order) error {
+	const op = "plan"
+	for _, key := range slices.Sorted(maps.Keys(o.Set)) {
+		switch {
+		case !o.Verb.TakesCommit():
+			return Errorf(op, CodeInvalid, "--set goes with deploy and restore only.")
+		case !slices.Contains(app.AllowSet, key) && len(app.AllowSet) == 0:
+			return Errorf(op, CodeInvalid, "%s does not allow --set %s; it allows no keys (allow_set in its configuration).", app.Name, clip(key))
+		case !slices.Contains(app.AllowSet, key):
+			return Errorf(op, CodeInvalid, "%s does not allow --set %s; it allows %s.", app.Name, clip(key), strings.Join(app.AllowSet, ", "))
+		}
+	}
+	switch {
+	case o.Ref != "" && !o.Verb.TakesCommit():
+		return Errorf(op, CodeInvalid, "--ref goes with deploy and restore only.")
+	case o.TTL < 0:
+		return Errorf(op, CodeInvalid, "--ttl must be longer than 0, such as 48h.")
+	case o.TTL > 0 && !o.Verb.TakesCommit() && o.Verb != VerbExtend:
+		return Errorf(op, CodeInvalid, "--ttl goes with deploy, restore and extend only.")
+	case o.Verb == VerbExtend && o.TTL == 0:
+		return Errorf(op, CodeInvalid, "Say by how long to extend %s, such as --ttl 24h.", o.Env)
+	case o.Verb == VerbExtend && env != nil && env.ExpiresAt.IsZero():
+		return Errorf(op, CodeInvalid, "%s does not expire; there is nothing to extend.", o.Env)
+	case env == nil || env.State == StateCleaned:
+		return nil
+	case env.Cluster != "" && env.Cluster != app.Cluster.Name:
+		return Errorf(op, CodeConflict, "%s runs on cluster %s, but %s is configured for %q now; set it back until the environment is cleaned up.",
+			o.Env, env.Cluster, app.Name, app.Cluster.Name)
+	case o.Verb != VerbCleanup:
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(env.Parts)) {
+		if _, known := app.Part(name); !known {
+			return Errorf(op, CodeConflict, "%s has a part %s (%s) that the configuration of %s does not name any more; put it back until the environment is cleaned up.",
+				o.Env, name, env.Parts[name].Use, app.Name)
+		}
+	}
+	return nil
+}
+
+// fullSHA is a commit's whole name.
+var fullSHA = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+// choose finds the commit, and what is set with it.
+func (r *Runner) choose(ctx context.Context, sc *scene) error {
+	sc.set = sc.order.Set
+	switch {
+	case sc.order.Verb == VerbDeploy, sc.order.Verb == VerbRestore && sc.order.Ref != "":
+		return r.resolve(ctx, sc)
+	case sc.order.Verb == VerbRollback:
+		return r.chooseEarlier(ctx, sc)
+	}
+	sc.order.Commit, sc.ref = sc.env.Commit, sc.env.Ref
+	if sc.order.Commit.SHA == "" && sc.env.LastAction != nil { // it never ran: what was tried last
+		sc.order.Commit = sc.env.LastAction.Commit
+	}
+	if len(sc.set) == 0 {
+		sc.set = sc.env.Set
+	}
+	return nil
+}
+
+// resolve looks the ref up anew, so that a commit that came since shows.
+func (r *Runner) resolve(ctx context.Context, sc *scene) error {
+	const op = "plan.resolve"
+	sc.ref = sc.order.Ref
+	if sc.app.Repo == "" || r.sources == nil {
+		switch {
+		case sc.ref == "":
+			sc.order.Commit = Commit{}
+		case fullSHA.MatchString(sc.ref):
+			sc.order.Commit = Commit{SHA: sc.ref}
+		case sc.app.Repo == "":
+			return Errorf(op, CodeInvalid, "%s has no repository in which %q could be looked up; leave --ref out, or give all 40 digits of a commit.", sc.app.Name, clip(sc.ref))
+		default:
+			return Errorf(op, CodeInvalid, "Berth has no access to %s to look up %q; configure github, or give all 40 digits of a commit.", sc.app.Repo, clip(sc.ref))
+		}
+		return nil
+	}
+	if sc.ref == "" && sc.pr > 0 {
+		sc.ref = fmt.Sprintf("refs/pull/%d/head", sc.pr)
+	}
+	commit, err := r.sources.Resolve(ctx, sc.app.Repo, sc.ref)
+	if CodeOf(err) == CodeUnavailable && sc.order.Commit.SHA != "" {
+		r.log.WarnContext(ctx, "the ref could not be looked up again; what was planned stays", "env", sc.order.Env.String(), "error", err)
+		return nil
+	}
+	if err != nil {
+		return typed(op, CodeUnavailable, err, fmt.Sprintf("%s could not be asked for %q; try again in a moment.", sc.app.Repo, clip(sc.ref)))
+	}
+	sc.order.Commit = commit
+	return nil
+}
+
+// chooseEarlier finds the commit to go back to: what runs, when the last update
+// failed; else the last one before it that was deployed with success.
+func (r *Runner) chooseEarlier(ctx context.Context, sc *scene) error {
+	const op = "plan.rollback"
+	env := sc.env
+	if last := env.LastAction; env.Commit.SHA != "" && last != nil && last.Verb == VerbDeploy && last.State != RunSucceeded && last.Commit.SHA != env.Commit.SHA {
+		sc.order.Commit, sc.ref, sc.set = env.Commit, env.Ref, env.Set
+		return nil
+	}
+	runs, err := r.store.Runs(ctx, env.Name, 0)
+	if err != nil {
+		return err
+	}
+	for _, run := range runs {
+		if run.StartedAt.Before(env.CreatedAt) {
+			break // an earlier life of the same name
+		}
+		verb := run.Order.Verb
+		if run.State != RunSucceeded || (verb != VerbDeploy && verb != VerbRestore) || run.Order.Commit.SHA == "" || run.Order.Commit.SHA == env.Commit.SHA {
+			continue
+		}
+		sc.order.Commit, sc.ref, sc.set = run.Order.Commit, run.Order.Ref, run.Order.Set
+		return nil
+	}
+	return Errorf(op, CodeConflict, "%s has no earlier commit to go back to; deploy the one that you want with --ref.", env.Name)
+}
+
+// known are the outputs of a part that are on record.
+func (sc *scene) known(env *Environment, part string) (Outputs, bool) {
+	if env == nil || env.State == StateCleaned {
+		return nil, false
+	}
+	p, ok := env.Parts[part]
+	if !ok || (len(p.Outputs) == 0 && p.State != string(StepDone)) {
+		return nil, false
+	}
+	return p.Outputs, true
+}
+
+// step makes the step of a part, with what env knows of the parts that it
+// needs. Its second result tells whether it uses outputs that are not known.
+//
+// A cleanup, and a look, must not depend on the repository: the commit may be
+// gone. Then a path in it stays as it is written ("repo:…"), and complain, when
+// not nil, is told why.
+func (sc *scene) step(ctx context.Context, part Part, env *Environment, verb Verb, id string, lenient func(error)) (Step, bool, error) {
+	outputs, pending := map[string]Outputs{}, map[string]bool{}
+	for _, need := range part.Needs {
+		if out, ok := sc.known(env, need); ok {
+			if outputs[need] = out; out == nil {
+				outputs[need] = Outputs{}
+			}
+		} else {
+			pending[need] = true
+		}
+	}
+	rd := renderer{facts: sc.facts(outputs), pending: pending}
+	rd.path = func(path string) (string, error) {
+		local, err := sc.tree.path(ctx, path)
+		if err == nil || lenient == nil {
+			return local, err
+		}
+		lenient(err)
+		return repoPrefix + path, nil
+	}
+	with, err := rd.with(part)
+	if err != nil {
+		return Step{}, false, err
+	}
+	return Step{
+		ID: id, Env: sc.order.Env, Verb: verb, Part: part.Name, With: with, Vars: maps.Clone(sc.app.Vars), Set: maps.Clone(sc.set),
+		Commit: sc.order.Commit, Cluster: sc.app.Cluster, Namespace: sc.namespace, Outputs: outputs,
+	}, rd.used, nil
+}
+
+// asWritten is a part's With filled in, but for paths in the repository: what
+// decides what runs, the same on every machine.
+func (sc *scene) asWritten(part Part, env *Environment) (map[string]any, error) {
+	outputs, pending := map[string]Outputs{}, map[string]bool{}
+	for _, need := range part.Needs {
+		if out, ok := sc.known(env, need); ok {
+			outputs[need] = out
+		} else {
+			pending[need] = true
+		}
+	}
+	rd := renderer{facts: sc.facts(outputs), pending: pending}
+	return rd.with(part)
+}

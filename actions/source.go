@@ -1,0 +1,166 @@
+package actions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// tree is an app's repository at a commit, fetched when the first path in it is
+// asked for and kept until close.
+type tree struct {
+	sources Sources
+	app     *App
+	commit  Commit
+
+	mu      sync.Mutex
+	dir     string
+	release func()
+}
+
+// path is the absolute path of a file or folder of the repository. What it
+// leads to is inside of the repository, whatever symbolic links are on the way
+// or below it.
+func (t *tree) path(ctx context.Context, path string) (string, error) {
+	const op = "source.path"
+	dir, err := t.fetch(ctx)
+	if err != nil {
+		return "", err
+	}
+	clean := filepath.Clean(filepath.FromSlash(path))
+	if !filepath.IsLocal(clean) {
+		return "", Errorf(op, CodeInvalid, "The path %q leads out of %s; use one inside of it.", clip(path), t.app.Repo)
+	}
+	whole := filepath.Join(dir, clean)
+	real, err := filepath.EvalSymlinks(whole)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", Errorf(op, CodeInvalid, "%s at %s has no %s; check the path, or push it.", t.app.Repo, shortSHA(t.commit.SHA), clip(filepath.ToSlash(clean)))
+	}
+	if err != nil {
+		return "", Wrap(op, CodeInvalid, err, fmt.Sprintf("%s of %s at %s cannot be read.", clip(filepath.ToSlash(clean)), t.app.Repo, shortSHA(t.commit.SHA)))
+	}
+	if !inside(dir, real) {
+		return "", Errorf(op, CodeInvalid, "The path %q leads out of %s through a symbolic link; use one inside of it.", clip(path), t.app.Repo)
+	}
+	if bad := leadsOut(dir, real); bad != "" {
+		return "", Errorf(op, CodeInvalid, "The symbolic link %s leads out of %s; remove it.", clip(filepath.ToSlash(bad)), t.app.Repo)
+	}
+	return real, nil
+}
+
+func (t *tree) fetch(ctx context.Context) (string, error) {
+	const op = "source.fetch"
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.dir != "":
+		return t.dir, nil
+	case t.app.Repo == "":
+		return "", Errorf(op, CodeInvalid, "%s uses a path in its repository (repo:…), but has none; set repo in its configuration.", t.app.Name)
+	case t.sources == nil:
+		return "", Errorf(op, CodeInvalid, "%s uses a path in its repository (repo:…), but Berth has no access to repositories; configure github.", t.app.Name)
+	case t.commit.SHA == "":
+		return "", Errorf(op, CodeInvalid, "%s uses a path in its repository (repo:…), but no commit is known; name one with --ref.", t.app.Name)
+	}
+	dir, release, err := t.sources.Fetch(ctx, t.app.Repo, t.commit.SHA)
+	if err != nil {
+		return "", typed(op, CodeUnavailable, err, fmt.Sprintf("%s at %s could not be fetched.", t.app.Repo, shortSHA(t.commit.SHA)))
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if err == nil {
+		real, err = filepath.Abs(real)
+	}
+	if err != nil {
+		release()
+		return "", Wrap(op, CodeInternal, err, "A fetched repository cannot be read.")
+	}
+	t.dir, t.release = real, release
+	return real, nil
+}
+
+// close gives the fetched folder back.
+func (t *tree) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.release != nil {
+		t.release()
+		t.dir, t.release = "", nil
+	}
+}
+
+func inside(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// leadsOut finds a symbolic link at or below path that leads out of dir.
+func leadsOut(dir, path string) string {
+	bad := ""
+	_ = filepath.WalkDir(path, func(at string, d fs.DirEntry, err error) error {
+		if err != nil || d.Type()&fs.ModeSymlink == 0 {
+			return nil
+		}
+		real, err := filepath.EvalSymlinks(at)
+		if err != nil { // it leads nowhere yet; judge by what it says
+			target, errRead := os.Readlink(at)
+			if errRead == nil && filepath.IsAbs(target) {
+				real = target
+			} else {
+				real = filepath.Join(filepath.Dir(at), target)
+			}
+		}
+		if !inside(dir, real) {
+			bad, _ = filepath.Rel(dir, at)
+			return fs.SkipAll
+		}
+		return nil
+	})
+	return bad
+}
+
+// shortSHA is how people write a commit.
+func shortSHA(sha string) string {
+	if len(sha) > 7 {
+		return sha[:7]
+	}
+	return sha
+}
+
+// typed is err if it already says what kind of failure it is; else it is wrapped.
+func typed(op string, code Code, err error, msg string) error {
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err
+	}
+	if errors.Is(err, context.Canceled) {
+		return Wrap(op, CodeCancelled, err, "It was stopped.")
+	}
+	e := Wrap(op, code, err, msg)
+	e.Retry = code == CodeUnavailable
+	return e
+}
+
+// usesRepo tells whether a part has paths in the repository.
+func usesRepo(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, sub := range v {
+			if usesRepo(sub) {
+				return true
+			}
+		}
+	case []any:
+		for _, sub := range v {
+			if usesRepo(sub) {
+				return true
+			}
+		}
+	case string:
+		return strings.HasPrefix(v, repoPrefix)
+	}
+	return false
+}
