@@ -37,21 +37,21 @@ func (e *Error) WithRetryAfter(d time.Duration) *Error {
 // one sentence on what is wrong and what to do. An error among args becomes the
 // cause that is logged (with %w as with any other verb).
 func Invalid(format string, args ...any) *Error {
-	return failure(FaultInvalid, format, args)
+	return failure(FaultInvalid, format, args...)
 }
 
 // Downstream says that the cluster or cloud refused or failed.
 func Downstream(format string, args ...any) *Error {
-	return failure(FaultDownstream, format, args)
+	return failure(FaultDownstream, format, args...)
 }
 
 // Internal says that the executor itself is at fault.
 func Internal(format string, args ...any) *Error {
-	return failure(FaultInternal, format, args)
+	return failure(FaultInternal, format, args...)
 }
 
 // failure keeps what %w wrapped as the cause, so that errors.Is still sees it.
-func failure(fault Fault, format string, args []any) *Error {
+func failure(fault Fault, format string, args ...any) *Error {
 	wrapped := fmt.Errorf(format, args...)
 	e := &Error{Fault: fault, Msg: wrapped.Error()}
 	if errors.Unwrap(wrapped) != nil {

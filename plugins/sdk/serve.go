@@ -87,6 +87,15 @@ func Serve(x Executor) {
 	s.drain(drainTime)
 }
 
+// Register puts x on a gRPC server of one's own, for tests that need no process
+// and no host. The returned function cancels the calls that run and waits up to
+// three seconds for them.
+func Register(g grpc.ServiceRegistrar, x Executor) (end func()) {
+	s := newServer(x, Logger())
+	executorv1.RegisterExecutorServiceServer(g, s)
+	return func() { s.drain(drainTime) }
+}
+
 // killGroup ends what the executor has started, and with it the executor, when
 // the host gave it a process group of its own.
 func killGroup() {

@@ -1,0 +1,248 @@
+package sdktest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	executorv1 "github.com/berth-dev/berth/plugins/proto/berth/executor/v1"
+	"github.com/berth-dev/berth/plugins/sdk"
+)
+
+// client speaks to the executor and notes all that it says.
+type client struct {
+	executorv1.ExecutorServiceClient
+	seen     *seen
+	returned chan struct{} // gets one value for each Run that returned; nil for a program
+}
+
+// connect starts or serves the executor.
+func connect(t *testing.T, s Suite, seen *seen) *client {
+	t.Helper()
+	if s.Command != nil {
+		return &client{ExecutorServiceClient: launch(t, s, seen), seen: seen}
+	}
+	returned := make(chan struct{}, 1024)
+	x := watched(s.New(), returned)
+	// Not t.TempDir(): the path of a socket may not be longer than 104 bytes.
+	dir, err := os.MkdirTemp("", "sdktest-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "x")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	end := sdk.Register(server, x)
+	go func() { _ = server.Serve(listener) }()
+	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = conn.Close()
+		server.Stop()
+		end()
+	})
+	return &client{ExecutorServiceClient: executorv1.NewExecutorServiceClient(conn), seen: seen, returned: returned}
+}
+
+// launch starts the program with go-plugin, as Berth does.
+func launch(t *testing.T, s Suite, seen *seen) executorv1.ExecutorServiceClient {
+	t.Helper()
+	cmd := exec.Command(s.Command[0], s.Command[1:]...)
+	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
+		if v, ok := os.LookupEnv(name); ok {
+			cmd.Env = append(cmd.Env, name+"="+v)
+		}
+	}
+	cmd.Env = append(cmd.Env, s.Env...)
+	p := plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  sdk.Handshake(),
+		VersionedPlugins: map[int]plugin.PluginSet{sdk.ProtocolVersion: {sdk.PluginName: dispenser{}}},
+		Cmd:              cmd, AutoMTLS: true, SkipHostEnv: true,
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		Logger:           hclog.NewNullLogger(),
+		Stderr:           seen, SyncStdout: seen, SyncStderr: seen,
+	})
+	t.Cleanup(p.Kill)
+	protocol, err := p.Client()
+	if err != nil {
+		t.Fatalf("the executor %s does not start: %v", s.Command[0], err)
+	}
+	raw, err := protocol.Dispense(sdk.PluginName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, ok := raw.(executorv1.ExecutorServiceClient)
+	if !ok {
+		t.Fatalf("go-plugin dispensed %T", raw)
+	}
+	return x
+}
+
+type dispenser struct{ plugin.NetRPCUnsupportedPlugin }
+
+func (dispenser) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
+	return errors.New("the suite serves nothing")
+}
+
+func (dispenser) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, c *grpc.ClientConn) (any, error) {
+	return executorv1.NewExecutorServiceClient(c), nil
+}
+
+// watched tells of each Run of x that returned, and has x's capabilities.
+func watched(x sdk.Executor, returned chan<- struct{}) sdk.Executor {
+	w := &watch{Executor: x, returned: returned}
+	p, plans := x.(sdk.Planner)
+	o, observes := x.(sdk.Observer)
+	switch {
+	case plans && observes:
+		return struct {
+			*watch
+			sdk.Planner
+			sdk.Observer
+		}{w, p, o}
+	case plans:
+		return struct {
+			*watch
+			sdk.Planner
+		}{w, p}
+	case observes:
+		return struct {
+			*watch
+			sdk.Observer
+		}{w, o}
+	}
+	return w
+}
+
+type watch struct {
+	sdk.Executor
+	returned chan<- struct{}
+}
+
+func (w *watch) Run(ctx context.Context, s sdk.Step, out sdk.Events) error {
+	defer func() { w.returned <- struct{}{} }()
+	return w.Executor.Run(ctx, s, out)
+}
+
+// run does a step and gives its outputs. Events are passed to on.
+func (c *client) run(ctx context.Context, s *executorv1.Step, on func()) (map[string]string, error) {
+	stream, err := c.Run(ctx, &executorv1.RunRequest{Step: s})
+	if err != nil {
+		return nil, c.note("the error of Run", err)
+	}
+	outputs, done := map[string]string{}, false
+	for {
+		r, err := stream.Recv()
+		if errors.Is(err, io.EOF) && done {
+			return outputs, nil
+		}
+		if err != nil {
+			return nil, c.note("the error of Run", err)
+		}
+		if done {
+			return nil, errors.New("an event came after done")
+		}
+		switch e := r.GetEvent().(type) {
+		case *executorv1.RunResponse_Log:
+			c.seen.text("a log line of Run", e.Log.GetLine())
+		case *executorv1.RunResponse_Progress:
+			c.seen.text("a progress of Run", e.Progress.GetText())
+			if e.Progress.GetTotal() > 0 && e.Progress.GetDone() > e.Progress.GetTotal() {
+				return nil, fmt.Errorf("a progress of %d of %d", e.Progress.GetDone(), e.Progress.GetTotal())
+			}
+		case *executorv1.RunResponse_Output:
+			c.seen.text("the output "+e.Output.GetKey(), e.Output.GetKey(), e.Output.GetValue())
+			outputs[e.Output.GetKey()] = e.Output.GetValue()
+		case *executorv1.RunResponse_Done:
+			done = true
+		}
+		if on != nil {
+			on()
+		}
+	}
+}
+
+// note looks for secrets in an error.
+func (c *client) note(place string, err error) error {
+	if err != nil {
+		c.seen.text(place, err.Error())
+		if f := failureOf(err); f != nil {
+			c.seen.text(place, f.GetMessage(), f.GetCause())
+		}
+	}
+	return err
+}
+
+// failureOf is what the executor says of err, nil when it says nothing.
+func failureOf(err error) *executorv1.Failure {
+	st, ok := status.FromError(err)
+	if !ok {
+		return nil
+	}
+	for _, d := range st.Details() {
+		if f, ok := d.(*executorv1.Failure); ok {
+			return f
+		}
+	}
+	return nil
+}
+
+var wireVerbs = map[sdk.Verb]executorv1.Verb{
+	sdk.Deploy: executorv1.Verb_VERB_DEPLOY, sdk.Archive: executorv1.Verb_VERB_ARCHIVE,
+	sdk.Restore: executorv1.Verb_VERB_RESTORE, sdk.Cleanup: executorv1.Verb_VERB_CLEANUP,
+	sdk.Rollback: executorv1.Verb_VERB_ROLLBACK, sdk.Restart: executorv1.Verb_VERB_RESTART,
+	sdk.Sleep: executorv1.Verb_VERB_SLEEP, sdk.Wake: executorv1.Verb_VERB_WAKE,
+}
+
+// wire is s as Berth sends it.
+func wire(t *testing.T, s sdk.Step) *executorv1.Step {
+	t.Helper()
+	with, err := structpb.NewStruct(s.With)
+	if err != nil {
+		t.Fatalf("sdktest: the settings are not JSON: %v", err)
+	}
+	w := &executorv1.Step{
+		Id: s.ID, App: s.App, Environment: s.Env, Part: s.Part, Verb: wireVerbs[s.Verb], With: with,
+		Vars: s.Vars, Set: s.Set, Commit: s.Commit, Namespace: s.Namespace,
+		Cluster: &executorv1.Cluster{Kubeconfig: s.Cluster.Kubeconfig, Context: s.Cluster.Context},
+		Outputs: map[string]*executorv1.Outputs{},
+	}
+	for part, out := range s.Outputs {
+		w.Outputs[part] = &executorv1.Outputs{Values: out}
+	}
+	return w
+}
+
+// within waits for ok, which looks at another program's state, until limit.
+func within(limit time.Duration, ok func() bool) bool {
+	deadline := time.Now().Add(limit)
+	for {
+		if ok() {
+			return true
+		}
+		if time.Now().After(deadline) {
+			return false
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
