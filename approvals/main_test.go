@@ -19,8 +19,14 @@ func TestMain(m *testing.M) {
 	if addr := os.Getenv(childAddr); addr != "" {
 		os.Exit(child(addr))
 	}
+	redis.SetLogger(mute{}) // it logs each connection that a test cuts
 	os.Exit(redistest.Main(m))
 }
+
+// mute is a logger of the Redis client that logs nothing.
+type mute struct{}
+
+func (mute) Printf(context.Context, string, ...any) {}
 
 // patience is how long a test waits for what must come.
 const patience = 30 * time.Second

@@ -31,6 +31,7 @@ func (w *Worker) start(work context.Context, r *Request) (step, error) {
 	if before(standing, r) != nil {
 		return step{after: verdict{later: turnWait}}, nil
 	}
+	asked := time.Now()
 	lease, err := w.store.Acquire(work, r.Order.Env, w.holder, w.lease)
 	if actions.CodeOf(err) == actions.CodeConflict {
 		return step{after: verdict{later: turnWait}}, nil
@@ -48,11 +49,12 @@ func (w *Worker) start(work context.Context, r *Request) (step, error) {
 		return step{}, err
 	}
 	w.metrics.started(next)
-	return w.execute(work, next, lease, 0)
+	return w.execute(work, next, held{lease, asked}, 0)
 }
 
 // resume carries on with r, which is running, if nobody does.
 func (w *Worker) resume(work context.Context, r *Request, tries int) (step, error) {
+	asked := time.Now()
 	lease, err := w.store.Acquire(work, r.Order.Env, w.holder, w.lease)
 	if actions.CodeOf(err) == actions.CodeConflict {
 		// Somebody runs it, who keeps a hint of their own; or did, and the
@@ -72,7 +74,7 @@ func (w *Worker) resume(work context.Context, r *Request, tries int) (step, erro
 		return step{next: now}, nil
 	}
 	w.log.InfoContext(work, "taking a run over", "request_id", r.ID, "run_id", r.RunID, "env", r.Order.Env.String())
-	return w.execute(work, now, lease, tries)
+	return w.execute(work, now, held{lease, asked}, tries)
 }
 
 // release gives a lease back, even when work has to stop, and calls the request
@@ -87,14 +89,21 @@ func (w *Worker) release(work context.Context, lease *actions.Lease) {
 	w.requests.nudge(ctx, lease.Env)
 }
 
+// held is a lease and when it was asked for, on this process's clock: it holds
+// for its time from then on at least.
+type held struct {
+	*actions.Lease
+	asked time.Time
+}
+
 // execute has r, which is running, brought to its end under lease.
-func (w *Worker) execute(work context.Context, r *Request, lease *actions.Lease, tries int) (step, error) {
+func (w *Worker) execute(work context.Context, r *Request, lease held, tries int) (step, error) {
 	ctx, cancel := context.WithCancelCause(work)
 	watching, unwatch := context.WithCancel(context.WithoutCancel(work))
 	var watcher sync.WaitGroup
 	watcher.Go(func() { w.watch(watching, cancel, r, lease) })
 	began := time.Now()
-	run, err := w.callRun(ctx, lease, actions.RunRequest{ID: r.RunID, RequestID: r.ID, Order: r.Order, Digest: r.Digest})
+	run, err := w.callRun(ctx, lease.Lease, actions.RunRequest{ID: r.RunID, RequestID: r.ID, Order: r.Order, Digest: r.Digest})
 	unwatch()
 	watcher.Wait()
 	lost := actions.CodeOf(context.Cause(ctx)) == actions.CodeFenced
@@ -108,9 +117,9 @@ func (w *Worker) execute(work context.Context, r *Request, lease *actions.Lease,
 	}
 	if err == nil {
 		w.metrics.ran(r, run.State, time.Since(began))
-		return w.finish(work, r, lease, outcomeOf(run))
+		return w.finish(work, r, lease.Lease, outcomeOf(run))
 	}
-	return w.runFailed(work, r, lease, err, tries)
+	return w.runFailed(work, r, lease.Lease, err, tries)
 }
 
 // runFailed is what becomes of r when its run was not brought to an end.
@@ -212,7 +221,7 @@ func outcomeOf(run *actions.Run) change {
 // watch renews the lease of what runs and looks whether it is to stop, until ctx
 // ends, which is when nothing runs any more: what stops needs its lease too. It
 // cancels with the cause that Floor speaks of.
-func (w *Worker) watch(ctx context.Context, cancel context.CancelCauseFunc, r *Request, lease *actions.Lease) {
+func (w *Worker) watch(ctx context.Context, cancel context.CancelCauseFunc, r *Request, lease held) {
 	stopping := r.Stop != nil
 	if stopping {
 		cancel(stopped(r.Stop))
@@ -221,8 +230,9 @@ func (w *Worker) watch(ctx context.Context, cancel context.CancelCauseFunc, r *R
 	defer renew.Stop()
 	defer look.Stop()
 	// Once it was not renewed for its whole time somebody else may have it,
-	// though Redis cannot tell us so.
-	lapse := time.AfterFunc(w.lease, func() { cancel(lostLease(lease)) })
+	// though Redis cannot tell us so. What runs gets the last tenth to stop.
+	holds := w.lease * 9 / 10
+	lapse := time.AfterFunc(holds-time.Since(lease.asked), func() { cancel(lostLease(lease)) })
 	defer lapse.Stop()
 	for {
 		select {
@@ -236,7 +246,7 @@ func (w *Worker) watch(ctx context.Context, cancel context.CancelCauseFunc, r *R
 				return
 			}
 			if err == nil {
-				lapse.Reset(w.lease - time.Since(asked))
+				lapse.Reset(holds - time.Since(asked))
 			}
 		case <-look.C:
 			if stopping {
@@ -255,6 +265,6 @@ func stopped(s *Stop) error {
 	return actions.Errorf("worker.watch", actions.CodeCancelled, "%s", saidBy("Stopped", s.By, s.Reason))
 }
 
-func lostLease(l *actions.Lease) error {
+func lostLease(l held) error {
 	return actions.Errorf("worker.watch", actions.CodeFenced, "The lease of %s was lost; this worker stops.", l.Env)
 }
