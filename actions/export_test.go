@@ -1,5 +1,7 @@
 package actions
 
+import "context"
+
 // Rehash computes a record's hash anew, as a forger would.
 func Rehash(r Record) (string, error) {
 	sum, err := r.sum()
@@ -9,4 +11,17 @@ func Rehash(r Record) (string, error) {
 	r.Hash = sum
 	text, err := r.canonical()
 	return string(text), err
+}
+
+// Put stores an environment as its first run would.
+func Put(ctx context.Context, s *Store, env *Environment) error {
+	if err := s.list(ctx, env.Name, env.State != StateCleaned); err != nil {
+		return err
+	}
+	return s.save(ctx, env.Name, saving{env: env, rec: Record{Kind: "test"}})
+}
+
+// PutFenced stores an environment as the holder of a lease does.
+func PutFenced(ctx context.Context, s *Store, env *Environment, l *Lease) error {
+	return s.save(ctx, env.Name, saving{env: env, token: l.Token, rec: Record{Kind: "test"}})
 }

@@ -115,7 +115,7 @@ func (x *execution) settle(run *Run, env *Environment, o outcome) {
 		}
 		env.Parts[name] = p
 	}
-	if run.State == RunSucceeded && env.State == StateRunning {
+	if run.State == RunSucceeded && env.State == StateRunning && o.seen != nil && verb != VerbSleep {
 		env.Links, env.URL = x.links(o.seen)
 	}
 }

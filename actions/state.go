@@ -137,7 +137,8 @@ func Allowed(name Name, env *Environment, v Verb) error {
 		could := *env
 		could.State = s
 		if env.State.Pending() { // how it ends decides these anew
-			could.Sleeping, could.HasArchive = v == VerbWake, v == VerbRestore
+			archives := env.HasArchive || env.State == StateArchivePending || env.State == StateRestorePending
+			could.Sleeping, could.HasArchive = v == VerbWake, v == VerbRestore && archives
 		}
 		err := allowedNow(name, &could, v)
 		if err == nil {

@@ -39,7 +39,7 @@ func knownAfter(part string) string { return "(known after " + part + ")" }
 // with is the part's With with all templates filled in. The copy shares nothing
 // that can be changed with the original.
 func (r *renderer) with(p Part) (map[string]any, error) {
-	out, err := r.value(p, "with", p.With)
+	out, err := r.value("with", p.With)
 	if err != nil {
 		return nil, err
 	}
@@ -47,12 +47,12 @@ func (r *renderer) with(p Part) (map[string]any, error) {
 }
 
 // value fills in the strings of v; other leaves keep their type.
-func (r *renderer) value(p Part, at string, v any) (any, error) {
+func (r *renderer) value(at string, v any) (any, error) {
 	switch v := v.(type) {
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for _, key := range slices.Sorted(maps.Keys(v)) {
-			filled, err := r.value(p, at+"."+key, v[key])
+			filled, err := r.value(at+"."+key, v[key])
 			if err != nil {
 				return nil, err
 			}
@@ -62,7 +62,7 @@ func (r *renderer) value(p Part, at string, v any) (any, error) {
 	case []any:
 		out := make([]any, len(v))
 		for i := range v {
-			filled, err := r.value(p, at+"["+strconv.Itoa(i)+"]", v[i])
+			filled, err := r.value(at+"["+strconv.Itoa(i)+"]", v[i])
 			if err != nil {
 				return nil, err
 			}
@@ -72,7 +72,7 @@ func (r *renderer) value(p Part, at string, v any) (any, error) {
 	case []string:
 		out := make([]any, len(v))
 		for i := range v {
-			filled, err := r.value(p, at+"["+strconv.Itoa(i)+"]", v[i])
+			filled, err := r.value(at+"["+strconv.Itoa(i)+"]", v[i])
 			if err != nil {
 				return nil, err
 			}
@@ -82,7 +82,7 @@ func (r *renderer) value(p Part, at string, v any) (any, error) {
 	case map[string]string:
 		out := make(map[string]any, len(v))
 		for _, key := range slices.Sorted(maps.Keys(v)) {
-			filled, err := r.value(p, at+"."+key, v[key])
+			filled, err := r.value(at+"."+key, v[key])
 			if err != nil {
 				return nil, err
 			}
@@ -90,19 +90,19 @@ func (r *renderer) value(p Part, at string, v any) (any, error) {
 		}
 		return out, nil
 	case string:
-		return r.leaf(p, at, v)
+		return r.leaf(at, v)
 	default:
 		return v, nil
 	}
 }
 
 // leaf fills in one string.
-func (r *renderer) leaf(p Part, at, text string) (string, error) {
+func (r *renderer) leaf(at, text string) (string, error) {
 	path, isPath := strings.CutPrefix(text, repoPrefix)
 	if !isPath {
-		return r.text(p, at, text)
+		return r.text(at, text)
 	}
-	path, err := r.text(p, at, path)
+	path, err := r.text(at, path)
 	if err != nil {
 		return "", err
 	}
@@ -112,13 +112,13 @@ func (r *renderer) leaf(p Part, at, text string) (string, error) {
 	return r.path(path)
 }
 
-func (r *renderer) text(p Part, at, text string) (string, error) {
+func (r *renderer) text(at, text string) (string, error) {
 	if !strings.Contains(text, "{{") {
 		return text, nil
 	}
 	out, err := r.fill(text)
 	if err != nil {
-		return "", Wrap("template.render", CodeInvalid, err, fmt.Sprintf("Part %s: its %s cannot be filled in: %s.", p.Name, at, templateFault(err)))
+		return "", Wrap("template.render", CodeInvalid, err, fmt.Sprintf("Its %s cannot be filled in: %s.", at, templateFault(err)))
 	}
 	return out, nil
 }
