@@ -109,8 +109,8 @@ func (s *Server) authenticate(r *http.Request) (*caller, *reply) {
 		return nil, bad
 	}
 	if strings.Count(value, ".") == 2 {
-		if err := s.checkJWT(value); err != nil {
-			return nil, problem(http.StatusUnauthorized, err.Error())
+		if complaint := s.checkJWT(value); complaint != "" {
+			return nil, problem(http.StatusUnauthorized, complaint)
 		}
 		return &caller{key: "app/" + s.opts.App.Slug, app: true}, nil
 	}
@@ -128,9 +128,10 @@ const (
 	jwtSkew    = 60 * time.Second
 )
 
-// checkJWT verifies an App's token; its errors are GitHub's messages.
-func (s *Server) checkJWT(token string) error {
-	undecodable := errors.New("A JSON web token could not be decoded") //nolint:staticcheck // GitHub's own words.
+// checkJWT verifies an App's token. It returns what GitHub says is wrong with
+// it, or nothing.
+func (s *Server) checkJWT(token string) string {
+	const undecodable = "A JSON web token could not be decoded"
 	if s.opts.App == nil {
 		return undecodable
 	}
@@ -147,7 +148,7 @@ func (s *Server) checkJWT(token string) error {
 	}
 	key, err := s.appKey()
 	if err != nil {
-		return err
+		return err.Error()
 	}
 	sum := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
 	if rsa.VerifyPKCS1v15(&key.PublicKey, crypto.SHA256, sum[:], signature) != nil {
@@ -156,17 +157,17 @@ func (s *Server) checkJWT(token string) error {
 	now := s.opts.Now()
 	switch {
 	case claims.Iat == nil || time.Unix(int64(*claims.Iat), 0).After(now.Add(jwtSkew)):
-		return errors.New("'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued")
+		return "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"
 	case claims.Exp == nil || !time.Unix(int64(*claims.Exp), 0).After(now):
-		return errors.New("'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires")
+		return "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires"
 	case time.Unix(int64(*claims.Exp), 0).After(now.Add(jwtLongest + jwtSkew)):
-		return errors.New("'Expiration time' claim ('exp') is too far in the future")
+		return "'Expiration time' claim ('exp') is too far in the future"
 	}
 	issuer := strings.Trim(string(claims.Iss), `"`)
 	if issuer != fmt.Sprint(s.opts.App.ID) && issuer != s.opts.App.ClientID {
-		return errors.New("'Issuer' claim ('iss') must be an Integer") //nolint:revive // GitHub's own words.
+		return "'Issuer' claim ('iss') must be an Integer"
 	}
-	return nil
+	return ""
 }
 
 func decodePart(part string, into any) error {

@@ -72,9 +72,9 @@ func (s *Server) take(r *http.Request) (delay time.Duration, failure *fault) {
 		if f.delay == 0 && failure != nil {
 			continue
 		}
-		f.times--
-		if f.times < 0 {
-			f.times = -1
+		if f.times > 0 {
+			f.times--
+			s.touch()
 		}
 		if f.delay > 0 {
 			delay += f.delay

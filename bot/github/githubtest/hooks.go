@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -115,61 +114,23 @@ func (s *Server) hookFor(r *repo, event string) (*hook, *installation) {
 	return r.hooks[0], nil
 }
 
-// announce queues an event for delivery. The caller holds s.mu.
-func (s *Server) announce(r *repo, event, action string, sender *account, body obj) {
-	h, i := s.hookFor(r, event)
-	if h == nil {
-		return
-	}
-	payload := with(obj{"repository": s.repoView(r), "sender": s.userObj(sender)}, body)
-	if action != "" {
-		payload["action"] = action
-	}
-	if r.owner.kind == "Organization" {
-		payload["organization"] = s.orgView(r.owner)
-	}
-	if i != nil {
-		payload["installation"] = obj{"id": i.id, "node_id": nodeID("Integration", i.id)}
-	}
-	raw, err := json.Marshal(payload)
-	if err != nil {
-		s.opts.Log.Error("an event cannot be marshalled", "event", event, "error", err)
-		return
-	}
-	s.enqueue(&delivery{
-		Delivery: Delivery{GUID: guid(), Event: event, Action: action, Repo: r.fullName(), Payload: raw},
-		hook:     h, repo: r, to: *s.webhook,
-	})
-}
-
+// enqueue records a delivery and hands it over to be sent. The caller holds s.mu.
 func (s *Server) enqueue(d *delivery) {
 	d.ID, d.At = s.nextID(), s.opts.Now().UTC()
 	s.deliveries = append(s.deliveries, d)
 	s.pending++
 	s.sending.Add(1)
 	select {
+	case <-s.closing:
+		s.finish(d, nil, "", errors.New("the server is closed"), 0)
+		return
+	default:
+	}
+	select {
 	case s.queue <- d:
 	default:
 		s.finish(d, nil, "", errors.New("too many deliveries wait"), 0)
 	}
-}
-
-// Ping sends the event that GitHub sends when a webhook is made.
-func (s *Server) Ping(repo string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r, err := s.findRepo(repo)
-	if err != nil {
-		return err
-	}
-	h, _ := s.hookFor(r, "ping")
-	if h == nil {
-		return fmt.Errorf("githubtest: %s has no webhook", repo)
-	}
-	s.announce(r, "ping", "", r.owner, obj{
-		"zen": "Anything added dilutes everything else.", "hook_id": h.id, "hook": s.hookView(h),
-	})
-	return nil
 }
 
 // deliverAll sends what is queued, one after the other so that a test sees the
@@ -199,6 +160,13 @@ func (s *Server) deliverAll() {
 func (s *Server) deliver(d *delivery) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.opts.WebhookTimeout)
 	defer cancel()
+	go func() {
+		select {
+		case <-s.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	start := time.Now()
 	var res *http.Response
 	var answer []byte
@@ -333,78 +301,4 @@ func (s *Server) again(d *delivery) error {
 		hook: d.hook, repo: d.repo, to: *s.webhook,
 	})
 	return nil
-}
-
-// announceComment sends issue_comment.
-func (s *Server) announceComment(x *comment, action string, sender *account, more obj) {
-	s.announce(x.thread.repo, "issue_comment", action, sender, with(obj{
-		"issue": s.issueView(x.thread), "comment": s.commentView(x),
-	}, more))
-}
-
-// announcePull sends pull_request.
-func (s *Server) announcePull(t *thread, action string, sender *account, more obj) {
-	s.announce(t.repo, "pull_request", action, sender, with(obj{
-		"number": t.number, "pull_request": s.pullView(t),
-	}, more))
-}
-
-// nowhere is the SHA that stands for no commit.
-var nowhere = strings.Repeat("0", 40)
-
-// announcePush sends push, whose repository differs a little from that of the
-// other events.
-func (s *Server) announcePush(r *repo, branch, before, after string, sender *account) {
-	if h, _ := s.hookFor(r, "push"); h == nil {
-		return
-	}
-	created := before == ""
-	from := before
-	if created {
-		before, from = nowhere, r.branches[r.defaultBranch]
-		if from == after {
-			from = ""
-		}
-	}
-	commits := []any{}
-	for _, c := range r.between(from, after) {
-		commits = append(commits, s.pushedView(r, c))
-	}
-	repository := s.repoView(r)
-	owner := with(s.userObj(r.owner), obj{"name": r.owner.login, "email": r.owner.mail()})
-	repository = with(repository, obj{
-		"owner": owner, "created_at": r.created.Unix(), "pushed_at": r.pushed.Unix(),
-		"stargazers": 0, "master_branch": r.defaultBranch,
-	})
-	if r.owner.kind == "Organization" {
-		repository["organization"] = r.owner.login
-	}
-	s.announce(r, "push", "", sender, obj{
-		"ref": "refs/heads/" + branch, "before": before, "after": after, "created": created,
-		"deleted": false, "forced": !created && !r.ancestors(after)[before], "base_ref": nil,
-		"compare": fmt.Sprintf("%s/compare/%.12s...%.12s", s.repoWeb(r), before, after),
-		"commits": commits, "head_commit": s.pushedView(r, r.objects[after]),
-		"repository": repository, "pusher": obj{"name": sender.login, "email": sender.mail()},
-	})
-}
-
-func (s *Server) pushedView(r *repo, c *commit) obj {
-	var from map[string]file
-	if len(c.parents) > 0 && r.objects[c.parents[0]] != nil {
-		from = r.objects[c.parents[0]].files
-	}
-	names := map[string][]string{"added": {}, "removed": {}, "modified": {}}
-	for _, ch := range changes(from, c.files) {
-		names[ch.status] = append(names[ch.status], ch.name)
-	}
-	name := c.author.name
-	if name == "" {
-		name = c.author.login
-	}
-	who := obj{"name": name, "email": c.author.mail(), "username": c.author.login}
-	return obj{
-		"id": c.sha, "tree_id": c.tree, "distinct": true, "message": c.message, "timestamp": stamp(c.when),
-		"url": s.repoWeb(r) + "/commit/" + c.sha, "author": who, "committer": who,
-		"added": names["added"], "removed": names["removed"], "modified": names["modified"],
-	}
 }

@@ -2,6 +2,7 @@ package githubtest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -218,7 +219,8 @@ func TestDeliveriesAreRecordedAndNotRepeated(t *testing.T) {
 	}
 	k.answer(http.StatusAccepted)
 	_, res, err := c.Repositories.RedeliverHookDelivery(ctx, "acme", "shop", hooks[0].GetID(), failed[0].GetID())
-	if _, accepted := err.(*github.AcceptedError); !accepted || res.StatusCode != 202 { //nolint:errorlint // go-github returns it bare.
+	var accepted *github.AcceptedError
+	if !errors.As(err, &accepted) || res.StatusCode != 202 {
 		t.Fatalf("redelivery: %v", err)
 	}
 	s.must(s.Flush(ctx))

@@ -90,7 +90,8 @@ type Server struct {
 }
 
 // New makes a server that does not listen yet; it is an http.Handler. Its URLs
-// then begin with http://github.test, unless Start gives it a real address.
+// then begin with http://github.test, unless Start gives it a real address. Close
+// it when it is no longer needed, also if it was never started.
 func New(opts Options) *Server {
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -172,8 +173,8 @@ func (s *Server) Start() error {
 	return nil
 }
 
-// Close stops listening and delivering. Deliveries that wait are dropped; use
-// [Server.Flush] before to have them sent.
+// Close stops listening and delivering. Deliveries that wait or are under way
+// are given up; use [Server.Flush] before to have them sent.
 func (s *Server) Close() {
 	s.mu.Lock()
 	select {

@@ -158,15 +158,11 @@ func TestConcurrentRequestsAreLimited(t *testing.T) {
 		_, _, _ = s.client("ghp_bot").Users.Get(ctx, "") // It is cut off below.
 	}()
 	// The delayed request is under way once the fault is used up.
-	for {
+	s.must(s.WaitFor(soon(t), func() bool {
 		s.mu.Lock()
-		used := s.faults[0].times == 0
-		s.mu.Unlock()
-		if used {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
+		defer s.mu.Unlock()
+		return s.faults[0].times == 0
+	}))
 	var abuse *github.AbuseRateLimitError
 	if _, _, err := s.client("ghp_bot").Repositories.Get(soon(t), "acme", "shop"); !errors.As(err, &abuse) {
 		t.Errorf("the second request: %v", err)

@@ -59,7 +59,7 @@ func run(in, out string) error {
 	if err := zw.Close(); err != nil {
 		return err
 	}
-	fmt.Printf("%d operations' description: %d bytes, %d gzipped\n", len(operations.All), len(slim), buf.Len())
+	fmt.Printf("%d paths: %d bytes, %d gzipped\n", len(operations.All), len(slim), buf.Len())
 	return os.WriteFile(out, buf.Bytes(), 0o644)
 }
 
