@@ -33,7 +33,7 @@ func compile(ctx context.Context, module, binary string, progress io.Writer) err
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(progress, "building the dev cluster (Kubernetes %s control plane): about 5 minutes the first time, seconds after a change, and not at all after that\n", kubernetes)
+	fmt.Fprintf(progress, "building the dev cluster (Kubernetes %s control plane): about 5 minutes of two idle cores the first time, half a minute after a change, and nothing when nothing has changed\n", kubernetes)
 	cache := filepath.Dir(filepath.Dir(binary))
 	if err := removeParts(cache); err != nil {
 		return err
@@ -143,7 +143,7 @@ func watch(cmd *exec.Cmd, begin time.Time, progress io.Writer) error {
 func report(packages, modules int64) string {
 	switch {
 	case packages == 0 && modules == 0:
-		return "looking at what has changed"
+		return "looking at what has changed, or linking"
 	case packages == 0:
 		return fmt.Sprintf("%d modules downloaded", modules)
 	case modules == 0:

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +38,9 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) (code int, err error) {
+	if err := statSources(); err != nil {
+		return 1, err
+	}
 	build := exec.Command("go", "run", "./build")
 	build.Dir, build.Stderr = "..", os.Stderr
 	out, err := build.Output()
@@ -55,6 +59,18 @@ func runTests(m *testing.M) (code int, err error) {
 	}
 	defer shared.signal(syscall.SIGTERM)
 	return m.Run(), nil
+}
+
+// statSources looks at the binary's sources, so that go test does not take a
+// result out of its cache when they have changed: it knows only of files that
+// the test process itself has looked at.
+func statSources() error {
+	return filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			_, err = os.Stat(path)
+		}
+		return err
+	})
 }
 
 // instance is a running `devcluster up`.
