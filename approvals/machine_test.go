@@ -63,9 +63,9 @@ func (w *wire) client(o *redis.Options) *redis.Client {
 // the environments, as a cluster would know it.
 type world struct {
 	mu      sync.Mutex
-	busy    map[actions.Name]string
-	order   []string       // request ids, as their runs first began
-	ends    map[string]int // run id: how often it came to its end
+	busy    map[actions.Name]*mortal // who is at work where
+	order   []string                 // request ids, as their runs first began
+	ends    map[string]int           // run id: how often it came to its end
 	tries   map[string]int
 	faults  []string
 	seed    uint64
@@ -76,6 +76,20 @@ type world struct {
 type mortal struct {
 	*world
 	dead chan struct{}
+	gone bool
+}
+
+// die ends all that m does, at once.
+func (m *mortal) die() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.gone = true
+	close(m.dead)
+	for env, other := range m.busy {
+		if other == m {
+			delete(m.busy, env)
+		}
+	}
 }
 
 func (m *mortal) Plan(ctx context.Context, order actions.Order, _ bool) (*actions.Plan, error) {
@@ -102,12 +116,16 @@ func (w *world) fate(what string) int {
 func (m *mortal) Run(ctx context.Context, lease *actions.Lease, req actions.RunRequest) (*actions.Run, error) {
 	env := req.Order.Env
 	m.mu.Lock()
+	if m.gone {
+		m.mu.Unlock()
+		return nil, errors.New("dead")
+	}
 	m.tries[req.ID]++
 	n, fate := m.tries[req.ID], m.fate("run "+req.Order.Reason)
-	if other, ok := m.busy[env]; ok {
-		m.faults = append(m.faults, fmt.Sprintf("run %s of %s begins while %s goes on", req.ID, env, other))
+	if m.busy[env] != nil {
+		m.faults = append(m.faults, fmt.Sprintf("run %s of %s begins while one goes on", req.ID, env))
 	}
-	m.busy[env] = req.ID
+	m.busy[env] = m
 	if !slices.Contains(m.order, req.RequestID) {
 		m.order = append(m.order, req.RequestID)
 	}
@@ -135,9 +153,10 @@ func (m *mortal) Run(ctx context.Context, lease *actions.Lease, req actions.RunR
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.busy[env] == req.ID {
-		delete(m.busy, env)
+	if m.gone {
+		return nil, errors.New("dead")
 	}
+	delete(m.busy, env)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +170,7 @@ type replica struct {
 	stop context.CancelFunc
 	done chan struct{}
 	wire *wire
-	dead chan struct{}
+	does *mortal
 	rdb  *redis.Client
 }
 
@@ -159,12 +178,12 @@ type replica struct {
 const machineLease = time.Second
 
 func (m *machine) start(name string) *replica {
-	r := &replica{name: name, done: make(chan struct{}), wire: &wire{}, dead: make(chan struct{})}
+	r := &replica{name: name, done: make(chan struct{}), wire: &wire{}, does: &mortal{world: m.world, dead: make(chan struct{})}}
 	r.rdb = r.wire.client(m.options)
 	store := actions.NewStore(r.rdb, actions.StoreOptions{})
 	w := approvals.NewWorker(approvals.WorkerOptions{
 		Requests: approvals.NewRequests(r.rdb, store, approvals.Options{}), Store: store, Replica: name,
-		Floor: &mortal{world: m.world, dead: r.dead}, Lease: machineLease, Grace: -1, Concurrency: 4,
+		Floor: r.does, Lease: machineLease, Grace: -1, Concurrency: 4,
 		Policy: policy(func(r *approvals.Request) (approvals.Outcome, error) {
 			if r.Order.Verb != actions.VerbArchive || len(r.Decisions) > 0 {
 				return approvals.Outcome{Effect: approvals.EffectRelease}, nil
@@ -184,7 +203,7 @@ func (m *machine) start(name string) *replica {
 // kill ends r as kill -9 does: nothing that it would do reaches Redis any more.
 func (r *replica) kill() {
 	r.wire.sever()
-	close(r.dead)
+	r.does.die()
 	r.stop()
 }
 
@@ -265,6 +284,8 @@ func (m *machine) replace(end func(*replica)) {
 	if rapid.Bool().Draw(m.t, "another name") {
 		m.names++
 		name = fmt.Sprint("replica-", m.names)
+	} else if !old.does.gone {
+		<-old.done // no two run under one name at once
 	}
 	m.replicas[i] = m.start(name)
 }
@@ -304,7 +325,7 @@ func TestRequestsEndOnceWhateverHappens(t *testing.T) {
 		m := &machine{
 			t: rt, options: o, bench: newBench(t, rdb, approvals.Options{}), keys: map[string]string{},
 			world: &world{
-				busy: map[actions.Name]string{}, ends: map[string]int{}, tries: map[string]int{}, planned: map[string]int{}, seed: rapid.Uint64().Draw(rt, "fate"),
+				busy: map[actions.Name]*mortal{}, ends: map[string]int{}, tries: map[string]int{}, planned: map[string]int{}, seed: rapid.Uint64().Draw(rt, "fate"),
 			},
 		}
 		m.replicas = []*replica{m.start("one"), m.start("two")}
