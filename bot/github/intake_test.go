@@ -49,7 +49,7 @@ func delivery(event, id, body string, change func(*http.Request)) *http.Request 
 	return r
 }
 
-func post(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
+func send(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w
@@ -117,7 +117,7 @@ func TestIntakeAnswers(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			rdb := redistest.Client(t)
-			w := post(testIntake(rdb), delivery(tt.event, "d-1", tt.body, tt.change))
+			w := send(testIntake(rdb), delivery(tt.event, "d-1", tt.body, tt.change))
 			if w.Code != tt.status {
 				t.Errorf("status = %d (%s), want %d", w.Code, strings.TrimSpace(w.Body.String()), tt.status)
 			}
@@ -135,7 +135,7 @@ func (spaces) Read(p []byte) (int, error) { return copy(p, bytes.Repeat([]byte("
 func TestAFormsPayloadIsStoredAsItsJSON(t *testing.T) {
 	rdb := redistest.Client(t)
 	body := `{"comment":{"body":"a b+c&d=é"}}`
-	w := post(testIntake(rdb), delivery("issue_comment", "d-1", "payload="+url.QueryEscape(body), func(r *http.Request) {
+	w := send(testIntake(rdb), delivery("issue_comment", "d-1", "payload="+url.QueryEscape(body), func(r *http.Request) {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}))
 	if stored := rdb.Get(t.Context(), keyDelivery("d-1")).Val(); w.Code != 202 || stored != body {
@@ -149,7 +149,7 @@ func TestADeliveryPostedFiftyTimesToTwoReplicasIsStoredOnce(t *testing.T) {
 	var group sync.WaitGroup
 	for i := range 50 {
 		group.Go(func() {
-			if w := post(replicas[i%2], delivery("issue_comment", "d-1", `{}`, nil)); w.Code != 202 {
+			if w := send(replicas[i%2], delivery("issue_comment", "d-1", `{}`, nil)); w.Code != 202 {
 				t.Errorf("status = %d", w.Code)
 			}
 		})
@@ -170,7 +170,7 @@ func TestManyDeliveriesAtOnceAreAllStoredWhole(t *testing.T) {
 			for i := range each {
 				id := fmt.Sprintf("d-%d-%d", w, i)
 				body := fmt.Sprintf(`{"id":%q,"pad":%q}`, id, strings.Repeat("x", 100*w))
-				if r := post(in, delivery("issue_comment", id, body, nil)); r.Code != 202 {
+				if r := send(in, delivery("issue_comment", id, body, nil)); r.Code != 202 {
 					t.Errorf("status = %d", r.Code)
 				}
 			}
@@ -192,21 +192,21 @@ func TestManyDeliveriesAtOnceAreAllStoredWhole(t *testing.T) {
 func TestWithRedisStoppedDeliveriesFailAndLaterSucceed(t *testing.T) {
 	server := redistest.Start(t)
 	in := testIntake(server.Client(t))
-	if w := post(in, delivery("issue_comment", "d-1", `{}`, nil)); w.Code != 202 {
+	if w := send(in, delivery("issue_comment", "d-1", `{}`, nil)); w.Code != 202 {
 		t.Fatalf("status = %d", w.Code)
 	}
 	server.Stop(t)
 	for _, event := range []string{"issue_comment", "watch"} { // the first finds out, the second is told
-		w := post(in, delivery(event, "d-2", `{}`, nil))
+		w := send(in, delivery(event, "d-2", `{}`, nil))
 		if w.Code != 503 || w.Header().Get("Retry-After") == "" {
 			t.Errorf("%s: status = %d, Retry-After %q", event, w.Code, w.Header().Get("Retry-After"))
 		}
 	}
 	server.Restart(t)
-	if w := post(in, delivery("issue_comment", "d-2", `{}`, nil)); w.Code != 202 {
+	if w := send(in, delivery("issue_comment", "d-2", `{}`, nil)); w.Code != 202 {
 		t.Errorf("status = %d after Redis came back", w.Code)
 	}
-	if w := post(in, delivery("watch", "d-3", `{}`, nil)); w.Code != 202 {
+	if w := send(in, delivery("watch", "d-3", `{}`, nil)); w.Code != 202 {
 		t.Errorf("status = %d after Redis came back", w.Code)
 	}
 	if n := in.mailbox.rdb.XLen(t.Context(), keyIntake).Val(); n != 2 {
@@ -217,12 +217,12 @@ func TestWithRedisStoppedDeliveriesFailAndLaterSucceed(t *testing.T) {
 func TestAHungRedisIsGivenUpInTime(t *testing.T) {
 	server := redistest.Start(t)
 	in := testIntake(server.Client(t))
-	if w := post(in, delivery("issue_comment", "d-1", `{}`, nil)); w.Code != 202 {
+	if w := send(in, delivery("issue_comment", "d-1", `{}`, nil)); w.Code != 202 {
 		t.Fatalf("status = %d", w.Code)
 	}
 	server.Pause(t)
 	start := time.Now()
-	w := post(in, delivery("issue_comment", "d-2", `{}`, nil))
+	w := send(in, delivery("issue_comment", "d-2", `{}`, nil))
 	server.Resume(t)
 	if took := time.Since(start); w.Code != 503 || took > storeTimeout+2*time.Second {
 		t.Errorf("status = %d after %v", w.Code, took)

@@ -19,7 +19,7 @@ func keyDelivery(id string) string        { return keyPrefix + "delivery:" + id 
 func keyOnce(id string) string            { return keyPrefix + "once:" + id }
 func keyBudget(account string) string     { return keyPrefix + "budget:" + account }
 func keyBlocked(account string) string    { return keyPrefix + "blocked:" + account }
-func keyLease(env actions.Name) string    { return keyPrefix + "lease:" + env.String() }
+func keyLease(what string) string         { return keyPrefix + "lease:" + what }
 func keySticky(env actions.Name) string   { return keyPrefix + "sticky:" + env.String() }
 func keyOpen(env actions.Name) string     { return keyPrefix + "open:" + env.String() }
 func keyDeployed(env actions.Name) string { return keyPrefix + "deployments:" + env.String() }

@@ -1,0 +1,163 @@
+package github
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-dev/berth/bot"
+)
+
+// keepChecks is how long what was found stays good: readiness is asked for
+// every few seconds, and each look costs calls.
+const keepChecks = time.Minute
+
+type checkCache struct {
+	mu    sync.Mutex
+	at    time.Time
+	found []bot.Check
+}
+
+// Checks looks at whether GitHub can be reached, as whom, and whether each
+// repository that an app names can be worked with. Berth starts and stays ready
+// without GitHub, so none is needed.
+func (s *Surface) Checks(ctx context.Context) []bot.Check {
+	s.checks.mu.Lock()
+	defer s.checks.mu.Unlock()
+	if s.checks.found != nil && s.now().Sub(s.checks.at) < keepChecks {
+		return slices.Clone(s.checks.found)
+	}
+	found := s.lookForFaults(ctx)
+	if ctx.Err() == nil {
+		s.checks.found, s.checks.at = found, s.now()
+	}
+	return slices.Clone(found)
+}
+
+func (s *Surface) lookForFaults(ctx context.Context) []bot.Check {
+	me, err := s.client.askWho(ctx)
+	if err != nil {
+		return []bot.Check{{Name: "github", Detail: s.client.base.Host + ": " + short(err), Fix: fixOf(err, "")}}
+	}
+	all := []bot.Check{{Name: "github", OK: true, Detail: "signed in to " + s.client.base.Host + " as " + me.Login + s.rateLeft(ctx)}}
+	var repos []string
+	for _, app := range s.catalog.Apps() {
+		if app.Repo != "" && !slices.Contains(repos, app.Repo) {
+			repos = append(repos, app.Repo)
+		}
+	}
+	for _, repo := range repos {
+		all = append(all, s.checkRepo(ctx, repo))
+	}
+	return all
+}
+
+// rateLeft says what is left of the token's hour; an App's is each
+// installation's own.
+func (s *Surface) rateLeft(ctx context.Context) string {
+	if s.client.app != nil {
+		return ""
+	}
+	var limits struct {
+		Resources struct {
+			Core struct {
+				Limit     int `json:"limit"`
+				Remaining int `json:"remaining"`
+			} `json:"core"`
+		} `json:"resources"`
+	}
+	if err := s.client.do(ctx, call{path: "rate_limit", out: &limits}); err != nil || limits.Resources.Core.Limit == 0 {
+		return "" // an Enterprise server may have none
+	}
+	return fmt.Sprintf(", %d of %d calls left this hour", limits.Resources.Core.Remaining, limits.Resources.Core.Limit)
+}
+
+// checkRepo looks at one repository. A token's user must be able to write, since
+// Berth comments and deploys; an App says what its installation was granted.
+func (s *Surface) checkRepo(ctx context.Context, repo string) bot.Check {
+	check := bot.Check{Name: "github repository " + repo}
+	r, err := s.client.repository(ctx, repo)
+	if err != nil {
+		check.Detail, check.Fix = short(err), fixOf(err, repo)
+		return check
+	}
+	if s.client.app == nil {
+		if r.Permissions != nil && !r.Permissions["push"] {
+			check.Detail = "it can be read, but not written to"
+			check.Fix = "give the token's user write access to " + repo + ", or the token Contents: read, Issues, Pull requests and Deployments: write on it"
+			return check
+		}
+	} else if missing := s.missing(ctx, repo); len(missing) > 0 {
+		check.Detail = "the GitHub App lacks " + strings.Join(missing, ", ")
+		check.Fix = "grant it on the App's page under Permissions & events, and accept it for the installation"
+		return check
+	}
+	if !strings.EqualFold(r.FullName, repo) {
+		check.Detail = "it is called " + r.FullName + " now, and webhooks say so"
+		check.Fix = "write `repo: " + r.FullName + "` in the config"
+		return check
+	}
+	check.OK, check.Detail = true, "can be reached"
+	return check
+}
+
+// granted is what an installation must allow.
+var granted = []struct{ permission, level string }{
+	{"metadata", "read"}, {"contents", "read"}, {"pull_requests", "read"}, {"issues", "write"}, {"deployments", "write"},
+}
+
+// missing is what an App's installation on repo was not granted.
+func (s *Surface) missing(ctx context.Context, repo string) (lacks []string) {
+	var installation struct {
+		Permissions map[string]string `json:"permissions"`
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := s.client.send(ctx, s.client.app.jwt, "", "app", call{path: "repos/" + repo + "/installation", out: &installation})
+	if err != nil {
+		return nil // what it may do shows when it does it
+	}
+	for _, g := range granted {
+		has := installation.Permissions[g.permission]
+		if has == "" || (g.level == "write" && has == "read") {
+			lacks = append(lacks, g.permission+": "+g.level)
+		}
+	}
+	// A comment on a pull request can be written with either.
+	if installation.Permissions["pull_requests"] == "write" {
+		lacks = slices.DeleteFunc(lacks, func(l string) bool { return l == "issues: write" })
+	}
+	return lacks
+}
+
+// short is err for a line of a report: without what a URL may hold.
+func short(err error) string {
+	if e, ok := errors.AsType[*apiError](err); ok {
+		return fmt.Sprintf("GitHub answered %d (%s)", e.Status, e.Message)
+	}
+	if e, ok := errors.AsType[*limitedError](err); ok {
+		return e.Error()
+	}
+	return clip(err.Error(), 200)
+}
+
+// fixOf says what to do about err.
+func fixOf(err error, repo string) string {
+	switch status := statusOf(err); {
+	case errors.Is(err, errNotInstalled):
+		return "install the GitHub App on " + repo
+	case status == http.StatusUnauthorized:
+		return "renew github.token, or check the App's id and key"
+	case status == http.StatusNotFound && repo != "":
+		return "check the name of " + repo + ", and give the token or GitHub App access to it"
+	case status == http.StatusForbidden:
+		return "grant the token or GitHub App access"
+	default:
+		return "check github.api_url and the way from here to GitHub"
+	}
+}

@@ -1,0 +1,247 @@
+package github
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/approvals"
+)
+
+// pullEvent is what is read of a pull_request payload.
+type pullEvent struct {
+	Action      string `json:"action"`
+	Number      int    `json:"number"`
+	PullRequest struct {
+		pull
+		ClosedAt string `json:"closed_at"`
+	} `json:"pull_request"`
+	Repository struct {
+		FullName string `json:"full_name"`
+	} `json:"repository"`
+	Sender account `json:"sender"`
+}
+
+// pullChanged handles what happens to a pull request itself: closing it takes
+// its environments away, a push updates them where the app says so.
+func (s *Surface) pullChanged(ctx context.Context, p parcel) error {
+	var e pullEvent
+	if err := json.Unmarshal(p.body, &e); err != nil {
+		return fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	if e.Action != "closed" && e.Action != "synchronize" {
+		return nil
+	}
+	repo := e.Repository.FullName
+	if !validRepo(repo) || e.Number < 1 {
+		return fmt.Errorf("%w: a pull request without its repository or number", errMalformed)
+	}
+	apps := s.appsOf(repo)
+	if len(apps) == 0 {
+		return nil
+	}
+	if e.Action == "synchronize" {
+		return s.pushed(ctx, e, apps)
+	}
+	return s.closed(ctx, e, apps)
+}
+
+// requester is who an event's requests are made for.
+func (s *Surface) requester(e pullEvent) approvals.Requester {
+	a := s.actor(e.Sender.Login, "sender")
+	return approvals.Requester{Actor: a.Name, Identity: a.Identity, Roles: a.Roles}
+}
+
+// closed cleans up after a pull request. What is on its way to being deployed
+// would be there a moment later, so it is stopped too.
+func (s *Surface) closed(ctx context.Context, e pullEvent, apps []*actions.App) error {
+	repo := e.Repository.FullName
+	// A delivery may be old. What is open again is not taken away.
+	now, err := s.client.pull(ctx, repo, e.Number)
+	if err != nil && statusOf(err) != http.StatusNotFound && statusOf(err) != http.StatusGone {
+		return err
+	}
+	if err == nil && now.State == "open" {
+		s.log.InfoContext(ctx, "a pull request that was closed is open again, so its environments stay", "repo", repo, "number", e.Number)
+		return nil
+	}
+	by := s.requester(e)
+	for _, app := range apps {
+		names, err := s.environmentsOf(ctx, app, repo, e.Number)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if err := s.cleanup(ctx, name, e, by); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// environmentsOf are the environments that an app has, or may have, for a pull
+// request.
+func (s *Surface) environmentsOf(ctx context.Context, app *actions.App, repo string, number int) ([]actions.Name, error) {
+	names := []actions.Name{{App: app.Name, Env: actions.PullRequestName(number)}}
+	for cursor := ""; ; {
+		page, next, err := s.store.Environments(ctx, actions.EnvFilter{App: app.Name, Cursor: cursor, Limit: 500})
+		if err != nil {
+			return nil, err
+		}
+		for _, env := range page {
+			if env.PullRequest == number && strings.EqualFold(env.Repo, repo) && !slices.Contains(names, env.Name) {
+				names = append(names, env.Name)
+			}
+		}
+		if next == "" {
+			return names, nil
+		}
+		cursor = next
+	}
+}
+
+func (s *Surface) cleanup(ctx context.Context, name actions.Name, e pullEvent, by approvals.Requester) error {
+	env, err := s.environment(ctx, name)
+	if err != nil {
+		return err
+	}
+	active, err := s.active(ctx, name)
+	if err != nil {
+		return err
+	}
+	begun := false
+	for _, r := range active {
+		if r.Order.Verb == actions.VerbCleanup {
+			return nil // it is on its way out
+		}
+		if !r.State.Waiting() {
+			begun = true
+			continue
+		}
+		stopped, err := s.requests.Cancel(ctx, r.ID, by, "the pull request was closed")
+		if err != nil && actions.CodeOf(err) != actions.CodeConflict {
+			return err
+		}
+		// One that began in between is stopped now, and leaves something behind.
+		begun = begun || err != nil || (stopped != nil && !stopped.State.Ended())
+	}
+	if !begun && (env == nil || env.State == actions.StateCleaned) {
+		return nil
+	}
+	repo := e.Repository.FullName
+	return s.submit(ctx, approvals.Request{
+		Order:   actions.Order{Env: name, Verb: actions.VerbCleanup, PullRequest: e.Number, By: by.Actor, Reason: "the pull request was closed"},
+		Command: "cleanup " + name.String(), Requester: by,
+		Place: approvals.Place{Surface: "github", ID: placeID(repo, e.Number)},
+		Key:   fmt.Sprintf("github:pr-closed:%s#%d:%s", strings.ToLower(repo), e.Number, e.PullRequest.ClosedAt),
+	})
+}
+
+// submit makes a request that nobody typed.
+func (s *Surface) submit(ctx context.Context, r approvals.Request) error {
+	made, _, err := s.requests.Submit(ctx, r)
+	if err != nil {
+		return err
+	}
+	return s.expect(ctx, made.Order.Env, made.ID)
+}
+
+// environment is the record of name, nil when there is none.
+func (s *Surface) environment(ctx context.Context, name actions.Name) (*actions.Environment, error) {
+	env, err := s.store.Environment(ctx, name)
+	if actions.CodeOf(err) == actions.CodeNotFound {
+		return nil, nil
+	}
+	return env, err
+}
+
+// active are the requests for name that have not ended, without dry runs.
+func (s *Surface) active(ctx context.Context, name actions.Name) ([]*approvals.Request, error) {
+	all, _, err := s.requests.List(ctx, approvals.Filter{Env: name, Limit: 50})
+	return slices.DeleteFunc(all, func(r *approvals.Request) bool { return r.DryRun || r.State.Ended() }), err
+}
+
+// pushed deploys a pull request's new commit where an earlier one is deployed
+// and the app wants that.
+func (s *Surface) pushed(ctx context.Context, e pullEvent, apps []*actions.App) error {
+	repo, sha := e.Repository.FullName, e.PullRequest.Head.SHA
+	if !fullSHA.MatchString(sha) {
+		return fmt.Errorf("%w: a push without its commit", errMalformed)
+	}
+	for _, app := range apps {
+		if !app.AutoUpdate {
+			continue
+		}
+		name := actions.Name{App: app.Name, Env: actions.PullRequestName(e.Number)}
+		env, err := s.environment(ctx, name)
+		if err != nil {
+			return err
+		}
+		if env == nil || env.Lock != nil || env.Sleeping || !updatable(env.State) {
+			continue
+		}
+		if ok, err := s.mayUpdate(ctx, e, app); err != nil || !ok {
+			return err
+		}
+		by := s.requester(e)
+		if err := s.submit(ctx, approvals.Request{
+			Order: actions.Order{
+				Env: name, Verb: actions.VerbDeploy, PullRequest: e.Number, Set: env.Set, By: by.Actor, Reason: "a push to the pull request",
+			},
+			Command: "deploy " + name.String(), Requester: by,
+			Place: approvals.Place{Surface: "github", ID: placeID(repo, e.Number)},
+			Key:   fmt.Sprintf("github:push:%s#%d:%s", strings.ToLower(repo), e.Number, sha),
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// updatable tells whether an environment in that state is, or soon will be,
+// what a pull request looks like.
+func updatable(state actions.State) bool {
+	switch state {
+	case actions.StateRunning, actions.StateFailure, actions.StateCreatePending, actions.StateUpdatePending:
+		return true
+	default:
+		return false
+	}
+}
+
+// mayUpdate tells whether a push may run without anybody's word: never from a
+// fork that the app does not let in, and never by somebody who could not type
+// the command.
+func (s *Surface) mayUpdate(ctx context.Context, e pullEvent, app *actions.App) (bool, error) {
+	repo := e.Repository.FullName
+	log := s.log.With("repo", repo, "number", e.Number, "actor", e.Sender.Login)
+	now, err := s.client.pull(ctx, repo, e.Number)
+	if err != nil {
+		if final(err) {
+			log.WarnContext(ctx, "a push changes nothing: its pull request cannot be seen", "error", err)
+			return false, nil
+		}
+		return false, err
+	}
+	if now.State != "open" || now.Head.SHA != e.PullRequest.Head.SHA {
+		return false, nil // a later delivery tells of what is there now
+	}
+	if now.fork(repo) && !app.AllowForks {
+		log.InfoContext(ctx, "a push from a fork changes nothing", "app", app.Name)
+		return false, nil
+	}
+	role, err := s.client.permission(ctx, repo, e.Sender.Login)
+	if err != nil && !final(err) {
+		return false, err
+	}
+	if err != nil || rank[role] < rank[s.minimum] {
+		log.InfoContext(ctx, "a push by somebody who may not type commands changes nothing", "role", role)
+		return false, nil
+	}
+	return true, nil
+}

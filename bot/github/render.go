@@ -1,0 +1,338 @@
+package github
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/approvals"
+	"github.com/berth-dev/berth/bot"
+)
+
+const (
+	// maxPlan and maxLog are how much of a comment the plan and the log may
+	// take, in bytes. Both and the rest stay below maxBody.
+	maxPlan = 24_000
+	maxLog  = 24_000
+)
+
+// render is the comment of an environment. It says the same for as long as
+// nothing changes: times in it are absolute.
+func (s *Surface) render(sc *scene) string {
+	var b strings.Builder
+	icon, title := headline(sc)
+	fmt.Fprintf(&b, "%s\n### %s %s %s\n\n", stickyMarker(sc.name), icon, bot.Code(sc.name.String(), 100), title)
+	if text := explain(sc); text != "" {
+		b.WriteString(text + "\n\n")
+	}
+	b.WriteString(s.factsTable(sc))
+	b.WriteString(partsTable(sc))
+	if next := nextSteps(sc); next != "" {
+		b.WriteString("**Next:** " + next + "\n")
+	}
+	b.WriteString(planSection(sc))
+	b.WriteString(s.logSection(sc))
+	return fit(strings.TrimRight(b.String(), "\n") + "\n")
+}
+
+// headline says in an icon and a few words how it is.
+func headline(sc *scene) (icon, title string) {
+	if sc.underway() {
+		return activeHeadline(sc.latest)
+	}
+	if sc.env == nil {
+		return "🔴", "was not deployed"
+	}
+	switch sc.env.State {
+	case actions.StateRunning:
+		switch last := sc.env.LastAction; {
+		case sc.env.Sleeping:
+			return "😴", "is sleeping"
+		case last != nil && last.State == actions.RunFailed:
+			return "🟠", "is running, but the last " + string(last.Verb) + " failed"
+		default:
+			return "🟢", "is running"
+		}
+	case actions.StateFailure:
+		if sc.env.Commit.SHA == "" {
+			return "🔴", "could not be deployed"
+		}
+		return "🔴", "is broken"
+	case actions.StateArchived:
+		return "📦", "is archived"
+	case actions.StateCleaned:
+		return "🧹", "is cleaned up"
+	default:
+		return "⏳", "is in between"
+	}
+}
+
+// doing is what a verb is called while it runs.
+var doing = map[actions.Verb]string{
+	actions.VerbDeploy: "is being deployed", actions.VerbArchive: "is being archived", actions.VerbRestore: "is being restored",
+	actions.VerbCleanup: "is being cleaned up", actions.VerbRollback: "is being rolled back", actions.VerbRestart: "is being restarted",
+	actions.VerbSleep: "is being put to sleep", actions.VerbWake: "is being woken",
+}
+
+func activeHeadline(r *approvals.Request) (icon, title string) {
+	verb := string(r.Order.Verb)
+	switch r.State {
+	case approvals.StatePlanning:
+		return "📝", "– its " + verb + " is being planned"
+	case approvals.StatePending:
+		return "🕒", "– its " + verb + " waits for approval"
+	case approvals.StateReleased:
+		return "⏳", "– its " + verb + " waits for its turn"
+	}
+	if title, ok := doing[r.Order.Verb]; ok {
+		return "🚧", title
+	}
+	return "🚧", "– its " + verb + " is running"
+}
+
+// explain says in a sentence or two what the headline cannot.
+func explain(sc *scene) string {
+	var text []string
+	if sc.env != nil && (!sc.underway() || sc.env.Commit.SHA != "") {
+		text = append(text, "It "+bot.Sentence(sc.env)+".")
+	}
+	if r := sc.latest; r != nil && r.State.Ended() && r.State != approvals.StateSucceeded && !toldByEnvironment(sc) {
+		end := fmt.Sprintf("The last request, %s, ended as **%s**", bot.Code("/"+r.Command, 200), r.State)
+		if r.Reason != "" {
+			first, _, _ := strings.Cut(strings.TrimSpace(r.Reason), "\n")
+			end += ": " + prose(first, 600)
+		} else {
+			end += "."
+		}
+		text = append(text, end)
+	}
+	if sc.env != nil && sc.env.Lock != nil {
+		lock := fmt.Sprintf("🔒 Locked by %s since %s", bot.Escape(sc.env.Lock.By, 80), moment(sc.env.Lock.At))
+		if sc.env.Lock.Reason != "" {
+			lock += ": " + bot.Escape(sc.env.Lock.Reason, 200)
+		}
+		text = append(text, lock+".")
+	}
+	return quiet(strings.Join(text, "\n\n"))
+}
+
+// toldByEnvironment tells whether the environment's own record says how the
+// latest request ended.
+func toldByEnvironment(sc *scene) bool {
+	return sc.env != nil && sc.env.LastAction != nil && sc.env.LastAction.RequestID == sc.latest.ID
+}
+
+func (s *Surface) factsTable(sc *scene) string {
+	var rows []string
+	row := func(name, value string) {
+		if value != "" {
+			rows = append(rows, "| "+name+" | "+value+" |")
+		}
+	}
+	if sc.env != nil && sc.env.State != actions.StateCleaned {
+		row("**Runs**", s.commitLink(sc.repo, sc.env.Commit))
+	}
+	if r := sc.latest; sc.underway() && r.Order.Verb.TakesCommit() {
+		row("**Deploying**", s.commitLink(sc.repo, r.Order.Commit))
+	}
+	if sc.env != nil && sc.env.State == actions.StateRunning {
+		for i, l := range sc.env.Links {
+			if i == 10 {
+				break
+			}
+			name := "**Address**"
+			if i > 0 {
+				name = bot.Escape(l.Name, 60)
+			}
+			row(name, bot.Link(l))
+		}
+	}
+	if sc.env != nil && !sc.env.ExpiresAt.IsZero() && sc.env.State != actions.StateCleaned {
+		row("**Expires**", moment(sc.env.ExpiresAt)+", unless it is extended or deployed again before")
+	}
+	if r := sc.latest; r != nil {
+		by := bot.Escape(r.Requester.Actor, 80)
+		if r.Place.Message != "" || r.Place.Surface != "github" {
+			by += ": " + bot.Code("/"+r.Command, 200)
+		} else if r.Order.Reason != "" {
+			by += ", by " + bot.Escape(r.Order.Reason, 100)
+		}
+		row("**Asked for by**", by)
+	}
+	if len(rows) == 0 {
+		return ""
+	}
+	return "| | |\n|---|---|\n" + strings.Join(rows, "\n") + "\n\n"
+}
+
+func (s *Surface) commitLink(repo string, c actions.Commit) string {
+	if !fullSHA.MatchString(c.SHA) {
+		return ""
+	}
+	text := fmt.Sprintf("[`%s`](%s/%s/commit/%s)", bot.Short(c.SHA), s.client.web(), repo, c.SHA)
+	if c.Message != "" {
+		text += " " + bot.Escape(c.Message, 120)
+	}
+	return text
+}
+
+// stepIcons are the states of a step in one sign.
+var stepIcons = map[actions.StepState]string{
+	actions.StepWaiting: "⚪", actions.StepRunning: "🔵", actions.StepDone: "🟢", actions.StepFailed: "🔴", actions.StepSkipped: "⚫", actions.StepCancelled: "⚫",
+}
+
+// partsTable shows the parts by the steps of the run that is under way, else as
+// they were left.
+func partsTable(sc *scene) string {
+	type line struct{ part, use, state, text string }
+	var lines []line
+	switch {
+	case sc.run != nil && sc.run.State == actions.RunRunning:
+		for _, step := range sc.run.Steps {
+			text := step.Error
+			if step.State == actions.StepRunning {
+				text = sc.log.progress[step.Part]
+			}
+			lines = append(lines, line{step.Part, step.Use, string(step.State), text})
+		}
+	case sc.env != nil && sc.env.State != actions.StateCleaned:
+		for _, name := range bot.PartNames(sc.app, sc.env) {
+			p, ok := sc.env.Parts[name]
+			if !ok {
+				continue
+			}
+			text := string(p.Health)
+			if p.Text != "" {
+				text = strings.TrimPrefix(text+": "+p.Text, ": ")
+			}
+			lines = append(lines, line{name, p.Use, p.State, text})
+		}
+	}
+	if len(lines) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("| Part | By | State | |\n|---|---|---|---|\n")
+	for _, l := range lines {
+		first, _, _ := strings.Cut(strings.TrimSpace(l.text), "\n")
+		icon := stepIcons[actions.StepState(l.state)]
+		fmt.Fprintf(&b, "| %s | %s | %s %s | %s |\n", bot.Escape(l.part, 60), bot.Escape(l.use, 60), icon, bot.Escape(l.state, 40), bot.Escape(first, 300))
+	}
+	return b.String() + "\n"
+}
+
+// nextSteps says what can be typed now.
+func nextSteps(sc *scene) string {
+	code := func(verb string) string { return bot.Code("/"+verb+" "+sc.name.App, 100) }
+	if sc.env != nil && sc.env.Name.Env != actions.PullRequestName(sc.number) {
+		code = func(verb string) string { return bot.Code("/"+verb+" "+sc.name.String(), 100) }
+	}
+	deploy, cleanup, logs := code("deploy"), code("cleanup"), code("logs")
+	switch {
+	case sc.underway():
+		return bot.Code("/cancel "+sc.latest.ID, 60) + " stops it, " + code("status") + " looks closer."
+	case sc.env == nil:
+		return deploy + " tries again."
+	}
+	switch sc.env.State {
+	case actions.StateRunning:
+		if last := sc.env.LastAction; last != nil && last.State == actions.RunFailed {
+			return logs + " shows what happened, " + deploy + " tries again, " + cleanup + " takes it away."
+		}
+		return deploy + " updates it, " + code("extend") + " keeps it longer, " + cleanup + " takes it away."
+	case actions.StateFailure:
+		return logs + " shows what happened, " + deploy + " tries again, " + cleanup + " takes it away."
+	case actions.StateArchived:
+		return code("restore") + " brings it back, " + cleanup + " takes it away for good."
+	case actions.StateCleaned:
+		return deploy + " makes it anew."
+	default:
+		return code("status") + " looks closer."
+	}
+}
+
+func planSection(sc *scene) string {
+	r := sc.latest
+	if r == nil || r.Plan == nil || r.State == approvals.StateSucceeded {
+		return ""
+	}
+	return "\n<details><summary>Plan: " + bot.Escape(r.Plan.Summary, 200) + "</summary>\n\n" + quiet(cutPlan(r.Plan)) + "\n\n</details>\n"
+}
+
+// cutPlan is a plan that fits: without its diffs when it is long with them.
+func cutPlan(plan *actions.Plan) string {
+	if text := bot.PlanText(plan); len(text) <= maxPlan {
+		return text
+	}
+	short := *plan
+	short.Parts = append([]actions.PartPlan(nil), plan.Parts...)
+	for i := range short.Parts {
+		short.Parts[i].Diff = ""
+	}
+	return middleCut(bot.PlanText(&short), maxPlan) + "\n\nThe differences are too long for here; " + bot.Code("/diff", 10) + " shows more of them."
+}
+
+func (s *Surface) logSection(sc *scene) string {
+	if sc.run == nil || sc.log.total == 0 {
+		return ""
+	}
+	lines := sc.log.last()
+	summary := fmt.Sprintf("Log of the %s", sc.run.Order.Verb)
+	if left := sc.log.total - len(lines); left > 0 {
+		summary += fmt.Sprintf(", its last %d of %d lines", len(lines), sc.log.total)
+	}
+	text := strings.Join(lines, "\n")
+	cut := middleCut(text, maxLog)
+	var b strings.Builder
+	b.WriteString("\n<details><summary>" + summary + "</summary>\n\n" + bot.Block(cut, "text") + "\n")
+	if sc.log.total > len(lines) || cut != text {
+		whole := "`berth logs " + sc.name.String() + "` in a terminal"
+		if u := s.logURL(sc.run.ID); u != "" {
+			whole = "<" + u + ">"
+		}
+		b.WriteString("\nThe whole log: " + whole + "\n")
+	}
+	return b.String() + "\n</details>\n"
+}
+
+// logURL is where a run's log is read; "" when there is no such place.
+func (s *Surface) logURL(runID string) string {
+	if s.public == "" || runID == "" {
+		return ""
+	}
+	return webURL(s.public + "/api/v1/runs/" + url.PathEscape(runID) + "/events")
+}
+
+// webURL is u when GitHub takes it for an address, else "".
+func webURL(u string) string {
+	parsed, err := url.Parse(u)
+	if err != nil || (parsed.Scheme != "http" && parsed.Scheme != "https") || parsed.Host == "" || strings.ContainsAny(u, " <>\"\n") {
+		return ""
+	}
+	return u
+}
+
+// middleCut cuts whole lines out of the middle of a long text, and says so.
+func middleCut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	lines := strings.Split(text, "\n")
+	head, size := 0, 0
+	for head < len(lines) && size+len(lines[head])+1 <= most/3 {
+		size += len(lines[head]) + 1
+		head++
+	}
+	tail := len(lines)
+	for tail > head && size+len(lines[tail-1])+1 <= most-40 {
+		size += len(lines[tail-1]) + 1
+		tail--
+	}
+	kept := append([]string(nil), lines[:head]...)
+	kept = append(kept, fmt.Sprintf("… %d lines left out …", tail-head))
+	return strings.Join(append(kept, lines[tail:]...), "\n")
+}
+
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

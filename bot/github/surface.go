@@ -1,0 +1,266 @@
+// Package github is the surface where most people meet Berth: commands come in
+// as comments on pull requests, and what became of them is shown there.
+//
+// Three things run side by side, each in every replica. The intake takes
+// webhook deliveries in and answers once they are in Redis. The consumer reads
+// them, finds out who asks and whether they may, and hands commands to the use
+// cases. The reporter looks at environments that changed and makes their pull
+// requests show how they are now: whatever was missed while nobody looked is
+// made up for, since it compares states and follows no events.
+//
+// The package also reads applications' repositories (actions.Sources), since it
+// is the one that holds credentials for GitHub.
+package github
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bradleyfalzon/ghinstallation/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/approvals"
+	"github.com/berth-dev/berth/bot"
+	"github.com/berth-dev/berth/bot/github/internal/archive"
+)
+
+// DefaultAPIURL is the REST API of github.com.
+const DefaultAPIURL = "https://api.github.com"
+
+// Commands does what people type. *bot.Service is one.
+type Commands interface {
+	Execute(ctx context.Context, in bot.Input) (bot.Reply, error)
+}
+
+// Records are the environments and runs that are shown. *actions.Store has them.
+type Records interface {
+	Environment(ctx context.Context, name actions.Name) (*actions.Environment, error)
+	Environments(ctx context.Context, f actions.EnvFilter) ([]*actions.Environment, string, error)
+	Run(ctx context.Context, id string) (*actions.Run, error)
+	Events(ctx context.Context, runID, after string, limit int, block time.Duration) ([]actions.Event, error)
+	Changes(ctx context.Context, after string, block time.Duration) ([]actions.Change, error)
+	ChangesHead(ctx context.Context) (string, error)
+}
+
+// Requests are what was asked for. *approvals.Requests has them.
+type Requests interface {
+	Submit(ctx context.Context, r approvals.Request) (*approvals.Request, bool, error)
+	Get(ctx context.Context, id string) (*approvals.Request, error)
+	List(ctx context.Context, f approvals.Filter) ([]*approvals.Request, string, error)
+	Cancel(ctx context.Context, id string, by approvals.Requester, reason string) (*approvals.Request, error)
+}
+
+// AppCredentials are those of a GitHub App.
+type AppCredentials struct {
+	ID             int64
+	Key            []byte // the private key, PEM
+	InstallationID int64  // 0 means that of each repository
+}
+
+// Options are what a Surface needs.
+type Options struct {
+	// WebhookSecret signs deliveries. Without one, every delivery is refused.
+	WebhookSecret []byte
+	// Token or App signs in to the API: one of them must be there.
+	Token string
+	App   *AppCredentials
+	// APIURL is the REST API, DefaultAPIURL when empty; that of an Enterprise
+	// server ends in "/api/v3".
+	APIURL string
+	// PublicURL is where Berth itself is reached, for links; may be empty.
+	PublicURL string
+	// MinPermission is the least that a person must have on a repository for
+	// commands: "read", "triage", "write" (the default), "maintain" or "admin".
+	MinPermission string
+
+	Redis    redis.UniversalClient
+	Service  Commands // may be given later, with Attach
+	Store    Records
+	Requests Requests
+	Catalog  actions.Catalog
+	// Lines are the commands in a comment's text: command.Lines.
+	Lines func(markdown string) []string
+	// Actor is who an identity ("github:ana") belongs to, as configured; nil
+	// means that nobody is configured.
+	Actor func(identity string) (bot.Actor, bool)
+
+	DataDir string       // where sources are kept
+	HTTP    *http.Client // nil means the default transport; its timeouts are not used
+	Replica string       // unique among replicas; "" makes one up
+	Now     func() time.Time
+	Log     *slog.Logger // nil means none
+}
+
+// Surface is GitHub, as a place where Berth listens and speaks. It is safe for
+// concurrent use.
+type Surface struct {
+	rdb      redis.UniversalClient
+	client   *client
+	sources  *sources
+	intake   *intake
+	mailbox  *mailbox
+	service  Commands
+	store    Records
+	requests Requests
+	catalog  actions.Catalog
+	lines    func(string) []string
+	actorOf  func(string) (bot.Actor, bool)
+	minimum  string
+	public   string
+	replica  string
+	handling set // entries of the intake
+	holders  atomic.Int64
+	tails    tails
+	wake     chan struct{} // holds one: something may be due
+	checks   checkCache
+	now      func() time.Time
+	log      *slog.Logger
+}
+
+// New makes a Surface. It speaks to nobody yet. It returns an error for
+// credentials and addresses that cannot be right.
+func New(o Options) (*Surface, error) {
+	s := &Surface{
+		rdb: o.Redis, service: o.Service, store: o.Store, requests: o.Requests, catalog: o.Catalog, lines: o.Lines,
+		actorOf: o.Actor, minimum: o.MinPermission, public: strings.TrimSuffix(o.PublicURL, "/"), replica: o.Replica,
+		wake: make(chan struct{}, 1), now: o.Now, log: o.Log,
+	}
+	if s.minimum == "" {
+		s.minimum = "write"
+	}
+	if level, ok := rank[s.minimum]; !ok || level == 0 {
+		return nil, fmt.Errorf("github: min_permission %q is none of read, triage, write, maintain and admin", s.minimum)
+	}
+	if s.replica == "" {
+		s.replica = strings.ToLower(rand.Text()[:10])
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if s.client, err = newClient(o, s); err != nil {
+		return nil, err
+	}
+	s.sources = newSources(s.client, archive.NewCache(filepath.Join(o.DataDir, "sources"), archive.Options{Now: s.now, Log: s.log}))
+	s.mailbox = &mailbox{rdb: o.Redis}
+	s.intake = newIntake(o.WebhookSecret, s.mailbox, s.log)
+	return s, nil
+}
+
+func newClient(o Options, s *Surface) (*client, error) {
+	address := o.APIURL
+	if address == "" {
+		address = DefaultAPIURL
+	}
+	base, err := url.Parse(strings.TrimSuffix(address, "/") + "/")
+	if err != nil || base.Host == "" || (base.Scheme != "https" && base.Scheme != "http") {
+		return nil, fmt.Errorf("github: api_url %q is no address", address)
+	}
+	transport := http.DefaultTransport
+	if o.HTTP != nil && o.HTTP.Transport != nil {
+		transport = o.HTTP.Transport
+	}
+	c := &client{
+		base: base, token: o.Token, log: s.log,
+		http: &http.Client{Transport: transport},
+		direct: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		}},
+		budget: &budget{rdb: o.Redis, now: s.now, log: s.log, replica: s.replica},
+	}
+	switch {
+	case o.App != nil && o.Token != "":
+		return nil, errors.New("github: a token and an app are both given; one of them signs in")
+	case o.App == nil && o.Token == "":
+		return nil, errors.New("github: neither a token nor an app is given to sign in with")
+	case o.App == nil:
+		return c, nil
+	}
+	signer, err := ghinstallation.NewAppsTransport(transport, o.App.ID, o.App.Key)
+	if err != nil {
+		return nil, fmt.Errorf("github: the app's private key cannot be read: %w", err)
+	}
+	signer.BaseURL = strings.TrimSuffix(base.String(), "/")
+	c.app = &appAuth{
+		id: o.App.ID, fixed: o.App.InstallationID, transport: signer, jwt: &http.Client{Transport: signer},
+		installed: map[string]int64{}, installation: map[int64]*ghinstallation.Transport{},
+	}
+	return c, nil
+}
+
+// Attach gives the Surface its Commands, which may need the Surface themselves
+// (as sources). It must be called before Run when Options had none.
+func (s *Surface) Attach(service Commands) { s.service = service }
+
+// Webhook takes deliveries in: the handler of POST /webhooks/github.
+func (s *Surface) Webhook() http.Handler { return s.intake }
+
+// Resolve finds the commit that ref means in repo; see actions.Sources.
+func (s *Surface) Resolve(ctx context.Context, repo, ref string) (actions.Commit, error) {
+	return s.sources.Resolve(ctx, repo, ref)
+}
+
+// Fetch gives a read-only folder with repo at sha; see actions.Sources.
+func (s *Surface) Fetch(ctx context.Context, repo, sha string) (string, func(), error) {
+	return s.sources.Fetch(ctx, repo, sha)
+}
+
+// Run handles deliveries and keeps pull requests up to date until ctx ends. It
+// outlives Redis' and GitHub's absence, and returns nil.
+func (s *Surface) Run(ctx context.Context) error {
+	if s.service == nil {
+		return errors.New("github: Run without Commands")
+	}
+	var group sync.WaitGroup
+	for _, loop := range []func(context.Context){s.mailbox.watch, s.consume, s.reclaim, s.follow, s.sweep} {
+		group.Go(func() { loop(ctx) })
+	}
+	for range reporters {
+		group.Go(func() { s.report(ctx) })
+	}
+	group.Wait()
+	return nil
+}
+
+// appsOf are the apps of a repository.
+func (s *Surface) appsOf(repo string) []*actions.App {
+	return slices.DeleteFunc(slices.Clone(s.catalog.Apps()), func(a *actions.App) bool { return !strings.EqualFold(a.Repo, repo) })
+}
+
+// actor is who a GitHub user is to Berth. role is what GitHub says of them.
+func (s *Surface) actor(login, role string) bot.Actor {
+	identity := "github:" + login
+	a := bot.Actor{Name: login, Identity: identity}
+	if s.actorOf != nil {
+		if known, ok := s.actorOf(identity); ok {
+			a.Name, a.Roles = known.Name, slices.Clone(known.Roles)
+		}
+	}
+	a.Roles = append(a.Roles, "github:"+role)
+	return a
+}
+
+// pause waits before something that failed is tried again, unless ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
