@@ -43,6 +43,7 @@ type Command struct {
 	Env    string            // of the target; "" when the place has to imply it
 	ID     string            // of a request or a run, in lower case
 	Topic  string            // help: the verb that it is about
+	Help   string            // help: what there is to say, in Markdown
 	Ref    string            // --ref
 	Set    map[string]string // --set
 	TTL    time.Duration     // --ttl; 0 when not given

@@ -18,39 +18,35 @@ func Join(words []string, last string) string {
 	return strings.Join(words[:len(words)-1], ", ") + " " + last + " " + words[len(words)-1]
 }
 
-// markdown are the characters that mean something in GitHub-flavoured
-// Markdown anywhere in a line, or at its start.
-const markdown = "\\`*_{}[]()<>#+-!|~@&:"
+// apart is put into what GitHub would make a mention, a reference or a link of,
+// since it looks for those in text whose backslashes are gone already.
+const apart = "\u200b"
 
 // Escape makes outside text safe to stand inside a line of GitHub-flavoured
 // Markdown: it reads as it was written, on one line, and is no markup, link,
 // mention, reference, table border or HTML. Text longer than most characters
 // is cut with "…".
-//
-// A backslash keeps markup away, but GitHub finds mentions, issue references
-// and bare links in text whose backslashes it has already taken off; a
-// zero-width space inside them keeps those away too.
 func Escape(s string, most int) string {
 	s = clip(flat(s), most)
 	var b strings.Builder
 	b.Grow(len(s) + 16)
 	before := ' '
 	for i, r := range s {
+		after, _ := utf8.DecodeRuneInString(s[i+utf8.RuneLen(r):])
 		switch {
-		case r == '@' || r == '#':
+		case strings.ContainsRune("\\`*[]<|~", r),
+			i == 0 && strings.ContainsRune("-+>=", r),
+			r == '_' && !(letter(before) && letter(after)),
+			r == '&' && (letter(after) || after == '#'),
+			(r == '.' || r == ')') && i > 0 && strings.Trim(s[:i], "0123456789") == "": // "1. " begins a list
 			b.WriteByte('\\')
 			b.WriteRune(r)
-			b.WriteRune('\u200b')
-		case r == ':' && (strings.HasPrefix(s[i:], "://") || letter(before)):
-			b.WriteString("\\:\u200b")
-		case r == '.' && letter(before) && strings.HasSuffix(strings.ToLower(s[:i]), "www"):
-			b.WriteString("\u200b.")
-		case r == '-' && strings.HasSuffix(strings.ToUpper(s[:i]), "GH"):
-			b.WriteString("\u200b-")
-		case r == '.' && unicode.IsDigit(before) && strings.TrimLeft(s[:i], "0123456789") == "":
-			b.WriteString("\\.") // "1. " at the start of a line is a list
-		case strings.ContainsRune(markdown, r):
-			b.WriteByte('\\')
+		case r == '@' || r == '#',
+			r == ':' && (strings.HasPrefix(s[i:], "://") || shortcode(s[i+1:])):
+			b.WriteRune(r)
+			b.WriteString(apart)
+		case r == '.' && endsWithFold(s[:i], "www"), r == '-' && endsWithFold(s[:i], "gh"):
+			b.WriteString(apart)
 			b.WriteRune(r)
 		default:
 			b.WriteRune(r)
@@ -58,6 +54,56 @@ func Escape(s string, most int) string {
 		before = r
 	}
 	return b.String()
+}
+
+// shortcode tells whether what follows a colon makes an emoji of it: "smile:".
+func shortcode(s string) bool {
+	end := strings.IndexByte(s, ':')
+	return end > 0 && end < 50 && strings.IndexFunc(s[:end], func(r rune) bool {
+		return r != '_' && r != '+' && r != '-' && !letter(r)
+	}) < 0
+}
+
+func endsWithFold(s, end string) bool {
+	return len(s) >= len(end) && strings.EqualFold(s[len(s)-len(end):], end)
+}
+
+// Unescape is a Reply's text for where there is no Markdown: what Escape did to
+// outside text is undone, and the marks of bold text are left out. Code, tables
+// and lists stay as they are, since they read well.
+func Unescape(s string) string {
+	var b strings.Builder
+	b.Grow(len(s))
+	for len(s) > 0 {
+		switch {
+		case s[0] == '`':
+			code := codeSpan(s)
+			b.WriteString(code)
+			s = s[len(code):]
+		case s[0] == '\\' && len(s) > 1 && s[1] < utf8.RuneSelf && unicode.In(rune(s[1]), unicode.Punct, unicode.Symbol):
+			b.WriteByte(s[1])
+			s = s[2:]
+		case strings.HasPrefix(s, apart):
+			s = s[len(apart):]
+		case strings.HasPrefix(s, "**"):
+			s = s[2:]
+		default:
+			b.WriteByte(s[0])
+			s = s[1:]
+		}
+	}
+	return b.String()
+}
+
+// codeSpan is the code at the start of s, with its backticks; those alone when
+// nothing closes them.
+func codeSpan(s string) string {
+	after := strings.TrimLeft(s, "`")
+	run := s[:len(s)-len(after)]
+	if end := strings.Index(after, run); end >= 0 {
+		return s[:len(run)+end+len(run)]
+	}
+	return run
 }
 
 func letter(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
@@ -162,8 +208,11 @@ func escapeLength(s string) int {
 // flat is s on one line, without control characters.
 func flat(s string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || r == '\u2028' || r == '\u2029' {
+		switch r {
+		case '\n', '\t', '\u2028', '\u2029':
 			return ' '
+		case '\u200b':
+			return -1
 		}
 		return r
 	}, Plain(s)))

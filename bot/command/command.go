@@ -18,9 +18,9 @@ import (
 	"github.com/berth-dev/berth/bot"
 )
 
-// MaxTTL is the longest lifetime that a command may ask for, in one step. It
-// only keeps slips of the finger out.
-const MaxTTL = 366 * 24 * time.Hour
+// MaxTTL is the longest lifetime that a command may ask for: the longest that an
+// environment may have.
+const MaxTTL = actions.MaxTTL
 
 var (
 	idPattern  = regexp.MustCompile(`^[0-7][0-9a-hjkmnp-tv-z]{25}$`) // a ULID in lower case
@@ -67,6 +67,9 @@ func Parse(line string) (bot.Command, error) {
 	}
 	if err := e.argument(&c, arguments); err != nil {
 		return bot.Command{}, err
+	}
+	if c.Verb == bot.VerbHelp {
+		c.Help = Help(c.Topic)
 	}
 	return c, nil
 }

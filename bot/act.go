@@ -1,0 +1,168 @@
+package bot
+
+import (
+	"context"
+	"slices"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/approvals"
+)
+
+// act makes the request that a command is.
+func (s *Service) act(ctx context.Context, in Input, c Command) (Reply, error) {
+	app, env, err := s.target(in, c)
+	if err != nil {
+		return Reply{}, err
+	}
+	if err := s.forks(in, c, app, env); err != nil {
+		return Reply{}, err
+	}
+	if err := allowed(app, c); err != nil {
+		return Reply{}, err
+	}
+	r := s.request(in, c, app, env)
+	known, err := s.known(ctx, in, r)
+	if err != nil {
+		return Reply{}, err
+	}
+	if known == nil {
+		if err := s.possible(ctx, in, r); err != nil {
+			return Reply{}, err
+		}
+	}
+	stored, created, err := s.requests.Submit(ctx, r)
+	if err != nil {
+		return Reply{}, err
+	}
+	if !created && (stored.Command != r.Command || stored.Requester.Identity != r.Requester.Identity) {
+		return Reply{}, refusal(actions.CodeConflict, "That idempotency key belongs to another command (request `%s`); use a new one.", stored.ID)
+	}
+	return s.accepted(in, stored), nil
+}
+
+// request is the request that a command asks for.
+func (s *Service) request(in Input, c Command, app *actions.App, env actions.Name) approvals.Request {
+	c.App, c.Env, c.Wait = env.App, env.Env, false
+	requester := in.Actor.requester()
+	order := actions.Order{
+		Env: env, Verb: actions.Verb(c.Verb), Ref: c.Ref, Set: c.Set, TTL: c.TTL, By: requester.Actor, Reason: c.Reason,
+	}
+	if app.Repo != "" {
+		order.PullRequest = env.PullRequest()
+	}
+	return approvals.Request{
+		Order: order, Command: c.String(), Requester: requester, Place: in.Place, DryRun: c.DryRun, Key: in.Key,
+	}
+}
+
+// known is the request that the input's key leads to already. Its first answer
+// stands, whatever has become of the environment since.
+func (s *Service) known(ctx context.Context, in Input, r approvals.Request) (*approvals.Request, error) {
+	if in.Key == "" {
+		return nil, nil
+	}
+	return s.requests.Known(ctx, r.Order.Env, in.Key)
+}
+
+// accepted says that a request is on its way.
+func (s *Service) accepted(in Input, r *approvals.Request) Reply {
+	reply := Reply{Tone: ToneAccepted, Request: r}
+	if r.DryRun {
+		reply.Text = "Planning " + command(r) + " (request `" + r.ID + "`); nothing will change. " + in.code(VerbDiff, r.ID) + " shows the plan once it is made."
+		return reply
+	}
+	reply.Text = "On it: " + command(r) + " (request `" + r.ID + "`). " + s.shown(in, VerbStatus, r.Order.Env) + " says how it goes, " +
+		in.code(VerbCancel, r.ID) + " stops it."
+	return reply
+}
+
+// forks keeps code from strangers' repositories out unless the config lets it
+// in. Only on its own pull request is it known where the code comes from.
+func (s *Service) forks(in Input, c Command, app *actions.App, env actions.Name) error {
+	if app.AllowForks {
+		return nil
+	}
+	if in.Fork {
+		return refusal(actions.CodeForbidden,
+			"This pull request comes from a fork, and `apps.%s.allow_forks` is not set, so nothing ran. Somebody who keeps Berth's config can allow it; or push the branch to %s itself.",
+			app.Name, Escape(app.Repo, 140))
+	}
+	runsCode := actions.Verb(c.Verb).TakesCommit() || c.Verb == VerbDiff
+	if number := env.PullRequest(); runsCode && in.PullRequest > 0 && number > 0 && number != in.PullRequest {
+		return refusal(actions.CodeForbidden,
+			"From here it cannot be told whether pull request %d comes from a fork, which `apps.%s.allow_forks` does not let in; type the command on that pull request.",
+			number, app.Name)
+	}
+	return nil
+}
+
+// allowed checks --set against what the app lets people set.
+func allowed(app *actions.App, c Command) error {
+	var wrong []string
+	for key := range c.Set {
+		if !slices.Contains(app.AllowSet, key) {
+			wrong = append(wrong, Code(key, 60))
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	slices.Sort(wrong)
+	if len(app.AllowSet) == 0 {
+		return refusal(actions.CodeForbidden, "`--set` cannot set %s: app `%s` lets nothing be set. Somebody who keeps Berth's config can list keys under `apps.%s.allow_set`.",
+			Join(wrong, "and"), app.Name, app.Name)
+	}
+	can := make([]string, len(app.AllowSet))
+	for i, key := range app.AllowSet {
+		can[i] = Code(key, 60)
+	}
+	return refusal(actions.CodeForbidden, "`--set` cannot set %s: app `%s` lets %s be set. Somebody who keeps Berth's config can add keys under `apps.%s.allow_set`.",
+		Join(wrong, "and"), app.Name, Join(can, "and"), app.Name)
+}
+
+// possible refuses early what the worker would refuse later. While other
+// requests for the environment are on their way nobody knows yet in what state
+// they will leave it, so then only a lock is a reason.
+func (s *Service) possible(ctx context.Context, in Input, r approvals.Request) error {
+	env, err := s.store.Environment(ctx, r.Order.Env)
+	if err != nil && !isNotFound(err) {
+		return err
+	}
+	if isNotFound(err) {
+		env = nil
+	}
+	if err := s.unlocked(in, env, r); err != nil {
+		return err
+	}
+	active, err := s.active(ctx, r.Order.Env)
+	if err != nil || len(active) > 0 {
+		return err
+	}
+	if env != nil {
+		open := *env
+		open.Lock = nil // for a dry run; else it was looked at above
+		env = &open
+	}
+	return actions.Allowed(r.Order.Env, env, r.Order.Verb)
+}
+
+func (s *Service) unlocked(in Input, env *actions.Environment, r approvals.Request) error {
+	if env == nil || env.Lock == nil || r.DryRun {
+		return nil
+	}
+	why := ""
+	if env.Lock.Reason != "" {
+		why = " (" + Escape(env.Lock.Reason, 200) + ")"
+	}
+	return refusal(actions.CodeConflict, "%s is locked by %s since %s%s, so nothing was done. Ask them, or open it with %s.",
+		Code(env.Name.String(), 100), Escape(env.Lock.By, 80), moment(env.Lock.At), why, s.shown(in, VerbUnlock, env.Name))
+}
+
+// active are the requests for env that have not ended, the newest first.
+func (s *Service) active(ctx context.Context, env actions.Name) ([]*approvals.Request, error) {
+	all, _, err := s.requests.List(ctx, approvals.Filter{Env: env, Limit: 30})
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(r *approvals.Request) bool { return r.State.Ended() }), nil
+}

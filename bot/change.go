@@ -1,0 +1,201 @@
+package bot
+
+import (
+	"context"
+	"strings"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/approvals"
+)
+
+// cancel withdraws a request, or stops what runs.
+func (s *Service) cancel(ctx context.Context, in Input, c Command) (Reply, error) {
+	id := c.ID
+	if id == "" {
+		_, env, err := s.target(in, c)
+		if err != nil {
+			return Reply{}, err
+		}
+		active, err := s.active(ctx, env)
+		if err != nil {
+			return Reply{}, err
+		}
+		if len(active) == 0 {
+			return Reply{}, refusal(actions.CodeNotFound, "Nothing is under way for %s, so there is nothing to cancel. %s says how it is.",
+				Code(env.String(), 100), s.shown(in, VerbStatus, env))
+		}
+		id = active[0].ID
+	} else {
+		r, err := s.find(ctx, in, id)
+		if err != nil {
+			return Reply{}, err
+		}
+		id = r.ID
+	}
+	r, err := s.requests.Cancel(ctx, id, in.Actor.requester(), c.Reason)
+	if err != nil {
+		return Reply{}, err
+	}
+	if r.State == approvals.StateRunning {
+		return Reply{Tone: ToneInfo, Request: r, Text: "Stopping " + command(r) + " (request `" + r.ID + "`); what is half done stays as it is until the next deploy or cleanup. " +
+			s.shown(in, VerbStatus, r.Order.Env) + " says when it has stopped."}, nil
+	}
+	return Reply{Tone: ToneInfo, Request: r, Text: "Cancelled " + command(r) + " (request `" + r.ID + "`) before it ran; nothing was changed."}, nil
+}
+
+// decide approves or denies a request.
+func (s *Service) decide(ctx context.Context, in Input, c Command) (Reply, error) {
+	if _, err := s.find(ctx, in, c.ID); err != nil {
+		return Reply{}, err
+	}
+	r, err := s.requests.Decide(ctx, c.ID, approvals.Decision{
+		Verdict: approvals.Verdict(c.Verb), By: in.Actor.requester(), Reason: c.Reason, Place: in.Place,
+	})
+	if err != nil {
+		return Reply{}, err
+	}
+	did := "approved"
+	if c.Verb == VerbDeny {
+		did = "denied"
+	}
+	return Reply{Tone: ToneInfo, Request: r, Text: in.Actor.who() + " " + did + " " + command(r) + " (request `" + r.ID + "`). " +
+		s.shown(in, VerbStatus, r.Order.Env) + " says how it goes on."}, nil
+}
+
+// lock locks and unlocks an environment. Doing it twice is success, so that a
+// command that arrives twice does no harm.
+func (s *Service) lock(ctx context.Context, in Input, c Command) (Reply, error) {
+	_, name, err := s.target(in, c)
+	if err != nil {
+		return Reply{}, err
+	}
+	env, err := s.existing(ctx, in, name)
+	if err != nil {
+		return Reply{}, err
+	}
+	requester := in.Actor.requester()
+	shown := Code(name.String(), 100)
+	if c.Verb == VerbUnlock {
+		if env.Lock == nil {
+			return Reply{Tone: ToneInfo, Environment: env, Text: shown + " was not locked; actions at it are open to everybody who may."}, nil
+		}
+		by := Escape(env.Lock.By, 80)
+		env, err = s.store.SetLock(ctx, name, nil, s.record(in, "environment.unlocked", c))
+		if err != nil {
+			return Reply{}, err
+		}
+		return Reply{Tone: ToneInfo, Environment: env, Text: shown + " is open again; " + by + " had locked it."}, nil
+	}
+	if env.Lock != nil {
+		if env.Lock.By == requester.Actor && env.Lock.Reason == c.Reason {
+			return s.locked(in, env), nil
+		}
+		return Reply{}, refusal(actions.CodeConflict, "%s is locked by %s since %s already. Ask them, or open it with %s first.",
+			shown, Escape(env.Lock.By, 80), moment(env.Lock.At), s.shown(in, VerbUnlock, name))
+	}
+	lock := &actions.Lock{By: requester.Actor, Reason: c.Reason, At: s.now().UTC()}
+	env, err = s.store.SetLock(ctx, name, lock, s.record(in, "environment.locked", c))
+	if err != nil {
+		return Reply{}, err
+	}
+	return s.locked(in, env), nil
+}
+
+func (s *Service) locked(in Input, env *actions.Environment) Reply {
+	return Reply{Tone: ToneInfo, Environment: env, Text: Code(env.Name.String(), 100) + " is locked: nobody's actions run at it until " +
+		s.shown(in, VerbUnlock, env.Name) + ". What already runs goes on."}
+}
+
+// extend asks that an environment lives longer. It is a request like any
+// action, so that asking once extends once, however often the wish arrives.
+func (s *Service) extend(ctx context.Context, in Input, c Command) (Reply, error) {
+	app, name, err := s.target(in, c)
+	if err != nil {
+		return Reply{}, err
+	}
+	if c.TTL == 0 {
+		c.TTL = app.TTL
+	}
+	if c.TTL == 0 {
+		return Reply{}, refusal(actions.CodeInvalid, "By how much? App `%s` has no lifetime of its own; write %s.", app.Name, in.code(c.Verb, name.String(), "--ttl 24h"))
+	}
+	env, err := s.store.Environment(ctx, name)
+	if err != nil && !isNotFound(err) {
+		return Reply{}, err
+	}
+	if err == nil && env.State == actions.StateRunning && env.ExpiresAt.IsZero() {
+		return Reply{}, refusal(actions.CodeConflict, "%s never expires, so there is nothing to extend.", Code(name.String(), 100))
+	}
+	return s.act(ctx, in, c)
+}
+
+// existing is the environment of that name, refused with what to do when there
+// is none.
+func (s *Service) existing(ctx context.Context, in Input, name actions.Name) (*actions.Environment, error) {
+	env, err := s.store.Environment(ctx, name)
+	if isNotFound(err) {
+		return nil, s.noEnvironment(ctx, in, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if env.State == actions.StateCleaned {
+		return nil, refusal(actions.CodeNotFound, "%s is gone since %s. %s makes it anew.", Code(name.String(), 100), moment(env.UpdatedAt),
+			s.shown(in, string(actions.VerbDeploy), name))
+	}
+	return env, nil
+}
+
+// noEnvironment says that there is none of that name, and which is like it.
+func (s *Service) noEnvironment(ctx context.Context, in Input, name actions.Name) error {
+	text := "There is no environment " + Code(name.String(), 100) + "."
+	if envs, _, err := s.store.Environments(ctx, actions.EnvFilter{App: name.App, Limit: 100}); err == nil {
+		names := make([]string, len(envs))
+		for i, e := range envs {
+			names[i] = e.Name.Env
+		}
+		if near := Nearest(name.Env, names); near != "" {
+			text += " Did you mean " + Code(name.App+"/"+near, 100) + "?"
+		}
+	}
+	return refusal(actions.CodeNotFound, "%s %s makes one, %s shows those that there are.", text,
+		s.shown(in, string(actions.VerbDeploy), name), in.code(VerbList))
+}
+
+// find is the request of an id, or the one whose run has that id. From a pull
+// request only those of its repository's apps can be reached.
+func (s *Service) find(ctx context.Context, in Input, id string) (*approvals.Request, error) {
+	r, err := s.requests.Get(ctx, id)
+	if isNotFound(err) {
+		run, runErr := s.store.Run(ctx, id)
+		if runErr != nil {
+			if !isNotFound(runErr) {
+				return nil, runErr
+			}
+			return nil, refusal(actions.CodeNotFound, "There is no request or run %s; %s shows an environment's newest.", Code(id, 40), in.code(VerbStatus, "app/name"))
+		}
+		r, err = s.requests.Get(ctx, run.RequestID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if in.Repo != "" {
+		app, err := s.catalog.App(r.Order.Env.App)
+		if err != nil || !strings.EqualFold(app.Repo, in.Repo) {
+			return nil, refusal(actions.CodeForbidden, "That request is not of an app of %s, and commands here reach only that repository's.", Escape(in.Repo, 140))
+		}
+	}
+	return r, nil
+}
+
+// record is the start of the audit record of a change that is no request.
+func (s *Service) record(in Input, kind string, c Command) actions.Record {
+	r := in.Actor.requester()
+	detail := map[string]string{}
+	if c.Reason != "" {
+		detail["reason"] = c.Reason
+	}
+	return actions.Record{
+		Kind: kind, Actor: r.Actor, Identity: r.Identity, Surface: in.Place.Surface, Address: in.Place.Address, Detail: detail,
+	}
+}

@@ -1,0 +1,215 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/approvals"
+)
+
+// Observer looks at an environment's parts as they are now. *actions.Runner is
+// one.
+type Observer interface {
+	Observe(ctx context.Context, env actions.Name) (map[string]actions.Observation, error)
+}
+
+// Options are what a Service needs.
+type Options struct {
+	Catalog  actions.Catalog
+	Store    *actions.Store
+	Requests *approvals.Requests
+	Observer Observer                           // nil means that parts are not looked at
+	Parse    func(line string) (Command, error) // the grammar: command.Parse
+	Now      func() time.Time                   // nil means time.Now
+	Log      *slog.Logger                       // nil means none
+}
+
+// Service is what people and machines can ask of Berth. It is safe for
+// concurrent use and keeps nothing between calls.
+type Service struct {
+	catalog  actions.Catalog
+	store    *actions.Store
+	requests *approvals.Requests
+	observer Observer
+	parse    func(string) (Command, error)
+	now      func() time.Time
+	log      *slog.Logger
+}
+
+// New makes a Service.
+func New(o Options) *Service {
+	s := &Service{
+		catalog: o.Catalog, store: o.Store, requests: o.Requests, observer: o.Observer,
+		parse: o.Parse, now: o.Now, log: o.Log,
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	return s
+}
+
+// reading are the verbs that change nothing; every role may use them.
+var reading = []string{VerbStatus, VerbList, VerbLogs, VerbExplain, VerbHelp}
+
+// Execute does what the line says and answers in words. Refusals are Replies.
+// An error means that no answer could be found, because Redis did not answer or
+// ctx ended; the same Input may then be tried again, and with its Key it is
+// done once however often it is tried.
+func (s *Service) Execute(ctx context.Context, in Input) (Reply, error) {
+	c, err := s.parse(in.Line)
+	if err != nil {
+		return s.answer(ctx, in, Reply{}, err)
+	}
+	if !Available(c.Verb) {
+		return refuse(actions.CodeInvalid, "`%s` is not available in this version of Berth. %s lists what is.", c.Verb, in.code(VerbHelp)), nil
+	}
+	if c.Verb != VerbHelp {
+		if err := s.authorize(in.Actor, c.Verb, in.Repo); err != nil {
+			return s.answer(ctx, in, Reply{}, err)
+		}
+	}
+	reply, err := s.dispatch(ctx, in, c)
+	return s.answer(ctx, in, reply, err)
+}
+
+func (s *Service) dispatch(ctx context.Context, in Input, c Command) (Reply, error) {
+	switch c.Verb {
+	case VerbHelp:
+		return info("%s", c.Help), nil
+	case VerbList:
+		return s.list(ctx, in, c)
+	case VerbStatus:
+		return s.status(ctx, in, c)
+	case VerbLogs:
+		return s.logs(ctx, in, c)
+	case VerbDiff:
+		return s.diff(ctx, in, c)
+	case VerbExplain:
+		return s.explain(ctx, in, c)
+	case VerbApprove, VerbDeny:
+		return s.decide(ctx, in, c)
+	case VerbCancel:
+		return s.cancel(ctx, in, c)
+	case VerbLock, VerbUnlock:
+		return s.lock(ctx, in, c)
+	case string(actions.VerbExtend):
+		return s.extend(ctx, in, c)
+	default:
+		return s.act(ctx, in, c)
+	}
+}
+
+// answer turns an error that is an answer into a Reply.
+func (s *Service) answer(ctx context.Context, in Input, reply Reply, err error) (Reply, error) {
+	if err == nil {
+		return reply, nil
+	}
+	switch code := actions.CodeOf(err); {
+	case ctx.Err() != nil, code == actions.CodeUnavailable, code == actions.CodeInternal, code == actions.CodeFenced:
+		return Reply{}, err
+	case code == actions.CodeConflict && actions.Retryable(err):
+		return Reply{}, err
+	default:
+		s.log.DebugContext(ctx, "refused", "actor", in.Actor.Name, "code", string(code), "error", err)
+		return Reply{Tone: ToneRefused, Code: code, Text: markup(err)}, nil
+	}
+}
+
+// sentence is an Error whose message is Markdown already, with what came from
+// outside escaped.
+type sentence struct{ err *actions.Error }
+
+func (e *sentence) Error() string { return e.err.Error() }
+func (e *sentence) Unwrap() error { return e.err }
+
+// refusal makes an error that becomes a refusal. Its text is Markdown.
+func refusal(code actions.Code, format string, args ...any) error {
+	return &sentence{actions.Errorf("bot.execute", code, format, args...)}
+}
+
+// markup is an error's message as Markdown. Messages of the grammar are
+// Markdown; those of other packages are plain and hold outside text.
+func markup(err error) string {
+	if e, ok := errors.AsType[*sentence](err); ok {
+		return e.err.Msg
+	}
+	if e, ok := errors.AsType[*actions.Error](err); ok && e.Op == "command.parse" {
+		return e.Msg
+	}
+	return Escape(actions.Message(err), 2000)
+}
+
+func refuse(code actions.Code, format string, args ...any) Reply {
+	return Reply{Tone: ToneRefused, Code: code, Text: actions.Errorf("bot.execute", code, format, args...).Msg}
+}
+
+func info(format string, args ...any) Reply {
+	return Reply{Tone: ToneInfo, Text: actions.Errorf("bot.execute", "", format, args...).Msg}
+}
+
+// authorize says who may do what, until policies say it in more detail: a
+// viewer reads, and any other role acts.
+func (s *Service) authorize(actor Actor, verb, repo string) error {
+	who := actor.who()
+	if len(actor.Roles) == 0 {
+		help := "somebody who keeps Berth's config can give you one under `actors` or `tokens`"
+		if repo != "" {
+			help = "somebody who administers " + Escape(repo, 140) + " can give you write access to it, or somebody who keeps Berth's config a role under `actors`"
+		}
+		return refusal(actions.CodeForbidden, "%s has no role here, so nothing was done; %s.", who, help)
+	}
+	if slices.Contains(reading, verb) {
+		return nil
+	}
+	if slices.ContainsFunc(actor.Roles, func(role string) bool { return role != RoleViewer }) {
+		return nil
+	}
+	return refusal(actions.CodeForbidden, "%s may only look (role `%s`), and `%s` is more than that; somebody who keeps Berth's config can add another role.", who, RoleViewer, verb)
+}
+
+// who names the actor in a sentence.
+func (a Actor) who() string {
+	switch {
+	case a.Name != "":
+		return Escape(a.Name, 80)
+	case a.Identity != "":
+		return Escape(a.Identity, 80)
+	default:
+		return "Somebody unknown"
+	}
+}
+
+// requester is the actor as a request keeps it.
+func (a Actor) requester() approvals.Requester {
+	name := a.Name
+	if name == "" {
+		name = a.Identity
+	}
+	return approvals.Requester{Actor: name, Identity: a.Identity, Roles: a.Roles}
+}
+
+// typed is a command as it is typed at the place that in came from.
+func (in Input) typed(words ...string) string {
+	command := strings.Join(words, " ")
+	switch in.Place.Surface {
+	case "github":
+		return "/" + command
+	case "slack", "discord", "mattermost":
+		return "/berth " + command
+	case "cli":
+		return "berth " + command
+	default:
+		return command
+	}
+}
+
+// code is typed as inline code.
+func (in Input) code(words ...string) string { return "`" + in.typed(words...) + "`" }

@@ -1,0 +1,283 @@
+package bot
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/approvals"
+)
+
+// observePatience is how long a status waits for executors to look. Chat
+// platforms want an answer within three seconds; see docs of each surface.
+const observePatience = 2 * time.Second
+
+// status says how an environment is.
+func (s *Service) status(ctx context.Context, in Input, c Command) (Reply, error) {
+	app, name, err := s.target(in, c)
+	if err != nil {
+		return Reply{}, err
+	}
+	active, err := s.active(ctx, name)
+	if err != nil {
+		return Reply{}, err
+	}
+	env, err := s.store.Environment(ctx, name)
+	if isNotFound(err) {
+		if len(active) == 0 {
+			return Reply{}, s.noEnvironment(ctx, in, name)
+		}
+		return Reply{Tone: ToneInfo, Request: active[0], Text: Code(name.String(), 100) + " is not there yet.\n\n" + s.underWay(in, active)}, nil
+	}
+	if err != nil {
+		return Reply{}, err
+	}
+	var b strings.Builder
+	b.WriteString("**" + Escape(name.String(), 100) + "** " + Sentence(env) + ".")
+	if env.Lock != nil {
+		fmt.Fprintf(&b, "\nLocked by %s since %s", Escape(env.Lock.By, 80), moment(env.Lock.At))
+		if env.Lock.Reason != "" {
+			b.WriteString(": " + Escape(env.Lock.Reason, 200))
+		}
+		fmt.Fprintf(&b, ". %s opens it.", s.shown(in, VerbUnlock, name))
+	}
+	for _, link := range env.Links {
+		b.WriteString("\n" + Link(link))
+	}
+	if line := s.expiry(env); line != "" {
+		b.WriteString("\n" + line)
+	}
+	if env.State != actions.StateCleaned && env.State != actions.StateArchived {
+		b.WriteString(partsTable(app, env, s.Observe(ctx, env)))
+	}
+	if len(active) > 0 {
+		b.WriteString("\n\n" + s.underWay(in, active))
+	} else if next := s.next(in, env); next != "" {
+		b.WriteString("\n\n" + next)
+	}
+	return Reply{Tone: ToneInfo, Environment: env, Text: b.String()}, nil
+}
+
+// Sentence says in one sentence, without its full stop and without the name,
+// how an environment is, such as "is running abc1234; the update to def5678
+// failed: …". It is Markdown.
+func Sentence(env *actions.Environment) string {
+	text := stateWords(env)
+	last := env.LastAction
+	if last == nil || (last.State != actions.RunFailed && last.State != actions.RunCancelled) {
+		return text
+	}
+	what := "the " + string(last.Verb)
+	if last.Verb == actions.VerbDeploy && env.Commit.SHA != "" {
+		what = "the update"
+	}
+	if last.Commit.SHA != "" && last.Verb.TakesCommit() {
+		if last.Verb == actions.VerbDeploy && env.Commit.SHA != "" {
+			what += " to"
+		} else {
+			what += " of"
+		}
+		what += " " + Code(Short(last.Commit.SHA), 40)
+	}
+	if last.State == actions.RunCancelled {
+		return text + "; " + what + " was cancelled"
+	}
+	text += "; " + what + " failed"
+	if last.Error != "" {
+		text += ": " + strings.TrimRight(Escape(last.Error, 600), ".")
+	}
+	return text
+}
+
+func stateWords(env *actions.Environment) string {
+	commit := Code(Short(env.Commit.SHA), 40)
+	with := func(verb string) string {
+		if commit == "" {
+			return verb
+		}
+		text := verb + " " + commit
+		if env.Commit.Message != "" {
+			text += " (" + Escape(env.Commit.Message, 80) + ")"
+		}
+		return text
+	}
+	switch env.State {
+	case actions.StateCreatePending:
+		return "is being created"
+	case actions.StateUpdatePending:
+		return with("is running") + " and is being updated"
+	case actions.StateRunning:
+		if env.Sleeping {
+			return with("is sleeping; when awake it runs")
+		}
+		return with("is running")
+	case actions.StateFailure:
+		if commit == "" {
+			return "could not be deployed"
+		}
+		return "is broken; the last that was deployed is " + commit
+	case actions.StateArchivePending:
+		return "is being archived"
+	case actions.StateArchived:
+		return with("is archived; what ran was")
+	case actions.StateRestorePending:
+		return "is being restored"
+	case actions.StateCleanupPending:
+		return "is being cleaned up"
+	case actions.StateCleaned:
+		return "is gone since " + moment(env.UpdatedAt)
+	default:
+		return "is in state " + Escape(string(env.State), 40)
+	}
+}
+
+func (s *Service) expiry(env *actions.Environment) string {
+	if env.ExpiresAt.IsZero() || env.State == actions.StateCleaned {
+		return ""
+	}
+	left := env.ExpiresAt.Sub(s.now())
+	if left <= 0 {
+		return "Its time is over since " + moment(env.ExpiresAt) + "."
+	}
+	return "Expires in " + Span(left) + ", " + moment(env.ExpiresAt) + "."
+}
+
+// Observe looks at the environment's parts, for a moment. What could not be
+// seen is not in the result, which is not the same as being absent.
+func (s *Service) Observe(ctx context.Context, env *actions.Environment) map[string]actions.Observation {
+	if s.observer == nil || env.State == actions.StateCleaned {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, observePatience)
+	defer cancel()
+	seen, err := s.observer.Observe(ctx, env.Name)
+	if err != nil {
+		s.log.WarnContext(ctx, "the parts could not be seen", "env", env.Name.String(), "error", err)
+	}
+	return seen
+}
+
+// PartNames are the names of the environment's parts in the app's order; those
+// that the app has no more come last.
+func PartNames(app *actions.App, env *actions.Environment) []string {
+	var names, gone []string
+	if app != nil {
+		for _, p := range app.Parts {
+			names = append(names, p.Name)
+		}
+	}
+	for name := range env.Parts {
+		if !slices.Contains(names, name) {
+			gone = append(gone, name)
+		}
+	}
+	slices.Sort(gone)
+	return append(names, gone...)
+}
+
+func partsTable(app *actions.App, env *actions.Environment, seen map[string]actions.Observation) string {
+	names := PartNames(app, env)
+	if len(names) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("\n\n| part | by | last step | health |\n|---|---|---|---|")
+	for _, name := range names {
+		status := env.Parts[name]
+		use := status.Use
+		if part, ok := partOf(app, name); ok && use == "" {
+			use = part.Use
+		}
+		fmt.Fprintf(&b, "\n| %s | %s | %s | %s |", Escape(name, 60), Escape(use, 60), Escape(orDash(status.State), 40), health(seen, name))
+	}
+	return b.String()
+}
+
+func partOf(app *actions.App, name string) (actions.Part, bool) {
+	if app == nil {
+		return actions.Part{}, false
+	}
+	return app.Part(name)
+}
+
+func health(seen map[string]actions.Observation, part string) string {
+	o, ok := seen[part]
+	if !ok || o.Health == actions.Unknown || o.Health == "" {
+		text := "could not be seen"
+		if o.Text != "" {
+			text += ": " + Escape(o.Text, 200)
+		}
+		return text
+	}
+	text := Escape(string(o.Health), 40)
+	if o.Text != "" {
+		text += ": " + Escape(o.Text, 200)
+	}
+	if n := len(o.Drift); n > 0 {
+		text += "; " + number(n, "difference") + " from what was deployed"
+	}
+	return text
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return s
+}
+
+// underWay lists requests that have not ended, the oldest first.
+func (s *Service) underWay(in Input, active []*approvals.Request) string {
+	var lines []string
+	for _, r := range slices.Backward(active) {
+		line := "- " + command(r) + " by " + Escape(r.Requester.Actor, 80) + ": " + requestState(r) + " (request `" + r.ID + "`)"
+		lines = append(lines, line)
+	}
+	newest := active[0]
+	hint := in.code(VerbCancel, newest.ID) + " withdraws the newest."
+	if newest.RunID != "" {
+		hint = in.code(VerbLogs, newest.RunID) + " shows its log, " + in.code(VerbCancel, newest.ID) + " stops it."
+	}
+	return "Under way:\n\n" + strings.Join(lines, "\n") + "\n\n" + hint
+}
+
+// next says what can be done now.
+func (s *Service) next(in Input, env *actions.Environment) string {
+	verb := func(v actions.Verb) string { return s.shown(in, string(v), env.Name) }
+	switch env.State {
+	case actions.StateRunning:
+		if env.LastAction != nil && env.LastAction.State == actions.RunFailed {
+			return s.shown(in, VerbLogs, env.Name) + " shows what happened; " + verb(actions.VerbDeploy) + " tries again, " + verb(actions.VerbCleanup) + " removes it."
+		}
+		return verb(actions.VerbDeploy) + " updates it, " + verb(actions.VerbCleanup) + " removes it."
+	case actions.StateFailure:
+		return s.shown(in, VerbLogs, env.Name) + " shows what happened; " + verb(actions.VerbDeploy) + " tries again, " + verb(actions.VerbCleanup) + " removes it."
+	case actions.StateArchived:
+		return verb(actions.VerbRestore) + " brings it back, " + verb(actions.VerbCleanup) + " removes it for good."
+	case actions.StateCleaned:
+		return verb(actions.VerbDeploy) + " makes it anew."
+	default:
+		return s.shown(in, VerbLogs, env.Name) + " shows the log of its last run."
+	}
+}
+
+// Link is an address as Markdown. One that is not of the web is shown, and not
+// made a link.
+func Link(l actions.Link) string {
+	u, err := url.Parse(l.URL)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil ||
+		strings.ContainsFunc(l.URL, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("<>\"`\\", r) }) {
+		return Code(l.URL, 300)
+	}
+	return "<" + l.URL + ">"
+}
+
+// command is a request's command as inline code.
+func command(r *approvals.Request) string { return Code(r.Command, 300) }
+
+// moment is a time in words for all time zones: 2 January 2006 15:04 UTC.
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

@@ -1,0 +1,138 @@
+package bot
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/berth-dev/berth/actions"
+)
+
+// target finds the app and environment that a command is about: what it names,
+// completed by what its place implies.
+func (s *Service) target(in Input, c Command) (*actions.App, actions.Name, error) {
+	if c.App == "" {
+		return s.implied(in, c)
+	}
+	app, err := s.app(c.App)
+	if err != nil {
+		return nil, actions.Name{}, s.meantEnvironment(in, c, err)
+	}
+	// Whoever may write to one repository has proved nothing about another.
+	if in.Repo != "" && !strings.EqualFold(app.Repo, in.Repo) {
+		return nil, actions.Name{}, refusal(actions.CodeForbidden,
+			"%s is not an app of %s, and commands here reach only that repository's; use a terminal, chat, or a pull request of its own repository.",
+			Code(app.Name, 60), Escape(in.Repo, 140))
+	}
+	if c.Env != "" {
+		return app, actions.Name{App: app.Name, Env: c.Env}, nil
+	}
+	if in.PullRequest > 0 {
+		return app, actions.Name{App: app.Name, Env: actions.PullRequestName(in.PullRequest)}, nil
+	}
+	return nil, actions.Name{}, refusal(actions.CodeInvalid, "Which environment of %s? Write its whole name, such as %s.",
+		Code(app.Name, 60), in.code(c.Verb, app.Name+"/pr-42"))
+}
+
+// implied is the target of a command that names none.
+func (s *Service) implied(in Input, c Command) (*actions.App, actions.Name, error) {
+	if in.Repo == "" || in.PullRequest == 0 {
+		apps := s.catalog.Apps()
+		if len(apps) == 0 {
+			return nil, actions.Name{}, refusal(actions.CodeNotFound, "No app is configured yet; add one under `apps` in Berth's config.")
+		}
+		return nil, actions.Name{}, refusal(actions.CodeInvalid, "Which environment? Write %s; the apps are %s.",
+			in.code(c.Verb, "app/name"), appList(apps))
+	}
+	apps := s.appsOf(in.Repo)
+	switch len(apps) {
+	case 0:
+		return nil, actions.Name{}, refusal(actions.CodeNotFound,
+			"No app of Berth is built from %s; add one with `repo: %s` under `apps` in Berth's config.", Escape(in.Repo, 140), Escape(in.Repo, 140))
+	case 1:
+		return apps[0], actions.Name{App: apps[0].Name, Env: actions.PullRequestName(in.PullRequest)}, nil
+	default:
+		choices := make([]string, 0, len(apps))
+		for _, app := range apps {
+			choices = append(choices, in.code(c.Verb, app.Name))
+		}
+		return nil, actions.Name{}, refusal(actions.CodeInvalid, "%s has more than one app; say which: %s.", Escape(in.Repo, 140), Join(choices, "or"))
+	}
+}
+
+// app finds an app by name; a wrong name is answered with the nearest one and
+// those that there are.
+func (s *Service) app(name string) (*actions.App, error) {
+	app, err := s.catalog.App(name)
+	if err == nil {
+		return app, nil
+	}
+	if actions.CodeOf(err) != actions.CodeNotFound {
+		return nil, err
+	}
+	apps := s.catalog.Apps()
+	names := make([]string, len(apps))
+	for i, a := range apps {
+		names[i] = a.Name
+	}
+	switch near := Nearest(name, names); {
+	case len(apps) == 0:
+		return nil, refusal(actions.CodeNotFound, "There is no app %s; none is configured yet. Add one under `apps` in Berth's config.", Code(name, 60))
+	case near != "":
+		return nil, refusal(actions.CodeNotFound, "There is no app %s. Did you mean %s? The apps are %s.", Code(name, 60), Code(near, 60), appList(apps))
+	default:
+		return nil, refusal(actions.CodeNotFound, "There is no app %s; the apps are %s.", Code(name, 60), appList(apps))
+	}
+}
+
+// meantEnvironment improves the answer to a target such as "pr-42" alone,
+// which the grammar reads as an app.
+func (s *Service) meantEnvironment(in Input, c Command, err error) error {
+	if c.Env != "" || (actions.Name{App: "x", Env: c.App}).PullRequest() == 0 {
+		return err
+	}
+	apps := s.catalog.Apps()
+	if in.Repo != "" {
+		apps = s.appsOf(in.Repo)
+	}
+	if len(apps) == 0 {
+		return err
+	}
+	return refusal(actions.CodeNotFound, "%s alone does not say which app; write %s.", Code(c.App, 60), in.code(c.Verb, apps[0].Name+"/"+c.App))
+}
+
+func (s *Service) appsOf(repo string) (found []*actions.App) {
+	for _, app := range s.catalog.Apps() {
+		if strings.EqualFold(app.Repo, repo) {
+			found = append(found, app)
+		}
+	}
+	return found
+}
+
+func appList(apps []*actions.App) string {
+	const most = 12
+	names := make([]string, 0, min(len(apps), most+1))
+	for i, app := range apps {
+		if i == most {
+			names = append(names, number(len(apps)-most, "other"))
+			break
+		}
+		names = append(names, Code(app.Name, 60))
+	}
+	return Join(names, "and")
+}
+
+// shown is how a command about env is typed where in came from: on its own
+// pull request its name can be left out.
+func (s *Service) shown(in Input, verb string, env actions.Name) string {
+	if in.Repo != "" && in.PullRequest > 0 && env.Env == actions.PullRequestName(in.PullRequest) && len(s.appsOf(in.Repo)) == 1 {
+		return in.code(verb)
+	}
+	return in.code(verb, env.String())
+}
+
+// isNotFound tells whether err says that something is not there.
+func isNotFound(err error) bool {
+	e, ok := errors.AsType[*actions.Error](err)
+	return ok && e.Code == actions.CodeNotFound
+}
