@@ -219,8 +219,8 @@ func (s *Server) association(a *account, r *repo) string {
 	case invited && roleRank[r.role(a.login)] >= roleRank["triage"]:
 		return "COLLABORATOR"
 	}
-	for _, c := range r.objects {
-		if c.author == a && r.ancestors(r.branches[r.defaultBranch])[c.sha] {
+	for sha := range r.ancestors(r.branches[r.defaultBranch]) {
+		if r.objects[sha].author == a {
 			return "CONTRIBUTOR"
 		}
 	}
