@@ -1,0 +1,277 @@
+package helm
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	"helm.sh/helm/v3/pkg/action"
+	"helm.sh/helm/v3/pkg/release"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/berth-dev/berth/plugins/sdk"
+)
+
+// maxHistory is how many revisions of a release are kept. Each is a Secret of
+// up to 1 MiB.
+const maxHistory = 10
+
+// Labels of what Berth makes: releases and namespaces.
+const (
+	labelApp         = "berth.dev/app"
+	labelEnvironment = "berth.dev/environment"
+	labelPart        = "berth.dev/part"
+	labelStep        = "berth.dev/step"   // a release's: a hash of the step that made it
+	labelInputs      = "berth.dev/inputs" // a release's: a hash of what decided it
+	labelManagedBy   = "app.kubernetes.io/managed-by"
+	managedByBerth   = "berth"
+)
+
+// inputs are what decides a deploy: the chart's content and the values.
+type inputs struct {
+	src    *source
+	values map[string]any
+	notes  []string
+	digest string // of the values
+}
+
+// gather finds the chart and puts the values together.
+func (x *Executor) gather(ctx context.Context, s settings, step sdk.Step) (*inputs, error) {
+	src, err := x.charts.find(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	ch, err := src.chart()
+	if err != nil {
+		return nil, err
+	}
+	in := &inputs{src: src}
+	if in.values, in.notes, err = layered(ch, s, step); err != nil {
+		return nil, err
+	}
+	if err := checkSchema(src, in.values); err != nil {
+		return nil, err
+	}
+	in.digest, err = valuesDigest(in.values)
+	return in, err
+}
+
+// deploy installs or upgrades the release and waits until it is ready.
+func (x *Executor) deploy(ctx context.Context, step sdk.Step, out sdk.Events) error {
+	s, err := readSettings(step)
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	ses, err := x.open(limited, step, s, out)
+	if err != nil {
+		return err
+	}
+	var in *inputs
+	var past []*release.Release
+	// The chart comes from elsewhere than the cluster, and neither needs the
+	// other yet.
+	group, side := errgroup.WithContext(limited)
+	group.Go(func() (err error) {
+		in, err = x.gather(side, s, step)
+		return err
+	})
+	group.Go(func() (err error) {
+		if _, err = ses.cluster.capabilities(side); err != nil {
+			return err
+		}
+		if err = ses.ensureNamespace(side, step); err != nil {
+			return err
+		}
+		past, err = ses.history(side)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return timedOut(limited, ctx, err)
+	}
+	for _, note := range in.notes {
+		ses.kube.out.Log(note)
+	}
+	ses.kube.mask = newMasker(x.masking, in.values)
+	rel, err := ses.bring(limited, step, in, past)
+	if err != nil {
+		return timedOut(limited, ctx, ses.kube.failed(err))
+	}
+	return ses.tellOutputs(limited, rel)
+}
+
+// timedOut keeps the step's own limit apart from somebody's cancelling it.
+func timedOut(limited, outer context.Context, err error) error {
+	if outer.Err() == nil && limited.Err() != nil {
+		return &sdk.Error{Fault: sdk.FaultDownstream, Msg: messageOr(err, "The step did not end within its `timeout`. Look at the log of the run, or give it more time."), Err: err}
+	}
+	return err
+}
+
+func messageOr(err error, otherwise string) string {
+	if e, ok := err.(*sdk.Error); ok { //nolint:errorlint // only an error that is already for people
+		return e.Msg
+	}
+	return otherwise
+}
+
+// bring makes the release what in says, from whatever state it is in.
+func (s *session) bring(ctx context.Context, step sdk.Step, in *inputs, past []*release.Release) (*release.Release, error) {
+	labels := releaseLabels(step, in)
+	if rel := last(past); rel != nil && s.alreadyDone(ctx, rel, labels) {
+		s.kube.out.Log(fmt.Sprintf("release %s is at revision %d already, made by this very step", rel.Name, rel.Version))
+		return rel, nil
+	}
+	past, err := s.recover(ctx, past)
+	if err != nil {
+		return nil, err
+	}
+	ch, err := in.src.chart()
+	if err != nil {
+		return nil, err
+	}
+	caps, err := s.cluster.capabilities(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cfg := s.helm(ctx)
+	if len(ch.CRDObjects()) == 0 {
+		cfg.Capabilities = caps // else Helm asks again, once the chart's own kinds are there
+	}
+	values, _ := copyValue(in.values).(map[string]any)
+	var rel *release.Release
+	// Helm is not given ctx: it would return while its work goes on. The client
+	// below it ends that work with ctx, and the record is then still written.
+	if !everDeployed(past) {
+		s.kube.out.Log(fmt.Sprintf("installing chart %s %s as release %s", ch.Name(), ch.Metadata.Version, s.settings.Release))
+		a := action.NewInstall(cfg)
+		a.ReleaseName, a.Namespace, a.Labels = s.settings.Release, s.namespace, labels
+		a.Wait, a.WaitForJobs, a.Timeout = s.settings.Wait, true, s.settings.Timeout
+		a.Replace = true // a first install that failed is tried again, hooks included
+		a.SkipSchemaValidation, a.DisableOpenAPIValidation = true, true
+		rel, err = a.RunWithContext(context.WithoutCancel(ctx), ch, values)
+	} else {
+		s.kube.out.Log(fmt.Sprintf("upgrading release %s to chart %s %s", s.settings.Release, ch.Name(), ch.Metadata.Version))
+		a := action.NewUpgrade(cfg)
+		a.Namespace, a.Labels, a.MaxHistory, a.ResetValues = s.namespace, labels, maxHistory, true
+		a.Wait, a.WaitForJobs, a.Timeout = s.settings.Wait, true, s.settings.Timeout
+		a.SkipSchemaValidation, a.DisableOpenAPIValidation = true, true
+		rel, err = a.RunWithContext(context.WithoutCancel(ctx), s.settings.Release, ch, values)
+	}
+	if err != nil {
+		return nil, renderFailure(s.kube.failed(err))
+	}
+	return rel, s.sweep(ctx, past, rel)
+}
+
+// renderFailure tells a template's failure from the cluster's.
+func renderFailure(err error) error {
+	text := err.Error()
+	if strings.Contains(text, "execution error at") || strings.Contains(text, "template: ") || strings.Contains(text, "parse error at") {
+		return templateError(err)
+	}
+	return err
+}
+
+// alreadyDone tells whether rel is what this step made, and is in order.
+func (s *session) alreadyDone(ctx context.Context, rel *release.Release, labels map[string]string) bool {
+	if rel.Info.Status != release.StatusDeployed || rel.Labels[labelStep] != labels[labelStep] || rel.Labels[labelInputs] != labels[labelInputs] {
+		return false
+	}
+	if !s.settings.Wait {
+		return true
+	}
+	found, err := s.look(ctx, manifestOf(rel))
+	return err == nil && found.health() == sdk.Healthy
+}
+
+// releaseLabels mark a release with whose it is and which step made it.
+func releaseLabels(step sdk.Step, in *inputs) map[string]string {
+	h := sha256.New()
+	for _, part := range []string{in.src.digest, in.digest, step.Commit} {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	id := sha256.Sum256([]byte(step.ID))
+	return map[string]string{
+		labelApp: labelValue(step.App), labelEnvironment: labelValue(step.Env), labelPart: labelValue(step.Part),
+		labelStep:   hex.EncodeToString(id[:16]),
+		labelInputs: hex.EncodeToString(h.Sum(nil)[:16]),
+	}
+}
+
+// labelValue is s where it can be a label's value, else a hash of it.
+func labelValue(s string) string {
+	const most = 63 // https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/
+	clean := strings.Trim(notInNames.ReplaceAllString(strings.ToLower(s), "-"), "-")
+	if clean == s && len(s) <= most {
+		return s
+	}
+	sum := sha256.Sum256([]byte(s))
+	return "x" + hex.EncodeToString(sum[:16])
+}
+
+// tellOutputs says what parts that need this one can use.
+func (s *session) tellOutputs(ctx context.Context, rel *release.Release) error {
+	out := s.kube.out
+	out.Output("release", rel.Name)
+	out.Output("namespace", s.namespace)
+	out.Output("revision", strconv.Itoa(rel.Version))
+	objects := manifestOf(rel)
+	if host := serviceHost(objects, rel.Name, s.namespace); host != "" {
+		out.Output("service", host)
+	}
+	found, err := s.look(ctx, objects)
+	if err != nil {
+		return err
+	}
+	if links := s.links(ctx, found); len(links) > 0 {
+		out.Output("url", links[0].URL)
+	}
+	return nil
+}
+
+// serviceHost is the name inside the cluster of the release's main Service: the
+// one named as the release, else the first that is not headless.
+func serviceHost(objects []object, releaseName, namespace string) string {
+	best := ""
+	for _, o := range objects {
+		if o.kind() != "Service" || o.live().GroupVersionKind().Group != "" {
+			continue
+		}
+		if ip, _, _ := unstructured.NestedString(o.content, "spec", "clusterIP"); ip == "None" {
+			continue
+		}
+		ns := o.namespace()
+		if ns == "" {
+			ns = namespace
+		}
+		host := o.name() + "." + ns + ".svc"
+		if o.name() == releaseName {
+			return host
+		}
+		if best == "" {
+			best = host
+		}
+	}
+	return best
+}
+
+func last(past []*release.Release) *release.Release {
+	if len(past) == 0 {
+		return nil
+	}
+	return past[len(past)-1]
+}
+
+// everDeployed tells whether any revision got as far as being deployed.
+func everDeployed(past []*release.Release) bool {
+	return slices.ContainsFunc(past, func(r *release.Release) bool {
+		return r.Info.Status == release.StatusDeployed || r.Info.Status == release.StatusSuperseded
+	})
+}

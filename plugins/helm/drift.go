@@ -1,0 +1,171 @@
+package helm
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/client-go/kubernetes/scheme"
+)
+
+// mostDrift is how many differences of one object are named.
+const mostDrift = 5
+
+// selectorOf is podSelector for an object that may not be there.
+func selectorOf(u *unstructured.Unstructured) labels.Selector {
+	if u == nil {
+		return nil
+	}
+	return podSelector(u)
+}
+
+// drift has a sentence for each object that is missing or not as it was
+// deployed. What is compared is what was deployed; what the cluster adds by
+// itself is no difference.
+func (f *sight) drift(m *masker) []string {
+	scaled := map[string]bool{} // what an autoscaler of the release may scale
+	for _, o := range f.objects {
+		if o.want.kind() == "HorizontalPodAutoscaler" {
+			kind, _, _ := unstructured.NestedString(o.want.content, "spec", "scaleTargetRef", "kind")
+			name, _, _ := unstructured.NestedString(o.want.content, "spec", "scaleTargetRef", "name")
+			scaled[kind+" "+name] = true
+		}
+	}
+	var out []string
+	for _, o := range f.objects {
+		if o.live == nil {
+			out = append(out, o.want.title()+" is missing.")
+			continue
+		}
+		differs := differences(o.want, o.live)
+		if scaled[o.want.title()] {
+			differs = slices.DeleteFunc(differs, func(p string) bool { return p == "spec.replicas" })
+		}
+		if len(differs) == 0 {
+			continue
+		}
+		if n := len(differs); n > mostDrift {
+			differs = append(differs[:mostDrift], fmt.Sprintf("%d more", n-mostDrift))
+		}
+		out = append(out, m.text(fmt.Sprintf("%s was changed since it was deployed: %s.", o.want.title(), strings.Join(differs, ", "))))
+	}
+	return out
+}
+
+// differences are the paths that would change if want were applied again.
+func differences(want object, live *unstructured.Unstructured) []string {
+	canonical, err := json.Marshal(want.content)
+	if err != nil {
+		return nil
+	}
+	current, err := json.Marshal(live.Object)
+	if err != nil {
+		return nil
+	}
+	var patch []byte
+	typed, err := scheme.Scheme.New(live.GroupVersionKind())
+	if err != nil || live.GroupVersionKind() != want.live().GroupVersionKind() {
+		patch, err = jsonmergepatch.CreateThreeWayJSONMergePatch(canonical, canonical, current)
+	} else {
+		if canonical, err = canonicalForm(want, typed); err != nil {
+			return nil
+		}
+		var meta strategicpatch.PatchMetaFromStruct
+		if meta, err = strategicpatch.NewPatchMetaFromStruct(typed); err != nil {
+			return nil
+		}
+		patch, err = strategicpatch.CreateThreeWayMergePatch(canonical, canonical, current, meta, true)
+	}
+	var content map[string]any
+	if err != nil || json.Unmarshal(patch, &content) != nil {
+		return nil // what cannot be compared is not called different
+	}
+	var out []string
+	paths(content, "", &out)
+	slices.Sort(out)
+	return out
+}
+
+// canonicalForm is want as the API server writes it: quantities in their
+// shortest form, unknown fields and empty ones left out.
+func canonicalForm(want object, typed runtime.Object) ([]byte, error) {
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(want.content, typed); err != nil {
+		return nil, err
+	}
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(typed)
+	if err != nil {
+		return nil, err
+	}
+	delete(content, "status")
+	if text, ok := content["stringData"].(map[string]any); ok && len(text) > 0 {
+		delete(content, "stringData") // written once, then only data is there
+	}
+	dropNothing(content)
+	return json.Marshal(content)
+}
+
+// dropNothing takes nulls and empty maps and lists out.
+func dropNothing(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case map[string]any:
+		for key, value := range v {
+			if dropNothing(value) {
+				delete(v, key)
+			}
+		}
+		return len(v) == 0
+	case []any:
+		for _, value := range v {
+			dropNothing(value)
+		}
+		return len(v) == 0
+	}
+	return false
+}
+
+// paths lists the leaves of a patch, without its directives.
+func paths(content map[string]any, prefix string, out *[]string) {
+	for key, value := range content {
+		if strings.HasPrefix(key, "$") {
+			continue
+		}
+		at := prefix + key
+		switch value := value.(type) {
+		case map[string]any:
+			paths(value, at+".", out)
+		case []any:
+			inner := false
+			for _, item := range value {
+				if m, ok := item.(map[string]any); ok {
+					name, _ := m["name"].(string)
+					inner = true
+					m = without(m, "name")
+					paths(m, at+"["+name+"].", out)
+				}
+			}
+			if !inner {
+				*out = append(*out, at)
+			}
+		default:
+			*out = append(*out, at)
+		}
+	}
+}
+
+func without(m map[string]any, key string) map[string]any {
+	out := make(map[string]any, len(m))
+	for k, v := range m {
+		if k != key {
+			out[k] = v
+		}
+	}
+	return out
+}

@@ -1,0 +1,119 @@
+// Package helm is the executor that deploys Helm charts. It uses Helm's own
+// library for rendering, three-way merges, hooks and release records, so that
+// `helm list` and `helm history` show what it did; waiting, recovery after a
+// crash, explanations and cleaning up are its own.
+package helm
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+
+	"github.com/berth-dev/berth/plugins/sdk"
+)
+
+// Version is the executor's own version, independent of Helm's.
+const Version = "0.1.0"
+
+// Options is what New needs. The zero value works.
+type Options struct {
+	// Log receives what people need not see; nil discards it.
+	Log *slog.Logger
+	// HTTP fetches from chart repositories and registries; nil is a client with
+	// timeouts of its own.
+	HTTP *http.Client
+	// Getenv looks up the environment; nil sees nothing. Only DOCKER_CONFIG is
+	// asked for: the folder with credentials for OCI registries.
+	Getenv func(string) string
+}
+
+// Executor deploys charts. It is safe for concurrent use; connections,
+// discovery results and fetched charts are kept between calls.
+type Executor struct {
+	log      *slog.Logger
+	clusters *clusters
+	charts   *charts
+	masking  []byte // keys the short hashes that stand for secrets in diffs; of this process alone
+}
+
+var (
+	_ sdk.Executor = (*Executor)(nil)
+	_ sdk.Planner  = (*Executor)(nil)
+	_ sdk.Observer = (*Executor)(nil)
+)
+
+// New makes an executor. It reaches out to nothing.
+func New(o Options) *Executor {
+	quiet.Do(silence)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.HTTP == nil {
+		o.HTTP = newFetchClient()
+	}
+	if o.Getenv == nil {
+		o.Getenv = func(string) string { return "" }
+	}
+	return &Executor{
+		log:      o.Log,
+		clusters: newClusters(),
+		charts:   newCharts(o.HTTP, o.Getenv("DOCKER_CONFIG")),
+		masking:  randomKey(),
+	}
+}
+
+var quiet sync.Once
+
+// Describe implements sdk.Executor.
+func (x *Executor) Describe() sdk.Description {
+	return sdk.Description{
+		Name:    "helm",
+		Version: Version,
+		Verbs:   []sdk.Verb{sdk.Deploy, sdk.Cleanup},
+		Schema:  withSchema(),
+	}
+}
+
+// Run implements sdk.Executor: it installs or upgrades the part's release, or
+// takes it away.
+func (x *Executor) Run(ctx context.Context, step sdk.Step, out sdk.Events) error {
+	var err error
+	switch step.Verb {
+	case sdk.Deploy:
+		err = x.deploy(ctx, step, out)
+	case sdk.Cleanup:
+		err = x.cleanup(ctx, step, out)
+	default:
+		return sdk.Invalid("The helm executor cannot %s; it can deploy and clean up.", step.Verb)
+	}
+	return x.finish(ctx, step, err)
+}
+
+// Plan implements sdk.Planner.
+func (x *Executor) Plan(ctx context.Context, step sdk.Step) (sdk.Plan, error) {
+	var plan sdk.Plan
+	var err error
+	switch step.Verb {
+	case sdk.Deploy:
+		plan, err = x.planDeploy(ctx, step)
+	case sdk.Cleanup:
+		plan, err = x.planCleanup(ctx, step)
+	default:
+		return sdk.Plan{}, sdk.Invalid("The helm executor cannot %s; it can deploy and clean up.", step.Verb)
+	}
+	return plan, x.finish(ctx, step, err)
+}
+
+// finish turns whatever went wrong into an error that people can read.
+func (x *Executor) finish(ctx context.Context, step sdk.Step, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	explained := explain(err, step.Cluster)
+	x.log.Info("step failed", "step", step.ID, "env", step.App+"/"+step.Env, "part", step.Part, "verb", string(step.Verb), "error", redact(err.Error()))
+	return explained
+}

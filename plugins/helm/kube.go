@@ -1,0 +1,311 @@
+package helm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"helm.sh/helm/v3/pkg/action"
+	"helm.sh/helm/v3/pkg/kube"
+	"helm.sh/helm/v3/pkg/release"
+	"helm.sh/helm/v3/pkg/releaseutil"
+	"helm.sh/helm/v3/pkg/storage"
+	"helm.sh/helm/v3/pkg/storage/driver"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/berth-dev/berth/plugins/sdk"
+)
+
+// session is one call's hold on a cluster: Helm's configuration with a client
+// of our own below it.
+type session struct {
+	settings  settings
+	namespace string
+	cluster   *cluster
+	kube      *kubeClient
+	storage   *storage.Storage
+	clientset kubernetes.Interface // its requests end with the call's context
+}
+
+// open makes a session. It reaches out to nothing.
+func (x *Executor) open(ctx context.Context, step sdk.Step, s settings, out sdk.Events) (*session, error) {
+	cl, err := x.clusters.open(step.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	bound, err := kubernetes.NewForConfig(cl.config(ctx))
+	if err != nil {
+		return nil, sdk.Internal("The cluster's client cannot be made: %w", err)
+	}
+	// Records are written, and failures explained, even when the call's time
+	// is over: a release must not be left pending for want of a second.
+	free, err := kubernetes.NewForConfig(cl.config(context.WithoutCancel(ctx)))
+	if err != nil {
+		return nil, sdk.Internal("The cluster's client cannot be made: %w", err)
+	}
+	g := &getter{cluster: cl, ctx: ctx, namespace: step.Namespace}
+	inner := kube.New(g)
+	inner.Namespace = step.Namespace
+	if out == nil {
+		out = silent{}
+	}
+	k := &kubeClient{
+		Client: inner, ctx: ctx, clientset: bound, free: free, namespace: step.Namespace,
+		mask: newMasker(x.masking, s.Values), failFast: s.FailFast,
+	}
+	k.out = maskedEvents{out, k}
+	ses := &session{
+		settings: s, namespace: step.Namespace, cluster: cl, kube: k, clientset: bound,
+		storage: storage.Init(driver.NewSecrets(free.CoreV1().Secrets(step.Namespace))),
+	}
+	ses.storage.MaxHistory = maxHistory
+	return ses, nil
+}
+
+// helm is the configuration that Helm's actions take.
+func (s *session) helm(ctx context.Context) *action.Configuration {
+	return &action.Configuration{
+		RESTClientGetter: &getter{cluster: s.cluster, ctx: ctx, namespace: s.namespace},
+		Releases:         s.storage,
+		KubeClient:       s.kube,
+		Log:              func(string, ...any) {},
+		HookOutputFunc:   s.kube.hookLog,
+	}
+}
+
+// history is every revision of the release, the oldest first; none is no
+// error.
+func (s *session) history(ctx context.Context) ([]*release.Release, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	list, err := s.storage.History(s.settings.Release)
+	if errors.Is(err, driver.ErrReleaseNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	releaseutil.SortByRevision(list)
+	return list, nil
+}
+
+// kubeClient is Helm's client for Kubernetes with waits that watch instead of
+// asking every two seconds, that end with the step, and that say why.
+type kubeClient struct {
+	*kube.Client
+	ctx       context.Context // of the step; Helm's interface has no place for one
+	clientset kubernetes.Interface
+	free      kubernetes.Interface // still works when ctx has ended
+	namespace string
+	out       sdk.Events
+	mask      *masker
+	failFast  time.Duration
+
+	mu      sync.Mutex
+	failure error // the last error, which Helm may pass on as text only
+}
+
+var (
+	_ kube.Interface                    = (*kubeClient)(nil)
+	_ kube.InterfaceExt                 = (*kubeClient)(nil)
+	_ kube.InterfaceLogs                = (*kubeClient)(nil)
+	_ kube.InterfaceDeletionPropagation = (*kubeClient)(nil)
+)
+
+func (k *kubeClient) keep(err error) error {
+	if err != nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.failure = err
+	}
+	return err
+}
+
+// failed is the cause of err: the last failure of this client, if there was
+// one, since Helm wraps some of them as text.
+func (k *kubeClient) failed(err error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err != nil && k.failure != nil {
+		return k.failure
+	}
+	return err
+}
+
+// IsReachable implements kube.Interface. Each step begins with a request, so
+// Helm's own before every action would only cost time.
+func (k *kubeClient) IsReachable() error { return k.ctx.Err() }
+
+// Build implements kube.Interface. Servers check fields themselves, so Helm's
+// validation, which fetches their whole OpenAPI, is left out: with a server
+// that does, it checks nothing either.
+func (k *kubeClient) Build(r io.Reader, _ bool) (kube.ResourceList, error) {
+	if err := k.ctx.Err(); err != nil {
+		return nil, err
+	}
+	list, err := k.Client.Build(r, false)
+	return list, k.keep(err)
+}
+
+// Create implements kube.Interface.
+func (k *kubeClient) Create(resources kube.ResourceList) (*kube.Result, error) {
+	if err := k.ctx.Err(); err != nil {
+		return nil, err
+	}
+	for _, r := range resources {
+		k.out.Log("creating " + r.Mapping.GroupVersionKind.Kind + " " + r.Name)
+	}
+	result, err := k.Client.Create(resources)
+	return result, k.keep(err)
+}
+
+// Update implements kube.Interface.
+func (k *kubeClient) Update(original, to kube.ResourceList, force bool) (*kube.Result, error) {
+	if err := k.ctx.Err(); err != nil {
+		return &kube.Result{}, err
+	}
+	result, err := k.Client.Update(original, to, force)
+	if result != nil {
+		k.logAll("created", result.Created)
+		k.logAll("updated", result.Updated)
+		k.logAll("deleted", result.Deleted)
+	}
+	return result, k.keep(err)
+}
+
+func (k *kubeClient) logAll(what string, list kube.ResourceList) {
+	for _, r := range list {
+		k.out.Log(what + " " + r.Mapping.GroupVersionKind.Kind + " " + r.Name)
+	}
+}
+
+// Delete implements kube.Interface.
+func (k *kubeClient) Delete(resources kube.ResourceList) (*kube.Result, []error) {
+	return k.DeleteWithPropagationPolicy(resources, metav1.DeletePropagationBackground)
+}
+
+// DeleteWithPropagationPolicy implements kube.InterfaceDeletionPropagation.
+func (k *kubeClient) DeleteWithPropagationPolicy(resources kube.ResourceList, policy metav1.DeletionPropagation) (*kube.Result, []error) {
+	if err := k.ctx.Err(); err != nil {
+		return nil, []error{err}
+	}
+	result, errs := k.Client.DeleteWithPropagationPolicy(resources, policy)
+	if len(errs) > 0 {
+		_ = k.keep(errs[0])
+	}
+	return result, errs
+}
+
+// Wait implements kube.Interface.
+func (k *kubeClient) Wait(resources kube.ResourceList, limit time.Duration) error {
+	return k.keep(k.wait(resources, limit, rollout))
+}
+
+// WaitWithJobs implements kube.Interface.
+func (k *kubeClient) WaitWithJobs(resources kube.ResourceList, limit time.Duration) error {
+	return k.Wait(resources, limit)
+}
+
+// WatchUntilReady implements kube.Interface: it waits for hooks to end.
+func (k *kubeClient) WatchUntilReady(resources kube.ResourceList, limit time.Duration) error {
+	return k.keep(k.wait(resources, limit, completion))
+}
+
+// WaitForDelete implements kube.InterfaceExt.
+func (k *kubeClient) WaitForDelete(resources kube.ResourceList, limit time.Duration) error {
+	return k.keep(k.wait(resources, limit, removal))
+}
+
+// GetPodList implements kube.InterfaceLogs.
+func (k *kubeClient) GetPodList(namespace string, o metav1.ListOptions) (*corev1.PodList, error) {
+	return k.free.CoreV1().Pods(namespace).List(context.WithoutCancel(k.ctx), o)
+}
+
+// OutputContainerLogsForPodList implements kube.InterfaceLogs: it passes on the
+// output of hooks that ask for that, as far as a person would read it.
+func (k *kubeClient) OutputContainerLogsForPodList(pods *corev1.PodList, namespace string, to func(namespace, pod, container string) io.Writer) error {
+	tail, bytes := int64(200), int64(64<<10)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(k.ctx), askLimit)
+	defer cancel()
+	for _, p := range pods.Items {
+		for _, c := range p.Spec.Containers {
+			stream, err := k.free.CoreV1().Pods(namespace).GetLogs(p.Name, &corev1.PodLogOptions{Container: c.Name, TailLines: &tail, LimitBytes: &bytes}).Stream(ctx)
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(to(namespace, p.Name, c.Name), stream)
+			_ = stream.Close()
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// hookLog is where the output of a hook's pod goes.
+func (k *kubeClient) hookLog(_, pod, _ string) io.Writer {
+	return &lineLog{out: k.out, prefix: pod + ": "}
+}
+
+// lineLog writes whole lines to a run's log.
+type lineLog struct {
+	out    sdk.Events
+	prefix string
+	rest   []byte
+}
+
+func (l *lineLog) Write(p []byte) (int, error) {
+	l.rest = append(l.rest, p...)
+	for {
+		line, rest, ok := bytes.Cut(l.rest, []byte("\n"))
+		if !ok {
+			return len(p), nil
+		}
+		l.out.Log(l.prefix + string(line))
+		l.rest = rest
+	}
+}
+
+// maskedEvents hides secrets in everything that a run tells.
+type maskedEvents struct {
+	out sdk.Events
+	k   *kubeClient
+}
+
+func (m maskedEvents) Log(line string) { m.out.Log(m.k.mask.text(line)) }
+func (m maskedEvents) Progress(text string, done, total int) {
+	m.out.Progress(m.k.mask.text(text), done, total)
+}
+func (m maskedEvents) Output(key, value string) { m.out.Output(key, value) }
+
+// silent is for calls that nobody listens to.
+type silent struct{}
+
+func (silent) Log(string)                {}
+func (silent) Progress(string, int, int) {}
+func (silent) Output(string, string)     {}
+
+// resourcesOf makes a list that Helm's client can work on.
+func (k *kubeClient) resourcesOf(objects []object) (kube.ResourceList, error) {
+	var b bytes.Buffer
+	for _, o := range objects {
+		data, err := o.live().MarshalJSON()
+		if err != nil {
+			return nil, err
+		}
+		b.WriteString("---\n")
+		b.Write(data)
+		b.WriteString("\n")
+	}
+	if b.Len() == 0 {
+		return nil, nil
+	}
+	return k.Build(&b, false)
+}

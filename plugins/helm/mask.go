@@ -1,0 +1,185 @@
+package helm
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// hidden stands for a secret in text.
+const hidden = "***"
+
+// minSecret is the shortest value that is hidden wherever it appears. Shorter
+// ones would take "1" or "true" out of every line.
+const minSecret = 6
+
+// secretName is how names of secret things end.
+var secretName = regexp.MustCompile(`(?i)(passw(or)?d|passphrase|pwd|token|secret|api[-_.]?key|access[-_.]?key|private[-_.]?key|encryption[-_.]?key|signing[-_.]?key|credentials?|client[-_.]?secret|connection[-_.]?string|dsn)s?$`)
+
+// looksSecret tells whether a value of that name is to be hidden.
+func looksSecret(name string) bool { return secretName.MatchString(name) }
+
+// secretShapes are secrets that can be told by how they look.
+var secretShapes = []struct {
+	pattern *regexp.Regexp
+	with    string
+}{
+	{regexp.MustCompile(`(://[^/\s:@]*):[^/\s@]+@`), "$1:" + hidden + "@"},
+	{regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}`), "$1 " + hidden},
+	{regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*`), hidden},
+	{regexp.MustCompile(`\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,}|AKIA[0-9A-Z]{16}|sk_live_[A-Za-z0-9]{16,})`), hidden},
+	{regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)`), hidden},
+	{regexp.MustCompile(`(?i)\b([a-z0-9_.-]*(?:password|passwd|token|secret|api[-_]?key|access[-_]?key|private[-_]?key))(["']?\s*[=:]\s*["']?)[^\s"'&,;]{3,}`), "$1$2" + hidden},
+}
+
+// redact hides what looks like a secret.
+func redact(text string) string {
+	for _, s := range secretShapes {
+		text = s.pattern.ReplaceAllString(text, s.with)
+	}
+	return text
+}
+
+// masker hides the secrets of one step: those that look like it, and those that
+// the release itself holds.
+type masker struct {
+	key   []byte
+	known *strings.Replacer // nil when there are none
+}
+
+// newMasker knows the data of Secrets among objects, and values of secret
+// names.
+func newMasker(key []byte, values map[string]any, objects ...[]object) *masker {
+	known := map[string]bool{}
+	learn := func(s string) {
+		if len(s) >= minSecret {
+			known[s] = true
+		}
+	}
+	collectSecrets(values, learn)
+	for _, list := range objects {
+		for _, o := range list {
+			if o.kind() != "Secret" {
+				continue
+			}
+			for _, text := range stringMap(o.content["stringData"]) {
+				learn(text)
+			}
+			for _, text := range stringMap(o.content["data"]) {
+				learn(text)
+				if plain, err := base64.StdEncoding.DecodeString(text); err == nil {
+					learn(string(plain))
+				}
+			}
+		}
+	}
+	m := &masker{key: key}
+	if len(known) > 0 {
+		// The longest first: one secret may be a part of another.
+		list := slices.SortedFunc(maps.Keys(known), func(a, b string) int { return len(b) - len(a) })
+		pairs := make([]string, 0, 2*len(list))
+		for _, s := range list {
+			pairs = append(pairs, s, hidden)
+		}
+		m.known = strings.NewReplacer(pairs...)
+	}
+	return m
+}
+
+// text hides secrets in a line.
+func (m *masker) text(s string) string {
+	if m.known != nil {
+		s = m.known.Replace(s)
+	}
+	return redact(s)
+}
+
+// stand is what a diff shows for a secret: two that differ look different, and
+// nothing can be learned from either, since the key is this process's own.
+func (m *masker) stand(secret string) string {
+	mac := hmac.New(sha256.New, m.key)
+	mac.Write([]byte(secret))
+	return hidden + " (" + hex.EncodeToString(mac.Sum(nil)[:4]) + ")"
+}
+
+func collectSecrets(v any, learn func(string)) {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, value := range v {
+			if text, ok := value.(string); ok && looksSecret(name) {
+				learn(text)
+			}
+			collectSecrets(value, learn)
+		}
+	case []any:
+		for _, value := range v {
+			collectSecrets(value, learn)
+		}
+	}
+}
+
+// maskObject is a copy of an object's content without its secrets.
+func (m *masker) maskObject(o object) map[string]any {
+	content, _ := copyValue(o.content).(map[string]any)
+	if o.kind() == "Secret" {
+		for _, field := range []string{"data", "stringData"} {
+			data, _ := content[field].(map[string]any)
+			for name, value := range data {
+				text, _ := value.(string)
+				data[name] = m.stand(text)
+			}
+		}
+	}
+	masked, _ := m.maskValue(content).(map[string]any)
+	return masked
+}
+
+func (m *masker) maskValue(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		name, named := v["name"].(string)
+		for key, value := range v {
+			text, isText := value.(string)
+			switch {
+			case isText && strings.HasPrefix(text, hidden+" ("):
+			case isText && (looksSecret(key) || key == "value" && named && looksSecret(name)):
+				v[key] = m.stand(text)
+			default:
+				v[key] = m.maskValue(value)
+			}
+		}
+		return v
+	case []any:
+		for i, value := range v {
+			v[i] = m.maskValue(value)
+		}
+		return v
+	case string:
+		return m.text(v)
+	default:
+		return v
+	}
+}
+
+func stringMap(v any) map[string]string {
+	m, _ := v.(map[string]any)
+	out := make(map[string]string, len(m))
+	for key, value := range m {
+		if text, ok := value.(string); ok {
+			out[key] = text
+		}
+	}
+	return out
+}
+
+func randomKey() []byte {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails, by its documentation
+	return key
+}

@@ -1,0 +1,181 @@
+package helm
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/release"
+
+	"github.com/berth-dev/berth/plugins/sdk"
+)
+
+// planDeploy says what deploy would change. What decides it are the chart's
+// content and the values, not what the templates give: those may use chance and
+// the time of day.
+func (x *Executor) planDeploy(ctx context.Context, step sdk.Step) (sdk.Plan, error) {
+	s, err := readSettings(step)
+	if err != nil {
+		return sdk.Plan{}, err
+	}
+	in, err := x.gather(ctx, s, step)
+	if err != nil {
+		return sdk.Plan{}, err
+	}
+	ch, err := in.src.chart()
+	if err != nil {
+		return sdk.Plan{}, err
+	}
+	chartName := ch.Name() + " " + ch.Metadata.Version
+	plan := sdk.Plan{
+		Summary: "deploy chart " + chartName,
+		Inputs: map[string]string{
+			"chart":   chartName + " " + in.src.digest,
+			"values":  in.digest,
+			"release": step.Namespace + "/" + s.Release,
+		},
+	}
+	if step.Brief {
+		return plan, nil
+	}
+	ses, err := x.open(ctx, step, s, nil)
+	if err != nil {
+		return sdk.Plan{}, err
+	}
+	past, err := ses.planHistory(ctx)
+	if err != nil {
+		return sdk.Plan{}, err
+	}
+	installed := deployed(past)
+	options := chartutil.ReleaseOptions{Name: s.Release, Namespace: step.Namespace, Revision: 1, IsInstall: installed == nil, IsUpgrade: installed != nil}
+	if rel := last(past); rel != nil {
+		options.Revision = rel.Version + 1
+	}
+	values, _ := copyValue(in.values).(map[string]any)
+	r, err := render(ctx, ses.cluster, ch, values, options)
+	if err != nil {
+		return sdk.Plan{}, err
+	}
+	before := manifestOf(installed)
+	c, err := compare(before, r.objects, newMasker(x.masking, configOf(installed), before), newMasker(x.masking, in.values, r.objects))
+	if err != nil {
+		return sdk.Plan{}, err
+	}
+	plan.Diff, plan.Destructive = c.diff, takesData(c.removed)
+	plan.Summary = summary(chartName, installed, c)
+	return plan, nil
+}
+
+// planHistory is history for a namespace that may not be there yet.
+func (s *session) planHistory(ctx context.Context) ([]*release.Release, error) {
+	if _, err := s.cluster.capabilities(ctx); err != nil {
+		return nil, err
+	}
+	return s.history(ctx)
+}
+
+// deployed is the last revision that was deployed, nil without one.
+func deployed(past []*release.Release) *release.Release {
+	for i := len(past) - 1; i >= 0; i-- {
+		if st := past[i].Info.Status; st == release.StatusDeployed || st == release.StatusSuperseded {
+			return past[i]
+		}
+	}
+	return nil
+}
+
+func configOf(rel *release.Release) map[string]any {
+	if rel == nil {
+		return nil
+	}
+	return rel.Config
+}
+
+func summary(chartName string, installed *release.Release, c *changes) string {
+	if installed == nil {
+		return fmt.Sprintf("install chart %s: %s", chartName, count(len(c.added), "object"))
+	}
+	var parts []string
+	for _, p := range []struct {
+		n    int
+		what string
+	}{{len(c.changed), "changed"}, {len(c.added), "added"}, {len(c.removed), "removed"}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
+		}
+	}
+	what := "upgrade to chart " + chartName + ": "
+	if len(parts) == 0 {
+		return what + "no changes"
+	}
+	return what + strings.Join(parts, ", ")
+}
+
+// takesData tells whether data goes with one of removed.
+func takesData(removed []object) bool {
+	for _, o := range removed {
+		switch o.kind() {
+		case "PersistentVolumeClaim", "StatefulSet", "Namespace", "PersistentVolume", "CustomResourceDefinition":
+			return true
+		}
+	}
+	return false
+}
+
+// planCleanup says what cleanup would take away.
+func (x *Executor) planCleanup(ctx context.Context, step sdk.Step) (sdk.Plan, error) {
+	s, err := readSettings(step)
+	if err != nil {
+		return sdk.Plan{}, err
+	}
+	plan := sdk.Plan{
+		Summary: "uninstall release " + s.Release,
+		Inputs:  map[string]string{"release": step.Namespace + "/" + s.Release},
+	}
+	if step.Brief {
+		return plan, nil
+	}
+	ses, err := x.open(ctx, step, s, nil)
+	if err != nil {
+		return sdk.Plan{}, err
+	}
+	past, err := ses.planHistory(ctx)
+	if err != nil {
+		return sdk.Plan{}, err
+	}
+	var before []object
+	if rel := last(past); rel != nil {
+		before = manifestOf(rel)
+	}
+	mask := newMasker(x.masking, configOf(last(past)), before)
+	c, err := compare(before, nil, mask, mask)
+	if err != nil {
+		return sdk.Plan{}, err
+	}
+	claims, err := ses.claims(ctx, ses.claimNames(past))
+	if err != nil {
+		return sdk.Plan{}, err
+	}
+	var b strings.Builder
+	for _, o := range c.removed {
+		b.WriteString("- " + o.kind() + "/" + o.name() + "\n")
+	}
+	for _, claim := range claims {
+		line := "- PersistentVolumeClaim/" + claim.Name + "\n"
+		if !strings.Contains(b.String(), line) {
+			b.WriteString(line)
+		}
+	}
+	plan.Diff = b.String()
+	plan.Destructive = len(claims) > 0 || takesData(c.removed)
+	switch {
+	case len(past) == 0 && len(claims) == 0:
+		plan.Summary += ": it is not there"
+	case len(claims) > 0:
+		plan.Summary += fmt.Sprintf(": %s, and %s with data", count(len(c.removed), "object"), count(len(claims), "volume claim"))
+	default:
+		plan.Summary += ": " + count(len(c.removed), "object")
+	}
+	return plan, nil
+}

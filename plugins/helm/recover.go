@@ -1,0 +1,216 @@
+package helm
+
+import (
+	"context"
+	"fmt"
+
+	"helm.sh/helm/v3/pkg/action"
+	"helm.sh/helm/v3/pkg/kube"
+	"helm.sh/helm/v3/pkg/release"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// Annotations by which Helm knows its objects.
+// Source: helm.sh/helm/v3/pkg/action, validate.go.
+const (
+	annotationRelease   = "meta.helm.sh/release-name"
+	annotationNamespace = "meta.helm.sh/release-namespace"
+)
+
+// recover brings a release that something was interrupted in to a state from
+// which Helm goes on. That is right because Berth lets one worker at a time
+// near an environment: whoever began it is not at it any more.
+func (s *session) recover(ctx context.Context, past []*release.Release) ([]*release.Release, error) {
+	rel := last(past)
+	if rel == nil {
+		return past, nil
+	}
+	switch rel.Info.Status {
+	case release.StatusPendingInstall, release.StatusPendingUpgrade, release.StatusPendingRollback, release.StatusUnknown:
+		s.kube.out.Log(fmt.Sprintf("release %s was left %s at revision %d by something that was interrupted; going on from there", rel.Name, rel.Info.Status, rel.Version))
+		rel.SetStatus(release.StatusFailed, "interrupted while "+rel.Info.Status.String())
+		return past, s.storage.Update(rel)
+	case release.StatusUninstalling, release.StatusUninstalled:
+		s.kube.out.Log(fmt.Sprintf("release %s was being uninstalled; that is finished first", rel.Name))
+		if err := s.uninstall(ctx, past); err != nil {
+			return nil, err
+		}
+		return nil, s.purge(past)
+	}
+	return past, nil
+}
+
+// sweep deletes what revisions that failed or were interrupted left behind:
+// objects that are in none of what is deployed, and still marked as this
+// release's. Helm compares with the last deployed revision only.
+func (s *session) sweep(ctx context.Context, past []*release.Release, now *release.Release) error {
+	wanted := map[string]bool{}
+	for _, o := range manifestOf(now) {
+		wanted[s.fullID(o)] = true
+	}
+	var stray []object
+	for i := len(past) - 1; i >= 0 && past[i].Info.Status == release.StatusFailed; i-- {
+		for _, o := range manifestOf(past[i]) {
+			if id := s.fullID(o); !wanted[id] && !o.kept() {
+				wanted[id] = true
+				stray = append(stray, o)
+			}
+		}
+	}
+	if len(stray) == 0 {
+		return nil
+	}
+	list, err := s.kube.resourcesOf(stray)
+	if err != nil {
+		return err
+	}
+	mine, err := s.owned(list)
+	if err != nil || len(mine) == 0 {
+		return err
+	}
+	for _, r := range mine {
+		s.kube.out.Log("deleting " + r.Mapping.GroupVersionKind.Kind + " " + r.Name + ", left behind by a revision that failed")
+	}
+	_, errs := s.kube.Delete(mine)
+	return firstOf(errs)
+}
+
+// fullID is an object's id with the namespace that it lands in.
+func (s *session) fullID(o object) string {
+	if o.namespace() != "" {
+		return o.id()
+	}
+	c := o.live().DeepCopy()
+	c.SetNamespace(s.namespace)
+	return object{c.Object}.id()
+}
+
+// owned are those of list that are there and marked as this release's.
+func (s *session) owned(list kube.ResourceList) (kube.ResourceList, error) {
+	var out kube.ResourceList
+	for _, r := range list {
+		if err := r.Get(); err != nil {
+			if apierrors.IsNotFound(err) {
+				continue
+			}
+			return nil, err
+		}
+		u, ok := r.Object.(*unstructured.Unstructured)
+		if !ok {
+			continue
+		}
+		a := u.GetAnnotations()
+		if a[annotationRelease] == s.settings.Release && a[annotationNamespace] == s.namespace && a[keepPolicy] != "keep" {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+// uninstall deletes the release's objects and waits until they are gone. The
+// record of it stays, as uninstalled, until purge: what comes after can then be
+// taken up again when it is interrupted.
+func (s *session) uninstall(ctx context.Context, past []*release.Release) error {
+	if rel := last(past); rel.Info.Status != release.StatusUninstalled {
+		if rel.Info.Status.IsPending() || rel.Info.Status == release.StatusUnknown {
+			rel.SetStatus(release.StatusFailed, "interrupted while "+rel.Info.Status.String())
+			if err := s.storage.Update(rel); err != nil {
+				return err
+			}
+		}
+		a := action.NewUninstall(s.helm(ctx))
+		a.KeepHistory, a.Wait, a.Timeout = true, true, s.settings.Timeout
+		resp, err := a.Run(rel.Name)
+		if err != nil {
+			return s.kube.failed(err)
+		}
+		if resp != nil && resp.Info != "" {
+			s.kube.out.Log("kept, as the chart says so (" + keepPolicy + ": keep): " + oneLine(fmt.Errorf("%s", resp.Info)))
+		}
+	}
+	// What older revisions left, and what an interruption did: Helm deletes only
+	// what the last revision has.
+	seen := map[string]bool{}
+	var all []object
+	for _, rel := range past {
+		for _, o := range manifestOf(rel) {
+			if id := s.fullID(o); !seen[id] && !o.kept() {
+				seen[id] = true
+				all = append(all, o)
+			}
+		}
+	}
+	list, err := s.kube.resourcesOf(all)
+	if err != nil {
+		return err
+	}
+	mine, err := s.owned(list)
+	if err != nil {
+		return err
+	}
+	hooks, err := s.hookObjects(past)
+	if err != nil {
+		return err
+	}
+	if mine = append(mine, hooks...); len(mine) == 0 {
+		return nil
+	}
+	if _, errs := s.kube.Delete(mine); len(errs) > 0 {
+		return errs[0]
+	}
+	return s.kube.WaitForDelete(mine, s.settings.Timeout)
+}
+
+// hookObjects are the objects of hooks that are still there. Helm leaves them;
+// an environment that is cleaned up needs them no more.
+func (s *session) hookObjects(past []*release.Release) (kube.ResourceList, error) {
+	seen := map[string]bool{}
+	var out kube.ResourceList
+	for _, rel := range past {
+		for _, h := range rel.Hooks {
+			if h.LastRun.StartedAt.IsZero() {
+				continue // it has made nothing; what has its name is something else
+			}
+			objects, err := parseManifest(h.Manifest)
+			if err != nil || seen[h.Kind+"/"+h.Name] || h.Kind == "CustomResourceDefinition" || h.Kind == "Namespace" {
+				continue
+			}
+			seen[h.Kind+"/"+h.Name] = true
+			list, err := s.kube.resourcesOf(objects)
+			if err != nil {
+				return nil, err
+			}
+			for _, r := range list {
+				err := r.Get()
+				switch {
+				case apierrors.IsNotFound(err):
+				case err != nil:
+					return nil, err
+				default:
+					if u, ok := r.Object.(*unstructured.Unstructured); ok && !(object{u.Object}).kept() {
+						out = append(out, r)
+					}
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// purge deletes the records of the release.
+func (s *session) purge(past []*release.Release) error {
+	for _, rel := range past {
+		if _, err := s.storage.Delete(rel.Name, rel.Version); err != nil && !isNotFound(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+func firstOf(errs []error) error {
+	if len(errs) == 0 {
+		return nil
+	}
+	return errs[0]
+}

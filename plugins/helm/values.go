@@ -1,0 +1,140 @@
+package helm
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"math"
+	"slices"
+
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chartutil"
+
+	"github.com/berth-dev/berth/plugins/sdk"
+)
+
+// layered puts a part's values together: its settings, the app's variables
+// over them, and what the requester set over those. The chart's own defaults
+// lie below all of it and are not in the result. Notes are sentences for the
+// log of the run.
+func layered(ch *chart.Chart, s settings, step sdk.Step) (values map[string]any, notes []string, err error) {
+	values, _ = copyValue(s.Values).(map[string]any)
+	if values == nil {
+		values = map[string]any{}
+	}
+	if len(step.Vars) > 0 && s.VarsKey != "" {
+		note, err := addVars(ch, values, s.VarsKey, step.Vars)
+		if err != nil {
+			return nil, nil, err
+		}
+		if note != "" {
+			notes = append(notes, note)
+		}
+	}
+	if len(step.Set) == 0 {
+		return values, notes, nil
+	}
+	inForce, err := chartutil.CoalesceValues(ch, values)
+	if err != nil {
+		return nil, nil, sdk.Invalid("The chart's values cannot be put together: %v.", err)
+	}
+	// In order of keys, so that the same request always gives the same values.
+	for _, key := range slices.Sorted(maps.Keys(step.Set)) {
+		path, err := parseKey(key)
+		if err != nil {
+			return nil, nil, err
+		}
+		if _, err := place(values, inForce.AsMap(), path, key, step.Set[key]); err != nil {
+			return nil, nil, err
+		}
+		if inForce, err = chartutil.CoalesceValues(ch, values); err != nil {
+			return nil, nil, sdk.Invalid("The chart's values cannot be put together: %v.", err)
+		}
+	}
+	return values, notes, nil
+}
+
+// addVars merges the app's variables into the map at key, as text.
+func addVars(ch *chart.Chart, values map[string]any, key string, vars map[string]string) (note string, err error) {
+	path, err := parseKey(key)
+	if err != nil {
+		return "", err
+	}
+	var below any = ch.Values
+	known := true
+	at := values
+	for i, h := range path {
+		if h.index >= 0 {
+			return "", sdk.Invalid("`vars_key` is %q, but the variables can only go to a map, not into a list.", clip(key, 60))
+		}
+		belowMap, _ := below.(map[string]any)
+		below, known = belowMap[h.name]
+		if !mapOrNothing(below) || !mapOrNothing(at[h.name]) {
+			return "", sdk.Invalid("The app's variables cannot go to %q in the chart's values: it is not a map there. Set `vars_key` to a place that is one, or to \"\" to keep the variables out.", clip(key, 60))
+		}
+		next, _ := at[h.name].(map[string]any)
+		if next == nil {
+			next = map[string]any{}
+			at[h.name] = next
+		}
+		at = next
+		if i == len(path)-1 {
+			for name, value := range vars {
+				at[name] = value // text, whatever it looks like
+			}
+		}
+	}
+	if !known {
+		return "The chart has no value \"" + key + "\", so the app's variables may not reach it; `vars_key` says where they go.", nil
+	}
+	return "", nil
+}
+
+func mapOrNothing(v any) bool {
+	if v == nil {
+		return true
+	}
+	_, ok := v.(map[string]any)
+	return ok
+}
+
+// copyValue copies maps and lists. Whole numbers become integers: settings
+// reach the executor as floating point, which templates print as 1e+06.
+func copyValue(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		if v == nil {
+			return map[string]any(nil)
+		}
+		out := make(map[string]any, len(v))
+		for key, value := range v {
+			out[key] = copyValue(value)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, value := range v {
+			out[i] = copyValue(value)
+		}
+		return out
+	case float64:
+		// Up to 2^53 every whole number is exact in a float64.
+		if v == math.Trunc(v) && math.Abs(v) <= 1<<53 {
+			return int64(v)
+		}
+		return v
+	default:
+		return v
+	}
+}
+
+// valuesDigest is over canonical JSON: encoding/json sorts the keys of maps.
+func valuesDigest(values map[string]any) (string, error) {
+	data, err := json.Marshal(values)
+	if err != nil {
+		return "", sdk.Invalid("The values cannot be written as JSON: %v.", err)
+	}
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:]), nil
+}
