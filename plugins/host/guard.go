@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"sync"
 	"syscall"
@@ -12,12 +13,13 @@ import (
 // kernel's signal for a dead parent reaches a program but not what the program
 // has started, and not every system has it. So a shell waits for the end of a
 // pipe that only the bot holds, which no way of dying can keep open, and then
-// kills the groups that the pipe named.
+// kills the groups that the pipe named and removes their sockets.
 //
 // Where there is no shell, as in an image of the bot alone, the other means
 // remain: the signal, and the executors' watch on their standard input.
 type guard struct {
 	mu     sync.Mutex
+	dir    string // of the sockets; "" until it is needed
 	pipe   io.WriteCloser
 	groups map[int]bool
 	off    bool // there is no shell
@@ -31,9 +33,48 @@ while read -r op id; do
   -) case $groups in *" $id "*) groups="${groups%% $id *} ${groups#* $id }" ;; esac ;;
   esac
 done
-for id in $groups; do kill -s KILL -- "-$id" 2>/dev/null; done`
+[ "$groups" = ' ' ] && exit
+for id in $groups; do kill -s KILL -- "-$id" 2>/dev/null; done
+exec /bin/rm -rf -- "$1"`
 
 func newGuard() *guard { return &guard{groups: map[int]bool{}} }
+
+// folder makes a folder for one program's socket, below one that is removed
+// when the bot ends.
+func (g *guard) folder() (string, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.dir == "" {
+		dir, err := os.MkdirTemp(socketBase(), "berth-")
+		if err != nil {
+			return "", fmt.Errorf("make a folder for sockets: %w", err)
+		}
+		g.dir = dir
+	}
+	return os.MkdirTemp(g.dir, "")
+}
+
+// close removes what folder made.
+func (g *guard) close() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.dir == "" {
+		return nil
+	}
+	dir := g.dir
+	g.dir = ""
+	return os.RemoveAll(dir)
+}
+
+// socketBase is where the folder for sockets is made. The path of a socket has
+// to fit into 104 bytes (sun_path on macOS; 108 on Linux), of which the names
+// below this folder take up to 66.
+func socketBase() string {
+	if base := os.TempDir(); len(base) <= 36 {
+		return base
+	}
+	return "/tmp"
+}
 
 // add puts a process group under guard.
 func (g *guard) add(group int) {
@@ -74,7 +115,7 @@ func (g *guard) start() {
 	if g.off {
 		return
 	}
-	cmd := exec.Command("/bin/sh", "-c", guardScript, "berth-guard")
+	cmd := exec.Command("/bin/sh", "-c", guardScript, "berth-guard", g.dir)
 	cmd.Env = []string{}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

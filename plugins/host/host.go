@@ -212,5 +212,8 @@ func (h *Host) Close(ctx context.Context) error {
 			first = err
 		}
 	}
+	if err := h.guard.close(); err != nil && first == nil {
+		first = err
+	}
 	return first
 }

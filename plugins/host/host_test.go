@@ -227,7 +227,9 @@ func TestFailedStarts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := options(&buffer{}, host.Plugin{Args: []string{tt.arg}})
-			o.RestartWait = 500 * time.Millisecond
+			if !tt.ends {
+				o.RestartWait = 500 * time.Millisecond
+			}
 			_, x := start(t, o)
 			_, err := x.Describe(t.Context())
 			if actions.CodeOf(err) != actions.CodeUnavailable || actions.Retryable(err) == tt.ends {
@@ -460,7 +462,12 @@ func TestNothingOutlivesAHostThatIsKilled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.Command(self)
-			cmd.Env = append(os.Environ(), asHost+"="+arg)
+			temp, err := os.MkdirTemp("", "") // short enough for sockets, unlike t.TempDir()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = os.RemoveAll(temp) })
+			cmd.Env = append(os.Environ(), asHost+"="+arg, "TMPDIR="+temp)
 			cmd.Stderr = os.Stderr
 			stdout, err := cmd.StdoutPipe()
 			if err != nil {
@@ -486,6 +493,10 @@ func TestNothingOutlivesAHostThatIsKilled(t *testing.T) {
 			_ = cmd.Wait()
 			waitFor(t, "the executor's end", func() bool { return !alive(executor) })
 			waitFor(t, "the end of its child", func() bool { return !alive(child) })
+			waitFor(t, "the removal of the sockets", func() bool {
+				left, err := os.ReadDir(temp)
+				return err == nil && len(left) == 0
+			})
 		})
 	}
 }

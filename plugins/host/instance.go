@@ -107,9 +107,9 @@ func (k *keeper) connect(ctx context.Context, path string) (*instance, error) {
 	env, secrets := environment(k.spec.Env, os.LookupEnv)
 	log := o.Log.With("executor", k.name)
 	out := newOutput(log, secrets)
-	dir, err := os.MkdirTemp(socketBase(), "berth-")
+	dir, err := k.host.guard.folder()
 	if err != nil {
-		return nil, fmt.Errorf("make a folder for the executor's socket: %w", err)
+		return nil, err
 	}
 	inst := &instance{name: k.name, log: log, output: out, sockets: dir}
 	var started atomic.Pointer[process]
@@ -289,14 +289,4 @@ func (i *instance) release() {
 	}
 	i.client.Kill() // by now it only tidies up
 	_ = os.RemoveAll(i.sockets)
-}
-
-// socketBase is the folder for sockets. The path of a socket has to fit into
-// 104 bytes (sun_path on macOS; 108 on Linux), of which the names below this
-// folder take up to 60.
-func socketBase() string {
-	if base := os.TempDir(); len(base) <= 44 {
-		return base
-	}
-	return "/tmp"
 }

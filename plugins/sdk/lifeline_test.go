@@ -27,8 +27,8 @@ func TestMain(m *testing.M) {
 // TestProgramEndsWithItsHost takes away one sign of the host at a time, where
 // neither the kernel nor a guard helps.
 func TestProgramEndsWithItsHost(t *testing.T) {
-	gone := exec.Command("true")
-	if err := gone.Run(); err != nil {
+	host := exec.Command("sleep", "3600") // stands for a host that is not the parent
+	if err := host.Start(); err != nil {
 		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct {
@@ -40,8 +40,12 @@ func TestProgramEndsWithItsHost(t *testing.T) {
 			func(stdin io.Closer, _ *os.Process) error { return stdin.Close() },
 		},
 		"the host's process is gone": {
-			[]string{sdk.EnvParent + "=" + strconv.Itoa(gone.Process.Pid)},
-			func(io.Closer, *os.Process) error { return nil },
+			[]string{sdk.EnvParent + "=" + strconv.Itoa(host.Process.Pid)},
+			func(io.Closer, *os.Process) error {
+				err := host.Process.Kill()
+				_ = host.Wait()
+				return err
+			},
 		},
 		"SIGTERM arrives": {
 			nil,
@@ -55,8 +59,13 @@ func TestProgramEndsWithItsHost(t *testing.T) {
 				t.Fatal(err)
 			}
 			h := sdk.Handshake()
+			temp, err := os.MkdirTemp("", "") // short enough for sockets, unlike t.TempDir()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = os.RemoveAll(temp) })
 			cmd := exec.Command(self)
-			cmd.Env = append(tt.env, h.MagicCookieKey+"="+h.MagicCookieValue, "PLUGIN_PROTOCOL_VERSIONS=1")
+			cmd.Env = append(tt.env, "TMPDIR="+temp, h.MagicCookieKey+"="+h.MagicCookieValue, "PLUGIN_PROTOCOL_VERSIONS=1")
 			stdin, err := cmd.StdinPipe()
 			if err != nil {
 				t.Fatal(err)
