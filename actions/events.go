@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -84,8 +85,8 @@ func (s *Store) Events(ctx context.Context, runID, after string, limit int, bloc
 // streamID tells whether s is an ID of a stream's entry: two numbers.
 func streamID(s string) bool {
 	ms, seq, ok := strings.Cut(s, "-")
-	digits := func(t string) bool { return t != "" && len(t) <= 20 && strings.Trim(t, "0123456789") == "" }
-	return digits(ms) && (!ok || digits(seq))
+	number := func(t string) bool { _, err := strconv.ParseUint(t, 10, 64); return err == nil }
+	return number(ms) && (!ok || number(seq))
 }
 
 func (s *Store) eventsNow(ctx context.Context, key, from string, limit int) ([]Event, error) {

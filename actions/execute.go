@@ -37,6 +37,9 @@ func (x *execution) toTheEnd(ctx context.Context) (*Run, error) {
 	run, _ = x.j.snapshot()
 	left := slices.ContainsFunc(run.Steps, func(s StepRecord) bool { return s.State == StepWaiting || s.State == StepRunning })
 	if left && !cancelled(inner) {
+		if ctx.Err() != nil { // this process goes: what was said so far is not lost with it
+			x.events.flush()
+		}
 		return nil, endOf(inner, Errorf("run", CodeInternal, "The run stopped without a reason."))
 	}
 	return x.end(ctx, run, cancelled(inner) && left)

@@ -3,7 +3,6 @@ package actions_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -335,66 +334,6 @@ func TestAWorkerThatLostItsLeaseWritesNothing(t *testing.T) {
 	}
 }
 
-func TestWhatWasAgreedOnIsWhatRuns(t *testing.T) {
-	t.Parallel()
-	tests := map[string]func(h *harness){
-		"a new commit":             func(h *harness) { h.repos.refs["refs/pull/42/head"] = shaB },
-		"another value":            func(h *harness) { h.app.Parts[0].With["size"] = 4 },
-		"another variable":         func(h *harness) { h.app.Vars = map[string]string{"LEVEL": "info"} },
-		"another chart":            func(h *harness) { h.world.inputs["web"] = map[string]string{"chart": "sha256:2"} },
-		"another executor":         func(h *harness) { h.world.binary = "b2" },
-		"another lifetime":         func(h *harness) { h.app.TTL = time.Hour },
-		"a part more":              func(h *harness) { h.app.Parts = append(h.app.Parts, actions.Part{Name: "more", Use: "x"}) },
-		"another order of parts":   func(h *harness) { h.app.Parts[2].Needs = nil },
-		"another way into cluster": func(h *harness) { h.app.Cluster.Context = "d" },
-	}
-	for name, change := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := newHarness(t)
-			req, _ := h.plan(actions.Order{Verb: actions.VerbDeploy})
-			change(h)
-			_, err := h.run.Run(h.ctx, h.lease(), req)
-			wantCode(t, err, actions.CodeStale)
-			if len(h.world.steps) != 0 {
-				t.Error("something ran")
-			}
-			if _, err := h.store.Environment(h.ctx, shop42); actions.CodeOf(err) != actions.CodeNotFound {
-				t.Errorf("environment: %v", err)
-			}
-		})
-	}
-	t.Run("GitHub does not answer, and what was agreed on runs", func(t *testing.T) {
-		t.Parallel()
-		h := newHarness(t)
-		req, _ := h.plan(actions.Order{Verb: actions.VerbDeploy})
-		h.repos.down = true
-		if run := h.perfomReq(h.ctx, req); run.State != actions.RunSucceeded {
-			t.Errorf("run %+v", run)
-		}
-	})
-	t.Run("a worker died before the first step, and the commit is another since", func(t *testing.T) {
-		t.Parallel()
-		h := newHarness(t)
-		h.perform(actions.Order{Verb: actions.VerbDeploy})
-		req, _ := h.plan(actions.Order{Verb: actions.VerbDeploy})
-		l := h.lease()
-		ctx, cancel := context.WithCancelCause(h.ctx)
-		h.rdb.(interface{ AddHook(hook redisHook) }).AddHook(&afterSave{kind: "run.started", then: func() { cancel(errors.New("killed")) }})
-		_, err := h.run.Run(ctx, l, req)
-		wantCode(t, err, actions.CodeUnavailable)
-		if env := h.env(); env.State != actions.StateUpdatePending || env.RunID != req.ID {
-			t.Fatalf("environment %+v", env)
-		}
-		h.repos.refs["refs/pull/42/head"] = shaB
-		_, err = h.run.Run(h.ctx, l, req)
-		wantCode(t, err, actions.CodeStale)
-		if env := h.env(); env.State != actions.StateRunning || env.RunID != "" || env.Commit.SHA != shaA {
-			t.Errorf("environment %+v", env)
-		}
-	})
-}
-
 func TestARunThatCanOnlyFailSaysWhy(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
@@ -436,69 +375,5 @@ func TestARunThatWasOvertakenEnds(t *testing.T) {
 	run := h.perfomReq(h.ctx, left)
 	if run.State != actions.RunFailed || run.Code != actions.CodeConflict || h.env().State != actions.StateCleaned {
 		t.Errorf("run %+v", run)
-	}
-}
-
-func TestEventsOfARun(t *testing.T) {
-	t.Parallel()
-	h := newHarness(t)
-	h.app.Parts = h.app.Parts[:1]
-	h.world.before["db"] = func(_ context.Context, _ actions.Step, sink func(actions.Event)) error {
-		sink(actions.Event{Kind: actions.EventLog, Part: "other", State: "x", Text: "bad \xff line\n"})
-		sink(actions.Event{Kind: actions.EventProgress, Text: "1 of 2", Done: 1, Total: 2})
-		sink(actions.Event{Kind: actions.EventRun, State: "succeeded", Text: "I am done"})
-		sink(actions.Event{Kind: actions.EventLog, Text: strings.Repeat("x", 10_000)})
-		return nil
-	}
-	run := h.perform(actions.Order{Verb: actions.VerbDeploy})
-	want := []string{
-		"run running", "step db running", "log db bad \uFFFD line", "progress db 1 of 2", "log db I am done", "log db " + strings.Repeat("x", 4093) + "…",
-		"step db done", "progress looking at how the parts are", "run succeeded",
-	}
-	if got := h.texts(run.ID); !slices.Equal(got, want) {
-		t.Errorf("events\n%s", strings.Join(got, "\n"))
-	}
-	all, _ := h.store.Events(h.ctx, run.ID, "", 0, 0)
-	rest, err := h.store.Events(h.ctx, run.ID, all[2].ID, 2, 0)
-	if err != nil || len(rest) != 2 || rest[0].ID != all[3].ID {
-		t.Errorf("resumed: %v, %v", rest, err)
-	}
-	_, err = h.store.Events(h.ctx, run.ID, "nonsense", 2, 0)
-	wantCode(t, err, actions.CodeInvalid)
-	_, err = h.store.Events(h.ctx, "nonsense", "", 2, 0)
-	wantCode(t, err, actions.CodeNotFound)
-}
-
-func TestAChattyPartIsCutAndSaysSo(t *testing.T) {
-	t.Parallel()
-	h := newHarness(t)
-	h.app.Parts = h.app.Parts[:1]
-	const lines = 8_000
-	h.world.before["db"] = func(_ context.Context, _ actions.Step, sink func(actions.Event)) error {
-		for i := range lines {
-			sink(actions.Event{Kind: actions.EventLog, Text: fmt.Sprint("line ", i)})
-		}
-		return nil
-	}
-	run := h.perform(actions.Order{Verb: actions.VerbDeploy})
-	events, err := h.store.Events(h.ctx, run.ID, "", 1000, 0)
-	if err != nil || events[0].ID != "" || !strings.Contains(events[0].Text, "were dropped") {
-		t.Fatalf("first event %+v, %v", events[0], err)
-	}
-	kept, last := 0, actions.Event{}
-	for after := ""; ; {
-		events, err := h.store.Events(h.ctx, run.ID, after, 1000, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(events) == 0 {
-			break
-		}
-		kept += len(events)
-		last = events[len(events)-1]
-		after = last.ID
-	}
-	if kept < 5000 || kept > 5300 || last.State != "succeeded" {
-		t.Errorf("%d events kept, the last %+v", kept, last)
 	}
 }

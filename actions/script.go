@@ -94,18 +94,30 @@ type stripe struct {
 // Errors: CodeUnavailable when Redis cannot be reached (the change may have
 // been made or not), CodeInternal when the script itself is wrong.
 func (s *Store) Exec(ctx context.Context, env Name, sc *Script, keys []string, args []any, rec Record) (any, error) {
+	reply, err := s.exec(ctx, env, sc, keys, args, rec)
+	if err != nil {
+		return nil, err
+	}
+	if reply.audited {
+		s.Touch(ctx, env, rec.RequestID, rec.RunID)
+	}
+	return reply.result, nil
+}
+
+// exec is Exec without the hint, which need not hold others up.
+func (s *Store) exec(ctx context.Context, env Name, sc *Script, keys []string, args []any, rec Record) (execReply, error) {
 	const op = "store.exec"
 	st := &s.stripes[maphash.String(s.seed, env.String())%stripeCount]
 	select {
 	case st.turn <- struct{}{}:
 	case <-ctx.Done():
-		return nil, redisError(op, ctx.Err())
+		return execReply{}, redisError(op, ctx.Err())
 	}
 	defer func() { <-st.turn }()
 	if st.env != env {
 		head, err := s.rdb.Get(ctx, s.Key(env, auditHeadKey)).Result()
 		if err != nil && !errors.Is(err, redis.Nil) {
-			return nil, redisError(op, err)
+			return execReply{}, redisError(op, err)
 		}
 		st.env, st.head = env, head
 	}
@@ -116,11 +128,11 @@ func (s *Store) Exec(ctx context.Context, env Name, sc *Script, keys []string, a
 	for range execTries {
 		made, err := rec.after(st.head)
 		if err != nil {
-			return nil, err
+			return execReply{}, err
 		}
 		reply, err := s.execOnce(ctx, env, sc, keys, args, st.head, made)
 		if err != nil {
-			return nil, redisError(op, err)
+			return execReply{}, redisError(op, err)
 		}
 		if reply.moved {
 			st.head = reply.head
@@ -128,11 +140,10 @@ func (s *Store) Exec(ctx context.Context, env Name, sc *Script, keys []string, a
 		}
 		if reply.audited {
 			st.head = made.head()
-			s.Touch(ctx, env, made.RequestID, made.RunID)
 		}
-		return reply.result, nil
+		return reply, nil
 	}
-	return nil, &Error{Op: op, Code: CodeConflict, Retry: true,
+	return execReply{}, &Error{Op: op, Code: CodeConflict, Retry: true,
 		Msg: fmt.Sprintf("Too many changes of %s at once; try again in a moment.", env)}
 }
 
