@@ -1,0 +1,170 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/bot"
+)
+
+// ndjson is the media type of one JSON value a line.
+const ndjson = "application/x-ndjson"
+
+func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
+
+type auditQuery struct {
+	App         string `query:"app" maxLength:"40" doc:"Only this app's."`
+	Environment string `query:"environment" maxLength:"81" doc:"Only this environment's, by its whole name." example:"shop/pr-42"`
+	Cursor      string `query:"cursor" maxLength:"200" doc:"next of the page before."`
+	Limit       int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"Records on a page. With NDJSON there are no pages: all are sent."`
+	Accept      string `header:"Accept"`
+}
+
+func (a *API) auditOperation(h huma.API) {
+	op := operation("list-audit", http.MethodGet, "/api/v1/audit", "List audit records", http.StatusUnprocessableEntity)
+	op.Description = "Environment by environment, in the order of their names, the oldest record first. The records of an environment are a chain: each holds the hash of the one before it."
+	schemas := h.OpenAPI().Components.Schemas
+	op.Responses = map[string]*huma.Response{"200": {Description: "The records.", Content: map[string]*huma.MediaType{
+		"application/json": {Schema: schemas.Schema(typeOf[Page[actions.Record]](), true, "AuditPage")},
+		ndjson:             {Schema: &huma.Schema{Type: huma.TypeString, Description: "One record a line."}},
+	}}}
+	huma.Register(h, op, a.audit)
+}
+
+func (a *API) audit(ctx context.Context, q *auditQuery) (*huma.StreamResponse, error) {
+	r := &auditReader{service: a.service, app: q.App}
+	if err := r.begin(q); err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	first, err := r.read(ctx, q.Limit)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	if strings.Contains(q.Accept, ndjson) {
+		return &huma.StreamResponse{Body: func(hc huma.Context) { a.auditLines(hc, r, first) }}, nil
+	}
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		hc.SetHeader("Content-Type", "application/json")
+		_ = json.NewEncoder(hc.BodyWriter()).Encode(Page[actions.Record]{Items: first, Next: r.cursor()})
+	}}, nil
+}
+
+// auditLines sends all records, a page at a time. A stream that breaks off
+// lacks the end, which the chain of hashes shows.
+func (a *API) auditLines(hc huma.Context, r *auditReader, records []actions.Record) {
+	ctx := hc.Context()
+	_, w := humago.Unwrap(hc)
+	control := http.NewResponseController(w)
+	w.Header().Set("Content-Type", ndjson)
+	lines := json.NewEncoder(w)
+	for {
+		if err := control.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+			return
+		}
+		for i := range records {
+			if err := lines.Encode(&records[i]); err != nil {
+				return
+			}
+		}
+		if r.cursor() == "" || control.Flush() != nil {
+			return
+		}
+		var err error
+		if records, err = r.read(ctx, 1000); err != nil {
+			a.log.WarnContext(ctx, "an audit export broke off", "error", err)
+			panic(http.ErrAbortHandler) // the one way to show the client that this is not the end
+		}
+	}
+}
+
+// auditReader reads the chains of many environments one after another.
+type auditReader struct {
+	service *bot.Service
+	app     string
+	only    bool         // one environment alone
+	env     actions.Name // whose chain is read; zero before the first
+	seq     int64        // its last record that was read
+	done    bool
+}
+
+// begin puts the reader where the query says. Its cursor is "SEQ app/name".
+func (r *auditReader) begin(q *auditQuery) error {
+	if q.Environment != "" {
+		name, err := actions.ParseName(q.Environment)
+		if err != nil {
+			return err
+		}
+		r.env, r.only = name, true
+	}
+	if q.Cursor == "" {
+		return nil
+	}
+	digits, text, _ := strings.Cut(q.Cursor, " ")
+	seq, err := strconv.ParseInt(digits, 10, 64)
+	name, nameErr := actions.ParseName(text)
+	if err != nil || seq < 0 || nameErr != nil || (r.only && name != r.env) {
+		return actions.Errorf("api.audit", actions.CodeInvalid, "That cursor is not one of this list; leave it out to begin with the oldest record.")
+	}
+	r.env, r.seq = name, seq
+	return nil
+}
+
+func (r *auditReader) cursor() string {
+	if r.done {
+		return ""
+	}
+	return strconv.FormatInt(r.seq, 10) + " " + r.env.String()
+}
+
+// read returns up to limit records.
+func (r *auditReader) read(ctx context.Context, limit int) ([]actions.Record, error) {
+	records := []actions.Record{}
+	for len(records) < limit && !r.done {
+		if !r.env.IsZero() {
+			more, err := r.service.Audit(ctx, r.env, r.seq, limit-len(records))
+			if err != nil {
+				return nil, err
+			}
+			records = append(records, more...)
+			if len(more) > 0 {
+				r.seq = more[len(more)-1].Seq
+				continue
+			}
+		}
+		if err := r.turn(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return records, nil
+}
+
+// turn goes on to the next environment.
+func (r *auditReader) turn(ctx context.Context) error {
+	if r.only {
+		r.done = true
+		return nil
+	}
+	filter := actions.EnvFilter{App: r.app, All: true, Limit: 1}
+	if !r.env.IsZero() {
+		filter.Cursor = r.env.String()
+	}
+	next, _, err := r.service.Environments(ctx, filter)
+	if err != nil {
+		return err
+	}
+	if len(next) == 0 {
+		r.done = true
+		return nil
+	}
+	r.env, r.seq = next[0].Name, 0
+	return nil
+}

@@ -1,0 +1,196 @@
+package apiclient
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/bot/api"
+)
+
+type commandBody struct {
+	Command string `json:"command"`
+}
+
+// Submit asks for an action by a command and returns the request. The same key
+// with the same command is one request.
+func (c *Client) Submit(ctx context.Context, command, key string) (*api.Request, error) {
+	var out api.Request
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/requests", key: key, in: commandBody{command}, out: &out})
+	return orNil(&out, err)
+}
+
+// Command runs any command and returns its answer.
+func (c *Client) Command(ctx context.Context, command, key string) (*api.Answer, error) {
+	var out api.Answer
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/commands", key: key, in: commandBody{command}, out: &out})
+	return orNil(&out, err)
+}
+
+// Decide approves or denies a request.
+func (c *Client) Decide(ctx context.Context, id, decision, reason string) (*api.Request, error) {
+	in := map[string]string{"decision": decision}
+	if reason != "" {
+		in["reason"] = reason
+	}
+	var out api.Request
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/requests/" + url.PathEscape(id) + "/decisions", in: in, out: &out})
+	return orNil(&out, err)
+}
+
+// Cancel withdraws a request or stops what runs.
+func (c *Client) Cancel(ctx context.Context, id, reason string) (*api.Request, error) {
+	in := map[string]string{}
+	if reason != "" {
+		in["reason"] = reason
+	}
+	var out api.Request
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/requests/" + url.PathEscape(id) + "/cancel", in: in, out: &out})
+	return orNil(&out, err)
+}
+
+// Request returns one request with its plan.
+func (c *Client) Request(ctx context.Context, id string) (*api.Request, error) {
+	var out api.Request
+	return orNil(&out, c.get(ctx, "/api/v1/requests/"+url.PathEscape(id), nil, &out))
+}
+
+// RequestFilter says which requests are wanted; what is zero filters nothing.
+type RequestFilter struct {
+	App, Environment, State, Cursor string
+	Limit                           int
+}
+
+// Requests returns a page of requests, the newest first.
+func (c *Client) Requests(ctx context.Context, f RequestFilter) (*api.Page[api.Request], error) {
+	var out api.Page[api.Request]
+	q := query("app", f.App, "environment", f.Environment, "state", f.State, "cursor", f.Cursor, "limit", count(f.Limit))
+	return orNil(&out, c.get(ctx, "/api/v1/requests", q, &out))
+}
+
+// Environment returns one environment.
+func (c *Client) Environment(ctx context.Context, name actions.Name) (*api.Environment, error) {
+	var out api.Environment
+	path := "/api/v1/environments/" + url.PathEscape(name.App) + "/" + url.PathEscape(name.Env)
+	return orNil(&out, c.get(ctx, path, nil, &out))
+}
+
+// EnvironmentFilter says which environments are wanted; what is zero filters
+// nothing, but that those which are gone come only with All.
+type EnvironmentFilter struct {
+	App, State, Cursor string
+	All                bool
+	Limit              int
+}
+
+// Environments returns a page of environments.
+func (c *Client) Environments(ctx context.Context, f EnvironmentFilter) (*api.Page[api.Environment], error) {
+	q := query("app", f.App, "state", f.State, "cursor", f.Cursor, "limit", count(f.Limit))
+	if f.All {
+		q.Set("all", "true")
+	}
+	var out api.Page[api.Environment]
+	return orNil(&out, c.get(ctx, "/api/v1/environments", q, &out))
+}
+
+// Run returns one run.
+func (c *Client) Run(ctx context.Context, id string) (*api.Run, error) {
+	var out api.Run
+	return orNil(&out, c.get(ctx, "/api/v1/runs/"+url.PathEscape(id), nil, &out))
+}
+
+// Apps returns the apps that are configured.
+func (c *Client) Apps(ctx context.Context) ([]api.App, error) {
+	var out api.Page[api.App]
+	err := c.get(ctx, "/api/v1/apps", nil, &out)
+	return out.Items, err
+}
+
+// Whoami returns who the token stands for.
+func (c *Client) Whoami(ctx context.Context) (*api.Actor, error) {
+	var out api.Actor
+	return orNil(&out, c.get(ctx, "/api/v1/actor", nil, &out))
+}
+
+// AuditFilter says which audit records are wanted.
+type AuditFilter struct {
+	App, Environment, Cursor string
+	Limit                    int
+}
+
+// Audit returns a page of audit records.
+func (c *Client) Audit(ctx context.Context, f AuditFilter) (*api.Page[actions.Record], error) {
+	var out api.Page[actions.Record]
+	q := query("app", f.App, "environment", f.Environment, "cursor", f.Cursor, "limit", count(f.Limit))
+	return orNil(&out, c.get(ctx, "/api/v1/audit", q, &out))
+}
+
+// AuditAll hands all audit records to take, as they come. An error means that
+// not all came.
+func (c *Client) AuditAll(ctx context.Context, f AuditFilter, take func(actions.Record) error) error {
+	header := http.Header{"Accept": {"application/x-ndjson"}}
+	l := call{method: http.MethodGet, path: "/api/v1/audit", query: query("app", f.App, "environment", f.Environment)}
+	res, err := c.send(ctx, l, nil, header)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return c.problem(res)
+	}
+	lines := bufio.NewReader(res.Body)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if len(bytes.TrimSpace(line)) > 0 && err == nil {
+			var record actions.Record
+			if err := json.Unmarshal(line, &record); err != nil {
+				return c.stranger(res, err)
+			}
+			if err := take(record); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) && len(line) == 0 {
+			return nil
+		}
+		if err != nil {
+			return c.unreachable(err)
+		}
+	}
+}
+
+func (c *Client) get(ctx context.Context, path string, q url.Values, out any) error {
+	return c.do(ctx, call{method: http.MethodGet, path: path, query: q, out: out})
+}
+
+// query makes a query of pairs, without those that are empty.
+func query(pairs ...string) url.Values {
+	q := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
+	}
+	return q
+}
+
+func count(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+func orNil[T any](out *T, err error) (*T, error) {
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
