@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -228,3 +229,5 @@ func TestAHungRedisIsGivenUpInTime(t *testing.T) {
 		t.Errorf("status = %d after %v", w.Code, took)
 	}
 }
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }

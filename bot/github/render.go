@@ -29,7 +29,7 @@ func (s *Surface) render(sc *scene) string {
 	}
 	b.WriteString(s.factsTable(sc))
 	b.WriteString(partsTable(sc))
-	if next := nextSteps(sc); next != "" {
+	if next := s.nextSteps(sc); next != "" {
 		b.WriteString("**Next:** " + next + "\n")
 	}
 	b.WriteString(planSection(sc))
@@ -223,12 +223,22 @@ func partsTable(sc *scene) string {
 	return b.String() + "\n"
 }
 
-// nextSteps says what can be typed now.
-func nextSteps(sc *scene) string {
-	code := func(verb string) string { return bot.Code("/"+verb+" "+sc.name.App, 100) }
-	if sc.env != nil && sc.env.Name.Env != actions.PullRequestName(sc.number) {
-		code = func(verb string) string { return bot.Code("/"+verb+" "+sc.name.String(), 100) }
+// typed is a command as it is typed on the environment's pull request, where
+// the target can be left out, or half of it.
+func (s *Surface) typed(repo string, number int, name actions.Name, verb string, flags ...string) string {
+	words := []string{"/" + verb}
+	switch {
+	case name.Env != actions.PullRequestName(number):
+		words = append(words, name.String())
+	case len(s.appsOf(repo)) != 1:
+		words = append(words, name.App)
 	}
+	return bot.Code(strings.Join(append(words, flags...), " "), 100)
+}
+
+// nextSteps says what can be typed now.
+func (s *Surface) nextSteps(sc *scene) string {
+	code := func(verb string, flags ...string) string { return s.typed(sc.repo, sc.number, sc.name, verb, flags...) }
 	deploy, cleanup, logs := code("deploy"), code("cleanup"), code("logs")
 	switch {
 	case sc.underway():
@@ -241,7 +251,7 @@ func nextSteps(sc *scene) string {
 		if last := sc.env.LastAction; last != nil && last.State == actions.RunFailed {
 			return logs + " shows what happened, " + deploy + " tries again, " + cleanup + " takes it away."
 		}
-		return deploy + " updates it, " + code("extend") + " keeps it longer, " + cleanup + " takes it away."
+		return deploy + " updates it, " + code("extend", "--ttl 24h") + " keeps it longer, " + cleanup + " takes it away."
 	case actions.StateFailure:
 		return logs + " shows what happened, " + deploy + " tries again, " + cleanup + " takes it away."
 	case actions.StateArchived:

@@ -211,7 +211,7 @@ func (s *Surface) tellEnd(ctx context.Context, r *approvals.Request) error {
 		p.Reaction = reactionVoid
 	default:
 		p.Reaction = reactionRefused
-		p.Text = failureText(r)
+		p.Text = s.failureText(r, repo, number)
 	}
 	return s.queuePost(ctx, "r"+r.ID, p)
 }
@@ -225,7 +225,7 @@ func address(r *approvals.Request) string {
 }
 
 // failureText says why a request did not end well, and what can be done.
-func failureText(r *approvals.Request) string {
+func (s *Surface) failureText(r *approvals.Request, repo string, number int) string {
 	verb := "failed"
 	switch r.State {
 	case approvals.StateRefused:
@@ -241,7 +241,7 @@ func failureText(r *approvals.Request) string {
 		b.WriteString("\n" + reasonText(r.Reason) + "\n")
 	}
 	if r.State == approvals.StateFailed {
-		fmt.Fprintf(&b, "\n%s shows the log, %s tries again.", bot.Code("/logs "+r.Order.Env.String(), 100), bot.Code("/"+r.Command, 300))
+		fmt.Fprintf(&b, "\n%s shows the log, %s tries again.", s.typed(repo, number, r.Order.Env, bot.VerbLogs), bot.Code("/"+r.Command, 300))
 	}
 	return b.String()
 }
