@@ -13,6 +13,9 @@ const (
 	// planTries is how often planning is tried when something does not answer:
 	// for about 15 s, since somebody waits for the answer.
 	planTries = 5
+	// planWithin is how long planning may take before it counts as not answering:
+	// time to fetch a repository and a chart over a slow line.
+	planWithin = 2 * time.Minute
 	// runTries is how often a run is taken up again in a row when it could not
 	// be brought to an end: for some minutes, since nobody else will do it.
 	runTries = 20
@@ -194,7 +197,13 @@ func adoptPlan(planned *Request) func(*Request) {
 // callPlan is Floor.Plan, whose panics are failures.
 func (w *Worker) callPlan(work context.Context, order actions.Order) (plan *actions.Plan, err error) {
 	defer w.recovered(work, "plan", &err)
-	plan, err = w.floor.Plan(work, order, false)
+	slow := actions.Errorf("worker.plan", actions.CodeUnavailable, "Planning took longer than %s; something that it asks does not answer.", planWithin)
+	ctx, cancel := context.WithTimeoutCause(work, planWithin, slow)
+	defer cancel()
+	plan, err = w.floor.Plan(ctx, order, false)
+	if err != nil && context.Cause(ctx) == error(slow) {
+		err = slow
+	}
 	if err == nil && (plan == nil || plan.Digest == "") {
 		err = actions.Errorf("worker.plan", actions.CodeInternal, "Planning gave no plan.")
 	}

@@ -118,3 +118,24 @@ func TestKillNineInMidRun(t *testing.T) {
 		})
 	}
 }
+
+func TestAWorkerThatIsCutOffStopsBeforeAnotherBegins(t *testing.T) {
+	t.Parallel()
+	o := redistest.Options(t)
+	b := newBench(t, newClient(t, o), approvals.Options{})
+	f, h := newFloor(t), newHeld() // notices two runs at once
+	f.onRun = h.run
+	line := &wire{}
+	rdb := line.client(o)
+	t.Cleanup(func() { _ = rdb.Close() })
+	newBench(t, rdb, approvals.Options{}).work(approvals.WorkerOptions{Floor: f, Replica: "one"})
+	r := b.submit(shop42, actions.VerbDeploy)
+	first := <-h.begun
+	line.sever()
+	b.work(approvals.WorkerOptions{Floor: f, Replica: "two"})
+	if again := <-h.begun; again.ID != first.ID {
+		t.Errorf("run %s went on as %s", first.ID, again.ID)
+	}
+	h.end <- actions.RunSucceeded
+	b.untilState(r.ID, approvals.StateSucceeded)
+}

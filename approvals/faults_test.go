@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/berth-dev/berth/actions"
@@ -191,6 +194,39 @@ func TestEntriesThatSayNothingAreDropped(t *testing.T) {
 	b.untilIdle()
 }
 
+// TestTheInProcessRedis holds for the Redis that Berth starts where none is
+// configured and redis-server is not installed.
+func TestTheInProcessRedis(t *testing.T) {
+	t.Parallel()
+	server := miniredis.RunT(t)
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { _ = rdb.Close() })
+	b := newBench(t, rdb, approvals.Options{})
+	f, h := newFloor(t), newHeld()
+	f.onRun = h.run
+	stop := b.work(approvals.WorkerOptions{Floor: f, Replica: "one"})
+	r := b.submit(shop42, actions.VerbDeploy)
+	first := <-h.begun
+	waits := b.untilState(b.submit(shop42, actions.VerbRestart).ID, approvals.StateReleased)
+	stop()
+	b.work(approvals.WorkerOptions{Floor: f, Replica: "one"})
+	if again := <-h.begun; again.ID != first.ID {
+		t.Errorf("run %s went on as %s", first.ID, again.ID)
+	}
+	h.end <- actions.RunSucceeded
+	b.untilState(r.ID, approvals.StateSucceeded)
+	<-h.begun
+	if _, err := b.Cancel(t.Context(), waits.ID, ben, ""); err != nil {
+		t.Fatal(err)
+	}
+	b.untilState(waits.ID, approvals.StateCancelled)
+	list, _, err := b.List(t.Context(), approvals.Filter{App: "shop", Limit: 1})
+	if err != nil || len(list) != 1 || list[0].ID != waits.ID {
+		t.Errorf("the newest is %v, %v", list, err)
+	}
+	b.untilIdle()
+}
+
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, redistest.StartCluster(t), approvals.Options{})
@@ -223,5 +259,64 @@ func TestCluster(t *testing.T) {
 		if err := b.store.VerifyAudit(t.Context(), actions.Name{App: "shop", Env: fmt.Sprintf("pr-%d", n)}); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// before is a hook of a Redis client that does something once, right before the
+// first script on a key.
+type before struct {
+	key  string
+	once sync.Once
+	do   func()
+}
+
+func (b *before) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (b *before) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if args := cmd.Args(); strings.HasPrefix(cmd.Name(), "eval") && len(args) > 3 && args[3] == b.key {
+			b.once.Do(b.do)
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (b *before) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func TestARunThatEndsWhileItIsTakenOverIsNotRunAgain(t *testing.T) {
+	t.Parallel()
+	o := redistest.Options(t)
+	one := newBench(t, newClient(t, o), approvals.Options{})
+	f, h := newFloor(t), newHeld()
+	f.onRun = h.run
+	stop := one.work(approvals.WorkerOptions{Floor: f, Replica: "one"})
+	r := one.submit(shop42, actions.VerbDeploy)
+	run := <-h.begun
+
+	rdb := newClient(t, o)
+	ended := make(chan struct{})
+	rdb.AddHook(&before{key: one.store.Key(shop42, "lease"), do: func() {
+		h.end <- actions.RunSucceeded
+		one.untilState(r.ID, approvals.StateSucceeded)
+		stop() // the lease is given back
+		close(ended)
+	}})
+	newBench(t, rdb, approvals.Options{}).work(approvals.WorkerOptions{Floor: f, Replica: "two"})
+	hint := []any{"env", shop42.String(), "id", r.ID, "tries", 0}
+	for sent := false; !sent; { // until "two" is the one that gets it
+		if err := one.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: approvals.QueueKey, Values: hint}).Err(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-ended:
+			sent = true
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	one.untilIdle()
+	if n := f.runs(run.ID); n != 1 {
+		t.Errorf("it was run %d times", n)
 	}
 }
