@@ -148,11 +148,27 @@ func mentionable(login string) bool { return loginPattern.MatchString(login) }
 // and nothing of a word before it.
 var mention = regexp.MustCompile("(^|[^A-Za-z0-9`])@([A-Za-z0-9])")
 
-// quiet takes the mentions out of text that holds what others wrote. It is
-// escaped already where it was made; nobody should be called by a slip there.
+// quiet takes the mentions out of a text that holds what others wrote, but for
+// its blocks of code, where nobody is called. It is escaped already where it was
+// made; nobody should be called by a slip there.
 func quiet(text string) string {
 	if !strings.Contains(text, "@") {
 		return text
 	}
-	return mention.ReplaceAllString(text, "${1}@\u200b${2}")
+	var b strings.Builder
+	fence := ""
+	for line := range strings.Lines(text) {
+		trimmed := strings.TrimSpace(line)
+		ticks := trimmed[:len(trimmed)-len(strings.TrimLeft(trimmed, "`"))]
+		switch {
+		case fence == "" && len(ticks) >= 3:
+			fence = ticks
+		case fence != "" && trimmed == fence:
+			fence = ""
+		case fence == "":
+			line = mention.ReplaceAllString(line, "${1}@\u200b${2}")
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }

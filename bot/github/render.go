@@ -95,7 +95,7 @@ func activeHeadline(r *approvals.Request) (icon, title string) {
 // explain says in a sentence or two what the headline cannot.
 func explain(sc *scene) string {
 	var text []string
-	if sc.env != nil && (!sc.underway() || sc.env.Commit.SHA != "") {
+	if sc.env != nil && !sc.underway() && !plain(sc.env) {
 		text = append(text, "It "+bot.Sentence(sc.env)+".")
 	}
 	if r := sc.latest; r != nil && r.State.Ended() && r.State != approvals.StateSucceeded && !toldByEnvironment(sc) {
@@ -115,7 +115,13 @@ func explain(sc *scene) string {
 		}
 		text = append(text, lock+".")
 	}
-	return quiet(strings.Join(text, "\n\n"))
+	return strings.Join(text, "\n\n")
+}
+
+// plain tells whether headline and table say all there is to say of how an
+// environment is.
+func plain(env *actions.Environment) bool {
+	return env.State == actions.StateRunning && (env.LastAction == nil || env.LastAction.State == actions.RunSucceeded)
 }
 
 // toldByEnvironment tells whether the environment's own record says how the
@@ -149,7 +155,8 @@ func (s *Surface) factsTable(sc *scene) string {
 			row(name, bot.Link(l))
 		}
 	}
-	if sc.env != nil && !sc.env.ExpiresAt.IsZero() && sc.env.State != actions.StateCleaned {
+	leaving := sc.underway() && sc.latest.Order.Verb == actions.VerbCleanup
+	if sc.env != nil && !sc.env.ExpiresAt.IsZero() && sc.env.State != actions.StateCleaned && !leaving {
 		row("**Expires**", moment(sc.env.ExpiresAt)+", unless it is extended or deployed again before")
 	}
 	if r := sc.latest; r != nil {
@@ -157,7 +164,7 @@ func (s *Surface) factsTable(sc *scene) string {
 		if r.Place.Message != "" || r.Place.Surface != "github" {
 			by += ": " + bot.Code("/"+r.Command, 200)
 		} else if r.Order.Reason != "" {
-			by += ", by " + bot.Escape(r.Order.Reason, 100)
+			by += " (" + bot.Escape(r.Order.Reason, 100) + ")"
 		}
 		row("**Asked for by**", by)
 	}
@@ -268,10 +275,12 @@ func planSection(sc *scene) string {
 	if r == nil || r.Plan == nil || r.State == approvals.StateSucceeded {
 		return ""
 	}
-	return "\n<details><summary>Plan: " + bot.Escape(r.Plan.Summary, 200) + "</summary>\n\n" + quiet(cutPlan(r.Plan)) + "\n\n</details>\n"
+	// What stands on the summary's line is HTML, where Markdown's escapes mean
+	// nothing, so that nothing of others may stand there.
+	return "\n<details><summary>Plan</summary>\n\n" + cutPlan(r.Plan) + "\n\n</details>\n"
 }
 
-// cutPlan is a plan that fits: without its diffs when it is long with them.
+// cutPlan is a plan that fits: long differences lose their middles.
 func cutPlan(plan *actions.Plan) string {
 	if text := bot.PlanText(plan); len(text) <= maxPlan {
 		return text
@@ -279,9 +288,13 @@ func cutPlan(plan *actions.Plan) string {
 	short := *plan
 	short.Parts = append([]actions.PartPlan(nil), plan.Parts...)
 	for i := range short.Parts {
-		short.Parts[i].Diff = ""
+		short.Parts[i].Diff = middleCut(short.Parts[i].Diff, maxPlan/2/len(short.Parts))
 	}
-	return middleCut(bot.PlanText(&short), maxPlan) + "\n\nThe differences are too long for here; " + bot.Code("/diff", 10) + " shows more of them."
+	text := bot.PlanText(&short)
+	if len(text) > maxPlan {
+		text = bot.Escape(plan.Summary, 600) // hundreds of parts
+	}
+	return text + "\n\nIt is too long to be shown whole here; `berth diff` in a terminal shows all of it."
 }
 
 func (s *Surface) logSection(sc *scene) string {

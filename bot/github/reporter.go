@@ -204,7 +204,7 @@ func (s *Surface) tellEnd(ctx context.Context, r *approvals.Request) error {
 		if r.DryRun {
 			p.Text = address(r) + "what " + bot.Code("/"+r.Command, 300) + " would do:\n\n"
 			if r.Plan != nil {
-				p.Text += quiet(bot.PlanText(r.Plan))
+				p.Text += cutPlan(r.Plan)
 			}
 		}
 	case approvals.StateSuperseded, approvals.StateCancelled:
