@@ -39,30 +39,44 @@ func (x *executor) Describe(ctx context.Context) (actions.Description, error) {
 
 // Plan asks the executor what it would change. One that cannot plan gets a plan
 // that says so.
-func (x *executor) Plan(ctx context.Context, step actions.Step) (actions.PartPlan, error) {
+func (x *executor) Plan(ctx context.Context, step actions.Step) (plan actions.PartPlan, err error) {
 	op := x.k.name + ".plan"
-	inst, inner, done, err := x.k.begin(ctx, op)
-	if err != nil {
-		return actions.PartPlan{}, err
+	err = x.look(ctx, op, func(inst *instance, inner context.Context) error {
+		wire, err := inst.admit(op, step, true)
+		if err != nil {
+			return err
+		}
+		plan = actions.PartPlan{Part: step.Part, Use: x.k.name, Executor: inst.description.Binary}
+		if !inst.plans {
+			plan.Summary = fmt.Sprintf("%s; the executor %s cannot say what that changes", step.Verb, x.k.name)
+			plan.Destructive = step.Verb == actions.VerbCleanup
+			return nil
+		}
+		r, err := inst.calls.Plan(inner, &executorv1.PlanRequest{Step: wire, Brief: step.Brief})
+		if err != nil {
+			return x.fail(ctx, op, inst, err)
+		}
+		plan.Summary, plan.Diff = inst.output.clean(r.GetSummary()), clip(inst.output.mask.Replace(r.GetDiff()), maxDiffLength)
+		plan.Destructive, plan.Inputs = r.GetDestructive(), r.GetInputs()
+		return nil
+	})
+	return plan, err
+}
+
+// look makes a call that changes nothing, and makes it once more when the
+// program dies under it.
+func (x *executor) look(ctx context.Context, op string, call func(*instance, context.Context) error) error {
+	for try := 1; ; try++ {
+		inst, inner, done, err := x.k.begin(ctx, op)
+		if err != nil {
+			return err
+		}
+		err = call(inst, inner)
+		done()
+		if try == 2 || actions.CodeOf(err) != actions.CodeUnavailable || !x.k.lost(ctx, inst) {
+			return err
+		}
 	}
-	defer done()
-	wire, err := inst.admit(op, step, true)
-	if err != nil {
-		return actions.PartPlan{}, err
-	}
-	plan := actions.PartPlan{Part: step.Part, Use: x.k.name, Executor: inst.description.Binary}
-	if !inst.plans {
-		plan.Summary = fmt.Sprintf("%s; the executor %s cannot say what that changes", step.Verb, x.k.name)
-		plan.Destructive = step.Verb == actions.VerbCleanup
-		return plan, nil
-	}
-	r, err := inst.calls.Plan(inner, &executorv1.PlanRequest{Step: wire, Brief: step.Brief})
-	if err != nil {
-		return actions.PartPlan{}, x.fail(ctx, op, inst, err)
-	}
-	plan.Summary, plan.Diff = inst.output.clean(r.GetSummary()), clip(inst.output.mask.Replace(r.GetDiff()), maxDiffLength)
-	plan.Destructive, plan.Inputs = r.GetDestructive(), r.GetInputs()
-	return plan, nil
 }
 
 // Run does the step. Events reach sink in order, on the caller's goroutine.
@@ -118,27 +132,31 @@ func (x *executor) Run(ctx context.Context, step actions.Step, sink func(actions
 
 // Observe looks at what the part made. An executor that cannot is no failure:
 // the part's health is unknown.
-func (x *executor) Observe(ctx context.Context, step actions.Step) (actions.Observation, error) {
+func (x *executor) Observe(ctx context.Context, step actions.Step) (o actions.Observation, err error) {
 	op := x.k.name + ".observe"
-	inst, inner, done, err := x.k.begin(ctx, op)
-	if err != nil {
-		return actions.Observation{}, err
-	}
-	defer done()
-	if !inst.observes {
-		return actions.Observation{Health: actions.Unknown, Text: fmt.Sprintf("The executor %s cannot observe.", x.k.name)}, nil
-	}
 	if step.Verb == "" {
 		step.Verb = actions.VerbDeploy // observing is no verb; the wire wants one all the same
 	}
-	wire, err := stepToWire(op, step)
-	if err != nil {
-		return actions.Observation{}, err
-	}
-	r, err := inst.calls.Observe(inner, &executorv1.ObserveRequest{Step: wire})
-	if err != nil {
-		return actions.Observation{}, x.fail(ctx, op, inst, err)
-	}
+	err = x.look(ctx, op, func(inst *instance, inner context.Context) error {
+		if !inst.observes {
+			o = actions.Observation{Health: actions.Unknown, Text: fmt.Sprintf("The executor %s cannot observe.", x.k.name)}
+			return nil
+		}
+		wire, err := stepToWire(op, step)
+		if err != nil {
+			return err
+		}
+		r, err := inst.calls.Observe(inner, &executorv1.ObserveRequest{Step: wire})
+		if err != nil {
+			return x.fail(ctx, op, inst, err)
+		}
+		o = observationFromWire(r)
+		return nil
+	})
+	return o, err
+}
+
+func observationFromWire(r *executorv1.ObserveResponse) actions.Observation {
 	health, ok := healthFromWire[r.GetHealth()]
 	if !ok {
 		health = actions.Unknown
@@ -150,7 +168,7 @@ func (x *executor) Observe(ctx context.Context, step actions.Step) (actions.Obse
 	for _, d := range r.GetDrift() {
 		o.Drift = append(o.Drift, clip(d, maxText))
 	}
-	return o, nil
+	return o
 }
 
 // fail maps err and logs what people are not shown.

@@ -355,6 +355,18 @@ func TestCallsWaitForARestart(t *testing.T) {
 	}
 }
 
+func TestPlanIsAskedForAgainWhenTheProgramDiesUnderIt(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	h, x := start(t, options(&buffer{}, host.Plugin{}))
+	plan, err := x.Plan(t.Context(), step("crash-once"))
+	if err != nil || plan.Summary != "would crash-once" {
+		t.Errorf("plan %+v, error %v", plan, err)
+	}
+	if s := h.Checks(t.Context())[0]; s.Restarts != 1 {
+		t.Errorf("status %+v", s)
+	}
+}
+
 func TestHungProgramIsRestarted(t *testing.T) {
 	h, x := start(t, options(&buffer{}, host.Plugin{}))
 	_, err := x.Run(t.Context(), step("freeze"), nil)

@@ -199,6 +199,28 @@ func (k *keeper) begin(ctx context.Context, op string) (inst *instance, inner co
 	}
 }
 
+// lost waits until inst is no longer the program that calls get, for about as
+// long as it takes to notice that it died, and tells whether that came about.
+func (k *keeper) lost(ctx context.Context, inst *instance) bool {
+	timer := time.NewTimer(2 * pipeGrace)
+	defer timer.Stop()
+	for {
+		k.mu.Lock()
+		now, changed, closing := k.inst, k.changed, k.closing
+		k.mu.Unlock()
+		if now != inst || closing {
+			return !closing
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return false
+		}
+	}
+}
+
 // bind makes the context of a call that has been counted.
 func (k *keeper) bind(ctx context.Context) (context.Context, func()) {
 	inner, cancel := context.WithCancel(ctx)

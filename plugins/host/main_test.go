@@ -102,6 +102,14 @@ func (x *testExecutor) Describe() sdk.Description {
 }
 
 func (x *testExecutor) Plan(_ context.Context, step sdk.Step) (sdk.Plan, error) {
+	if step.With["do"] == "crash-once" {
+		marker := filepath.Join(os.Getenv("HOME"), "crashed")
+		if _, err := os.Stat(marker); err != nil {
+			_ = os.WriteFile(marker, nil, 0o600)
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}
 	return sdk.Plan{Summary: "would " + fmt.Sprint(step.With["do"]), Diff: "+a", Destructive: step.Verb == sdk.Cleanup,
 		Inputs: map[string]string{"count": fmt.Sprintf("%T %v", step.With["count"], step.With["count"])}}, nil
 }
@@ -256,8 +264,9 @@ func alive(pid int) bool {
 		return false
 	}
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return !os.IsNotExist(err)
+	if err != nil { // it is gone by now, or this system has no /proc
+		_, noProc := os.Stat("/proc/self/stat")
+		return noProc != nil
 	}
 	_, rest, _ := strings.Cut(string(stat), ") ")
 	return !strings.HasPrefix(rest, "Z")

@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"strconv"
@@ -62,6 +63,11 @@ func Handshake() plugin.HandshakeConfig {
 // Calls arrive side by side, but for one part at most one Run at a time. A
 // panic in x fails that call alone.
 func Serve(x Executor) {
+	if h := Handshake(); os.Getenv(h.MagicCookieKey) != h.MagicCookieValue {
+		d := x.Describe()
+		fmt.Fprintf(os.Stderr, "This is %s %s, an executor of Berth. Berth starts it when an app's part says `use: %s`; there is nothing to start by hand.\n", d.Name, d.Version, d.Name)
+		os.Exit(2)
+	}
 	out := os.Stderr // before go-plugin takes it
 	logTo(out)
 	s := newServer(x, Logger())
