@@ -145,6 +145,7 @@ func (s *session) bring(ctx context.Context, step sdk.Step, in *inputs, past []*
 		cfg.Capabilities = caps // else Helm asks again, once the chart's own kinds are there
 	}
 	values, _ := copyValue(in.values).(map[string]any)
+	s.kube.unsettled = s.unsettled(past)
 	var rel *release.Release
 	// Helm is not given ctx: it would return while its work goes on. The client
 	// below it ends that work with ctx, and the record is then still written.

@@ -16,6 +16,7 @@ import (
 	"helm.sh/helm/v3/pkg/storage/driver"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/berth-dev/berth/plugins/sdk"
@@ -106,6 +107,7 @@ type kubeClient struct {
 	out       sdk.Events
 	mask      *masker
 	failFast  time.Duration
+	unsettled map[string]*unstructured.Unstructured // what Update compares with instead, by fullID
 
 	mu      sync.Mutex
 	failure error // the last error, which Helm may pass on as text only
@@ -170,13 +172,36 @@ func (k *kubeClient) Update(original, to kube.ResourceList, force bool) (*kube.R
 	if err := k.ctx.Err(); err != nil {
 		return &kube.Result{}, err
 	}
-	result, err := k.Client.Update(original, to, force)
+	result, err := k.Client.Update(k.settle(original), to, force)
 	if result != nil {
 		k.logAll("created", result.Created)
 		k.logAll("updated", result.Updated)
 		k.logAll("deleted", result.Deleted)
 	}
 	return result, k.keep(err)
+}
+
+// settle puts what failed revisions may have left in the place of what Helm
+// takes for the last state of its objects.
+func (k *kubeClient) settle(original kube.ResourceList) kube.ResourceList {
+	if len(k.unsettled) == 0 {
+		return original
+	}
+	out := make(kube.ResourceList, len(original))
+	for i, r := range original {
+		out[i] = r
+		namespace := r.Namespace
+		if namespace == "" {
+			namespace = k.namespace
+		}
+		kind := r.Mapping.GroupVersionKind
+		if u := k.unsettled[kind.Group+"/"+kind.Kind+"/"+namespace+"/"+r.Name]; u != nil {
+			other := *r
+			other.Object = u
+			out[i] = &other
+		}
+	}
+	return out
 }
 
 func (k *kubeClient) logAll(what string, list kube.ResourceList) {

@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // Annotations by which Helm knows its objects.
@@ -74,6 +77,55 @@ func (s *session) sweep(ctx context.Context, past []*release.Release, now *relea
 	}
 	_, errs := s.kube.Delete(mine)
 	return firstOf(errs)
+}
+
+// unsettled is what revisions that failed may have put into objects, over what
+// was deployed before them. Helm compares with the last deployed revision, or
+// with nothing at all, and would let such fields stay for ever.
+func (s *session) unsettled(past []*release.Release) map[string]*unstructured.Unstructured {
+	first := len(past)
+	for first > 0 && past[first-1].Info.Status == release.StatusFailed {
+		first--
+	}
+	if first == len(past) {
+		return nil
+	}
+	out := map[string]*unstructured.Unstructured{}
+	for _, o := range manifestOf(deployed(past)) {
+		out[s.fullID(o)] = o.live()
+	}
+	for _, rel := range past[first:] {
+		for _, o := range manifestOf(rel) {
+			id := s.fullID(o)
+			if under := out[id]; under != nil {
+				out[id] = overlay(under, o.live())
+			} else {
+				out[id] = o.live()
+			}
+		}
+	}
+	return out
+}
+
+// overlay has the fields of both objects; where both have one it is over's.
+func overlay(under, over *unstructured.Unstructured) *unstructured.Unstructured {
+	a, errA := under.MarshalJSON()
+	b, errB := over.MarshalJSON()
+	if errA != nil || errB != nil {
+		return over
+	}
+	var merged []byte
+	var err error
+	if typed, unknown := scheme.Scheme.New(over.GroupVersionKind()); unknown == nil {
+		merged, err = strategicpatch.StrategicMergePatch(a, b, typed)
+	} else {
+		merged, err = jsonpatch.MergePatch(a, b)
+	}
+	out := &unstructured.Unstructured{}
+	if err != nil || out.UnmarshalJSON(merged) != nil {
+		return over
+	}
+	return out
 }
 
 // fullID is an object's id with the namespace that it lands in.
