@@ -14,7 +14,7 @@ import (
 const (
 	// maxPlan and maxLog are how much of a comment the plan and the log may
 	// take, in bytes. Both and the rest stay below maxBody.
-	maxPlan = 24_000
+	maxPlan = 30_000
 	maxLog  = 24_000
 )
 
