@@ -264,6 +264,21 @@ func TestCancelledRuns(t *testing.T) {
 			t.Errorf("environment: %v", err)
 		}
 	})
+	t.Run("one whose process goes before it began is left for another", func(t *testing.T) {
+		t.Parallel()
+		h := newHarness(t)
+		req, _ := h.plan(actions.Order{Verb: actions.VerbDeploy})
+		ctx, cancel := context.WithCancelCause(h.ctx)
+		cancel(errors.New("process stops"))
+		l := h.lease()
+		_, err := h.run.Run(ctx, l, req)
+		wantCode(t, err, actions.CodeUnavailable)
+		_, err = h.store.Run(h.ctx, req.ID)
+		wantCode(t, err, actions.CodeNotFound)
+		if run, err := h.run.Run(h.ctx, l, req); err != nil || run.State != actions.RunSucceeded || run.Attempt != 1 {
+			t.Errorf("run %+v, %v", run, err)
+		}
+	})
 	t.Run("one whose process goes is left for another, which goes on", func(t *testing.T) {
 		t.Parallel()
 		h := newHarness(t)

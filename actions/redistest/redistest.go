@@ -276,16 +276,31 @@ func StartCluster(tb testing.TB) *redis.ClusterClient {
 	tb.Cleanup(func() { _ = rdb.Close() })
 	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
-	for tick := time.NewTicker(20 * time.Millisecond); ; {
-		info, err := rdb.ClusterInfo(ctx).Result()
-		if err == nil && strings.Contains(info, "cluster_state:ok") {
-			tick.Stop()
-			return rdb
+	for _, addr := range addrs {
+		if err := joined(ctx, addr, len(addrs)); err != nil {
+			tb.Fatalf("redistest: the cluster did not come up: %v", err)
+		}
+	}
+	return rdb
+}
+
+// joined waits until a node serves and knows all others. A cluster is not up
+// when one of its nodes says so.
+func joined(ctx context.Context, addr string, nodes int) error {
+	node := redis.NewClient(&redis.Options{Addr: addr})
+	defer node.Close()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		info, err := node.ClusterInfo(ctx).Result()
+		if err == nil && strings.Contains(info, "cluster_state:ok") &&
+			strings.Contains(info, "cluster_known_nodes:"+strconv.Itoa(nodes)) && strings.Contains(info, "cluster_slots_ok:16384") {
+			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			tb.Fatalf("redistest: the cluster did not come up: %v\n%s", err, info)
+			return fmt.Errorf("%s: %w: %w\n%s", addr, ctx.Err(), err, info)
 		}
 	}
 }
@@ -294,15 +309,20 @@ func StartCluster(tb testing.TB) *redis.ClusterClient {
 // since the customary one, port+10000, may not exist.
 func startNode(tb testing.TB, dir string) *Server {
 	tb.Helper()
-	bus, err := freePort()
-	if err != nil {
-		tb.Fatal(err)
+	var last error
+	for range 3 { // another process may take a port that was free
+		bus, err := freePort()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		s, err := newServer(dir, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "15000",
+			"--cluster-port", strconv.Itoa(bus), "--appendfsync", "no", "--databases", "1")
+		if err == nil {
+			tb.Cleanup(s.Kill)
+			return s
+		}
+		last = err
 	}
-	s, err := newServer(dir, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
-		"--cluster-node-timeout", "5000", "--cluster-port", strconv.Itoa(bus), "--appendfsync", "no", "--databases", "1")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(s.Kill)
-	return s
+	tb.Fatal(last)
+	return nil
 }
