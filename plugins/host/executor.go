@@ -142,7 +142,7 @@ func (x *executor) Observe(ctx context.Context, step actions.Step) (o actions.Ob
 			o = actions.Observation{Health: actions.Unknown, Text: fmt.Sprintf("The executor %s cannot observe.", x.k.name)}
 			return nil
 		}
-		wire, err := stepToWire(op, step)
+		wire, _, err := stepToWire(op, step)
 		if err != nil {
 			return err
 		}
@@ -190,11 +190,11 @@ func (i *instance) admit(op string, step actions.Step, provisional bool) (*execu
 		}
 		return nil, actions.Errorf(op, actions.CodeInvalid, "Part %q cannot %s: its executor %s only knows %s.", step.Part, step.Verb, i.name, strings.Join(can, ", "))
 	}
-	wire, err := stepToWire(op, step)
+	wire, with, err := stepToWire(op, step)
 	if err != nil {
 		return nil, err
 	}
-	if err := i.schema.check(op, step, wire.GetWith(), provisional); err != nil {
+	if err := i.schema.check(op, step.Part, with, provisional); err != nil {
 		return nil, err
 	}
 	return wire, nil

@@ -2,7 +2,9 @@ package host
 
 import (
 	"bytes"
+	"encoding/json"
 	"log/slog"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -78,11 +80,11 @@ func TestSchemaFaultsAreSentences(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			step := actions.Step{Part: "web", Verb: actions.VerbDeploy, With: tt.with}
-			wire, err := stepToWire("x", step)
+			_, with, err := stepToWire("x", step)
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = s.check("x", step, wire.GetWith(), tt.provisional)
+			err = s.check("x", step.Part, with, tt.provisional)
 			if tt.want == "" {
 				if err != nil {
 					t.Error(err)
@@ -93,6 +95,32 @@ func TestSchemaFaultsAreSentences(t *testing.T) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestSettingsOfEveryTypeAreCarried(t *testing.T) {
+	type text string
+	seven := 7
+	_, with, err := stepToWire("x", actions.Step{Verb: actions.VerbDeploy, With: map[string]any{
+		"int": 1, "uint64": uint64(2), "int8": int8(3), "float32": float32(0.5), "number": json.Number("4"), "fraction": json.Number("0.25"),
+		"text": text("a"), "list": []string{"b"}, "map": map[string]string{"k": "v"}, "loose": map[any]any{"k": true},
+		"pointer": &seven, "nothing": nil, "day": time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.Marshal(with)
+	const want = `{"day":"2026-01-02T00:00:00Z","float32":0.5,"fraction":0.25,"int":1,"int8":3,"list":["b"],"loose":{"k":true},"map":{"k":"v"},"nothing":null,"number":4,"pointer":7,"text":"a","uint64":2}`
+	if err != nil || string(got) != want {
+		t.Errorf("settings %s, error %v", got, err)
+	}
+	for name, v := range map[string]any{
+		"not a number": math.NaN(), "infinite": math.Inf(1), "huge": int64(1) << 60, "huge, of JSON": json.Number("1152921504606846976"), "a channel": make(chan int),
+		"a key that is no text": map[int]string{1: "x"}, "not UTF-8": map[string]any{"a": []any{"\xff"}}, "not UTF-8 as a key": map[string]any{"\xff": 1},
+	} {
+		if _, _, err := stepToWire("x", actions.Step{Part: "web", Verb: actions.VerbDeploy, With: map[string]any{"k": v}}); actions.CodeOf(err) != actions.CodeInvalid || !strings.Contains(actions.Message(err), `Part "web": with.k`) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

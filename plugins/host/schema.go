@@ -9,7 +9,6 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/berth-dev/berth/actions"
 )
@@ -44,24 +43,23 @@ func (noLoader) Load(url string) (any, error) {
 	return nil, fmt.Errorf("the schema refers to %s; it has to stand for itself", url)
 }
 
-// check holds step's `with` against the schema. With provisional, a text that
+// check holds a part's settings, in JSON's own types, against the schema. With provisional, a text that
 // holds a template which could not be filled in yet gets the benefit of the
 // doubt. The error is CodeInvalid and gives the path of what is wrong, but no
 // values.
-func (s *schema) check(op string, step actions.Step, with *structpb.Struct, provisional bool) error {
+func (s *schema) check(op, part string, with map[string]any, provisional bool) error {
 	if s.compiled == nil {
 		return nil
 	}
-	instance := any(with.AsMap())
-	err := s.compiled.Validate(instance)
+	err := s.compiled.Validate(with)
 	if err == nil {
 		return nil
 	}
 	verr, ok := errors.AsType[*jsonschema.ValidationError](err)
 	if !ok {
-		return actions.Wrap(op, actions.CodeInternal, err, fmt.Sprintf("The settings of part %q could not be checked.", step.Part))
+		return actions.Wrap(op, actions.CodeInternal, err, fmt.Sprintf("The settings of part %q could not be checked.", part))
 	}
-	faults := leaves(verr, instance, provisional)
+	faults := leaves(verr, with, provisional)
 	if len(faults) == 0 {
 		return nil
 	}
@@ -69,7 +67,7 @@ func (s *schema) check(op string, step actions.Step, with *structpb.Struct, prov
 	if more := len(faults) - 3; more > 0 {
 		text += fmt.Sprintf("; and %d more", more)
 	}
-	return actions.Errorf(op, actions.CodeInvalid, "Part %q is not configured as its executor needs it: %s.", step.Part, text)
+	return actions.Errorf(op, actions.CodeInvalid, "Part %q is not configured as its executor needs it: %s.", part, text)
 }
 
 // leaves are the sentences on what is wrong. An alternative (anyOf, oneOf) with

@@ -2,11 +2,15 @@ package host
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"reflect"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -55,21 +59,23 @@ var codeOfFault = map[executorv1.Fault]actions.Code{
 	executorv1.Fault_FAULT_UNSPECIFIED: actions.CodeInternal,
 }
 
-// stepToWire is step as an executor gets it. The error is CodeInvalid: some
-// value cannot be carried.
-func stepToWire(op string, s actions.Step) (*executorv1.Step, error) {
+// stepToWire is step as an executor gets it, and its settings in JSON's own
+// types. The error is CodeInvalid: some value cannot be carried.
+func stepToWire(op string, s actions.Step) (*executorv1.Step, map[string]any, error) {
 	verb, ok := verbsToWire[s.Verb]
 	if !ok {
-		return nil, actions.Errorf(op, actions.CodeInvalid, "No executor can %s.", s.Verb)
+		return nil, nil, actions.Errorf(op, actions.CodeInvalid, "No executor can %s.", s.Verb)
 	}
-	with, err := structToWire(s.With)
+	var c carrier
+	with, err := c.object(s.With)
 	if err != nil {
-		return nil, actions.Wrap(op, actions.CodeInvalid, err, fmt.Sprintf("Part %q: %s.", s.Part, err))
+		return nil, nil, actions.Wrap(op, actions.CodeInvalid, err, fmt.Sprintf("Part %q: %s.", s.Part, err))
 	}
-	for name, m := range map[string]map[string]string{"vars": s.Vars, "set": s.Set} {
+	for i, m := range [...]map[string]string{s.Vars, s.Set} {
 		for k, v := range m {
 			if !utf8.ValidString(k) || !utf8.ValidString(v) {
-				return nil, actions.Errorf(op, actions.CodeInvalid, "The value of %s.%s is not valid UTF-8 text.", name, k)
+				name := [...]string{"vars", "set"}[i]
+				return nil, nil, actions.Errorf(op, actions.CodeInvalid, "The value of %s.%s is not valid UTF-8 text.", name, strings.ToValidUTF8(k, "�"))
 			}
 		}
 	}
@@ -85,30 +91,67 @@ func stepToWire(op string, s actions.Step) (*executorv1.Step, error) {
 			w.Outputs[part] = &executorv1.Outputs{Values: out}
 		}
 	}
-	return w, nil
+	plain := s.With
+	if c.odd || plain == nil {
+		plain = with.AsMap()
+	}
+	return w, plain, nil
 }
 
-func structToWire(m map[string]any) (*structpb.Struct, error) {
+// unfit is a value that cannot be carried.
+type unfit struct {
+	path []string // innermost first
+	what string
+}
+
+func (u *unfit) Error() string {
+	path := slices.Clone(u.path)
+	slices.Reverse(path)
+	return strings.ToValidUTF8(strings.Join(append([]string{"with"}, path...), "."), "�") + " " + u.what
+}
+
+// under is err with the key that led to it.
+func under(key string, err error) error {
+	if u, ok := err.(*unfit); ok { //nolint:errorlint // It is never wrapped: the functions below return it as it is.
+		u.path = append(u.path, key)
+	}
+	return err
+}
+
+// carrier makes wire values of Go's.
+type carrier struct {
+	odd bool // some value is of a type that JSON readers do not make
+}
+
+func (c *carrier) object(m map[string]any) (*structpb.Struct, error) {
 	s := &structpb.Struct{Fields: make(map[string]*structpb.Value, len(m))}
 	for k, v := range m {
-		w, err := valueToWire("with."+k, k, v)
+		if !utf8.ValidString(k) {
+			return nil, under(k, &unfit{what: "has a name that is not valid UTF-8 text"})
+		}
+		w, err := c.value(v)
 		if err != nil {
-			return nil, err
+			return nil, under(k, err)
 		}
 		s.Fields[k] = w
 	}
 	return s, nil
 }
 
-// maxExact is the largest whole number that a double, which is what the wire
-// carries, holds together with all smaller ones.
-const maxExact = 1 << 53
-
-// valueToWire carries v, which config readers may have made of their own types.
-func valueToWire(path, key string, v any) (*structpb.Value, error) {
-	if !utf8.ValidString(key) {
-		return nil, fmt.Errorf("a key in %q is not valid UTF-8 text", path)
+func (c *carrier) list(items []any) (*structpb.ListValue, error) {
+	list := &structpb.ListValue{Values: make([]*structpb.Value, len(items))}
+	for i, item := range items {
+		w, err := c.value(item)
+		if err != nil {
+			return nil, under(strconv.Itoa(i), err)
+		}
+		list.Values[i] = w
 	}
+	return list, nil
+}
+
+// value carries v, which config readers may have made of their own types.
+func (c *carrier) value(v any) (*structpb.Value, error) {
 	switch v := v.(type) {
 	case nil:
 		return structpb.NewNullValue(), nil
@@ -116,71 +159,91 @@ func valueToWire(path, key string, v any) (*structpb.Value, error) {
 		return structpb.NewBoolValue(v), nil
 	case string:
 		if !utf8.ValidString(v) {
-			return nil, fmt.Errorf("%s is not valid UTF-8 text", path)
+			return nil, &unfit{what: "is not valid UTF-8 text"}
 		}
 		return structpb.NewStringValue(v), nil
 	case float64:
-		return numberToWire(path, v)
+		return number(v)
+	case int:
+		return whole(int64(v))
+	case int64:
+		return whole(v)
+	case uint64:
+		if v > maxExact {
+			return nil, tooLarge()
+		}
+		return structpb.NewNumberValue(float64(v)), nil
 	case map[string]any:
-		s := &structpb.Struct{Fields: make(map[string]*structpb.Value, len(v))}
-		for k, item := range v {
-			w, err := valueToWire(path+"."+k, k, item)
-			if err != nil {
-				return nil, err
-			}
-			s.Fields[k] = w
+		s, err := c.object(v)
+		if err != nil {
+			return nil, err
 		}
 		return structpb.NewStructValue(s), nil
 	case []any:
-		list := &structpb.ListValue{Values: make([]*structpb.Value, len(v))}
-		for i, item := range v {
-			w, err := valueToWire(fmt.Sprintf("%s.%d", path, i), "", item)
-			if err != nil {
-				return nil, err
-			}
-			list.Values[i] = w
+		list, err := c.list(v)
+		if err != nil {
+			return nil, err
 		}
 		return structpb.NewListValue(list), nil
-	case time.Time: // YAML knows dates; JSON and executors do not
-		return structpb.NewStringValue(v.Format(time.RFC3339Nano)), nil
 	}
-	return otherToWire(path, v)
+	c.odd = true
+	if n, ok := v.(json.Number); ok {
+		if i, err := n.Int64(); err == nil {
+			return whole(i)
+		}
+		f, err := n.Float64()
+		if err != nil {
+			return nil, &unfit{what: "is not a number that can be carried"}
+		}
+		return number(f)
+	}
+	if t, ok := v.(time.Time); ok { // YAML knows dates; JSON and executors do not
+		return structpb.NewStringValue(t.Format(time.RFC3339Nano)), nil
+	}
+	return c.other(reflect.ValueOf(v))
 }
 
-func numberToWire(path string, n float64) (*structpb.Value, error) {
+// maxExact is the largest whole number that a double, which is what the wire
+// carries, holds together with all smaller ones.
+const maxExact = 1 << 53
+
+func tooLarge() error {
+	return &unfit{what: "is too large to be carried exactly; write it as text, in quotes"}
+}
+
+func whole(n int64) (*structpb.Value, error) {
+	if n > maxExact || n < -maxExact {
+		return nil, tooLarge()
+	}
+	return structpb.NewNumberValue(float64(n)), nil
+}
+
+func number(n float64) (*structpb.Value, error) {
 	if math.IsNaN(n) || math.IsInf(n, 0) {
-		return nil, fmt.Errorf("%s is not a number that JSON knows", path)
+		return nil, &unfit{what: "is not a number that JSON knows"}
 	}
 	return structpb.NewNumberValue(n), nil
 }
 
-// otherToWire carries whole numbers, and maps, lists and strings of other types
-// than JSON's own.
-func otherToWire(path string, v any) (*structpb.Value, error) {
-	tooLarge := fmt.Errorf("%s is too large to be carried exactly; write it as text, in quotes", path)
-	switch r := reflect.ValueOf(v); r.Kind() {
+// other carries numbers, maps, lists and texts of rarer types.
+func (c *carrier) other(r reflect.Value) (*structpb.Value, error) {
+	switch r.Kind() {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		if n := r.Int(); n > maxExact || n < -maxExact {
-			return nil, tooLarge
-		}
-		return structpb.NewNumberValue(float64(r.Int())), nil
+		return whole(r.Int())
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		if r.Uint() > maxExact {
-			return nil, tooLarge
-		}
-		return structpb.NewNumberValue(float64(r.Uint())), nil
-	case reflect.Float32:
-		return numberToWire(path, r.Float())
+		return c.value(r.Uint())
+	case reflect.Float32, reflect.Float64:
+		return number(r.Float())
 	case reflect.Bool:
 		return structpb.NewBoolValue(r.Bool()), nil
 	case reflect.String:
-		return valueToWire(path, "", r.String())
+		return c.value(r.String())
 	case reflect.Slice, reflect.Array:
 		list := make([]any, r.Len())
 		for i := range list {
 			list[i] = r.Index(i).Interface()
 		}
-		return valueToWire(path, "", list)
+		return c.value(list)
 	case reflect.Map:
 		m := make(map[string]any, r.Len())
 		for it := r.MapRange(); it.Next(); {
@@ -189,18 +252,18 @@ func otherToWire(path string, v any) (*structpb.Value, error) {
 				k = k.Elem()
 			}
 			if k.Kind() != reflect.String {
-				return nil, fmt.Errorf("%s has a key that is not text; put %v in quotes", path, k)
+				return nil, &unfit{what: fmt.Sprintf("has a name that is not text; put %v in quotes", k)}
 			}
 			m[k.String()] = it.Value().Interface()
 		}
-		return valueToWire(path, "", m)
+		return c.value(m)
 	case reflect.Pointer:
 		if r.IsNil() {
 			return structpb.NewNullValue(), nil
 		}
-		return valueToWire(path, "", r.Elem().Interface())
+		return c.value(r.Elem().Interface())
 	}
-	return nil, fmt.Errorf("%s is of a kind (%T) that cannot be handed to an executor", path, v)
+	return nil, &unfit{what: fmt.Sprintf("is of a kind (%s) that cannot be handed to an executor", r.Kind())}
 }
 
 // failure is err, which a call over the wire ended with, as the bot knows

@@ -1,19 +1,23 @@
 package sdk
 
 import (
-	"context"
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/stats"
+	"google.golang.org/grpc"
 )
 
 // connectionGrace is how long an executor whose host has let go of its last
 // connection waits for another one. A host that lives reconnects in far less.
 const connectionGrace = 30 * time.Second
 
-// connections is a stats.Handler that calls gone when there has been a
-// connection and then none for connectionGrace.
+// stdioMethod is the stream over which go-plugin's host reads what the program
+// prints. It opens one for each connection and keeps it as long as that lives.
+const stdioMethod = "/plugin.GRPCStdio/StreamStdio"
+
+// connections calls gone when there has been a connection and then none for
+// connectionGrace. It looks at one stream of each instead of at gRPC's
+// statistics, which would cost every call.
 type connections struct {
 	gone func()
 
@@ -22,24 +26,29 @@ type connections struct {
 	timer *time.Timer
 }
 
-func (c *connections) HandleConn(_ context.Context, s stats.ConnStats) {
+func (c *connections) intercept(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	if info.FullMethod != stdioMethod {
+		return handle(srv, stream)
+	}
+	c.begin()
+	defer c.end()
+	return handle(srv, stream)
+}
+
+func (c *connections) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch s.(type) {
-	case *stats.ConnBegin:
-		c.open++
-		if c.timer != nil {
-			c.timer.Stop()
-			c.timer = nil
-		}
-	case *stats.ConnEnd:
-		c.open--
-		if c.open == 0 {
-			c.timer = time.AfterFunc(connectionGrace, c.gone)
-		}
+	c.open++
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
 	}
 }
 
-func (c *connections) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
-func (c *connections) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
-func (c *connections) HandleRPC(context.Context, stats.RPCStats)                         {}
+func (c *connections) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open--; c.open == 0 {
+		c.timer = time.AfterFunc(connectionGrace, c.gone)
+	}
+}

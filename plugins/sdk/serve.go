@@ -84,7 +84,7 @@ func Serve(x Executor) {
 		VersionedPlugins: map[int]plugin.PluginSet{ProtocolVersion: {PluginName: &served{server: s}}},
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
 			conns.gone = func() { stop("the host has let go of the connection") }
-			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(maxReceive), grpc.StatsHandler(&conns))...)
+			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(maxReceive), grpc.ChainStreamInterceptor(conns.intercept))...)
 		},
 		// The levels above "off" would be lines about go-plugin itself; what
 		// goes wrong there ends the process, which the host sees.

@@ -26,6 +26,7 @@ const lagTime = 30 * time.Second
 type server struct {
 	executorv1.UnimplementedExecutorServiceServer
 	x     Executor
+	about func() Description // x's, asked once
 	log   *slog.Logger
 	lag   time.Duration
 	calls sync.WaitGroup
@@ -38,7 +39,7 @@ type server struct {
 
 func newServer(x Executor, log *slog.Logger) *server {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &server{x: x, log: log, lag: lagTime, running: map[string]chan struct{}{}, ended: ctx, end: cancel}
+	return &server{x: x, about: sync.OnceValue(x.Describe), log: log, lag: lagTime, running: map[string]chan struct{}{}, ended: ctx, end: cancel}
 }
 
 // drain cancels the calls that are being served and waits for them, for as long
@@ -102,7 +103,7 @@ func (a absent) Error() string { return string(a) }
 
 func (s *server) Describe(ctx context.Context, _ *executorv1.DescribeRequest) (r *executorv1.DescribeResponse, err error) {
 	err = s.serve(ctx, "Describe", func(context.Context) error {
-		r, err = describe(s.x)
+		r, err = describe(s.x, s.about())
 		return err
 	})
 	return r, err
@@ -173,12 +174,12 @@ func (s *server) Run(req *executorv1.RunRequest, stream grpc.ServerStreamingServ
 // verb.
 func (s *server) step(w *executorv1.Step, brief bool) (Step, error) {
 	step := stepFrom(w, brief)
-	if step.Verb == "" || !slices.Contains(s.x.Describe().Verbs, step.Verb) {
+	if step.Verb == "" || !slices.Contains(s.about().Verbs, step.Verb) {
 		name := string(step.Verb)
 		if name == "" {
 			name = w.GetVerb().String()
 		}
-		return Step{}, Invalid("The executor %s cannot %s.", s.x.Describe().Name, name)
+		return Step{}, Invalid("The executor %s cannot %s.", s.about().Name, name)
 	}
 	return step, nil
 }

@@ -110,8 +110,7 @@ func value(v *structpb.Value) any {
 	}
 }
 
-func describe(x Executor) (*executorv1.DescribeResponse, error) {
-	d := x.Describe()
+func describe(x Executor, d Description) (*executorv1.DescribeResponse, error) {
 	r := &executorv1.DescribeResponse{Name: clean(d.Name, maxLine), Version: clean(d.Version, maxLine)}
 	_, r.Plans = x.(Planner)
 	_, r.Observes = x.(Observer)

@@ -29,9 +29,11 @@ func (b *bench) describe(t *testing.T) {
 	if err != nil {
 		t.Fatalf("Describe: %v", err)
 	}
-	again, err := b.client.Describe(b.context(t), &executorv1.DescribeRequest{})
-	if err != nil || !proto.Equal(d, again) {
-		t.Errorf("Describe says something else the second time: %v, %v, error %v", d, again, err)
+	for what, x := range map[string]*client{"the second time": b.client, "after another start": connect(t, b.Suite, b.seen)} {
+		again, err := x.Describe(b.context(t), &executorv1.DescribeRequest{})
+		if err != nil || !proto.Equal(d, again) {
+			t.Errorf("Describe says something else %s: %v, %v, error %v", what, d, again, err)
+		}
 	}
 	b.seen.text("Describe", fmt.Sprint(d))
 	if !namePattern.MatchString(d.GetName()) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/berth-dev/berth/plugins/sdk"
 	"github.com/berth-dev/berth/plugins/sdk/sdktest"
@@ -149,7 +150,7 @@ func TestFlawed(t *testing.T) {
 	}
 	s, world := suite(), &sync.Map{}
 	s.New = func() sdk.Executor { return newMemory(flaw, world) }
-	s.HealthyWithin, s.CancelWithin = 1, 1
+	s.HealthyWithin, s.CancelWithin = time.Second, time.Second
 	sdktest.Run(t, s)
 }
 
@@ -160,7 +161,7 @@ func TestSuiteFindsFlaws(t *testing.T) {
 	}
 	for flaw, want := range map[string]string{
 		"schema":       "the schema is not a JSON Schema",
-		"moody":        "Describe says something else the second time",
+		"moody":        "Describe says something else after another start",
 		"accepts":      `is a success; want a failure of fault "invalid"`,
 		"speechless":   "failed with FAULT_INTERNAL, want FAULT_INVALID",
 		"plan deploys": "it changed the world",
