@@ -194,9 +194,13 @@ func after(text, mark string) string {
 	return strings.TrimSpace(strings.Join(strings.Fields(text), " "))
 }
 
+// oneOf is how a list of a single error begins.
+var oneOf = regexp.MustCompile(`\b1 error occurred: \* `)
+
 // oneLine is err's text without line breaks and without a period at its end.
 func oneLine(err error) string {
-	return strings.TrimRight(strings.Join(strings.Fields(err.Error()), " "), ". ")
+	text := strings.TrimRight(strings.Join(strings.Fields(err.Error()), " "), ". ")
+	return oneOf.ReplaceAllString(text, "")
 }
 
 // clip shortens outside text that is repeated in a message.
