@@ -5,7 +5,9 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -49,6 +51,50 @@ func BenchmarkCall(b *testing.B) {
 // BenchmarkBareCall is the same message through go-plugin alone: its own
 // process and mutual TLS, a server that answers what BenchmarkCall's answers.
 func BenchmarkBareCall(b *testing.B) {
+	call := bareCall(b)
+	for b.Loop() {
+		call()
+	}
+}
+
+// BenchmarkRatio takes turns between the two and reports how the medians
+// compare, which says more than two benchmarks on a machine that also does
+// something else.
+func BenchmarkRatio(b *testing.B) {
+	_, x := start(b, options(&buffer{}, host.Plugin{}))
+	s := benchStep()
+	calls := [2]func(){
+		func() {
+			if _, err := x.Plan(b.Context(), s); err != nil {
+				b.Fatal(err)
+			}
+		},
+		bareCall(b),
+	}
+	for range 100 {
+		calls[0]()
+		calls[1]()
+	}
+	var took [2][]time.Duration
+	for b.Loop() {
+		for i, call := range calls {
+			begun := time.Now()
+			call()
+			took[i] = append(took[i], time.Since(begun))
+		}
+	}
+	median := func(d []time.Duration) float64 {
+		slices.Sort(d)
+		return float64(d[len(d)/2])
+	}
+	b.ReportMetric(median(took[0]), "ns/call")
+	b.ReportMetric(median(took[1]), "ns/bare")
+	b.ReportMetric(median(took[0])/median(took[1]), "ratio")
+}
+
+// bareCall starts the bare plugin and gives a call of it.
+func bareCall(b *testing.B) func() {
+	b.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		b.Fatal(err)
@@ -81,10 +127,7 @@ func BenchmarkBareCall(b *testing.B) {
 		Id: s.ID, App: "shop", Environment: "pr-42", Part: s.Part, Verb: executorv1.Verb_VERB_DEPLOY,
 		With: with, Vars: s.Vars, Set: s.Set, Commit: s.Commit.SHA, Cluster: &executorv1.Cluster{}, Namespace: s.Namespace,
 	}}
-	if _, err := x.Plan(b.Context(), req); err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
+	return func() {
 		if _, err := x.Plan(b.Context(), req); err != nil {
 			b.Fatal(err)
 		}
