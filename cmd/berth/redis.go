@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,11 +88,16 @@ func startOwnRedis(ctx context.Context, dir *dataDir, log *slog.Logger) (*ownRed
 		cancel()
 		return nil, err
 	}
-	return &ownRedis{client: client, stop: func() {
+	stop := func() {
 		client.Close()
 		cancel()
 		<-done
-	}}, nil
+	}
+	if err := child.awaitStart(ctx); err != nil {
+		stop()
+		return nil, err
+	}
+	return &ownRedis{client: client, stop: stop}, nil
 }
 
 // socketPath is where the child listens. A Unix socket's path has room for 107
@@ -156,6 +162,26 @@ func (r *redisChild) start() error {
 	r.exited = make(chan error, 1)
 	go func(cmd *exec.Cmd, exited chan<- error) { exited <- cmd.Wait() }(r.cmd, r.exited)
 	return nil
+}
+
+// awaitStart waits until the child takes connections: it may have a large file
+// to read first, while it answers that it is loading.
+func (r *redisChild) awaitStart(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", r.socket)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("own redis: it does not start; see %s", filepath.Join(r.dir, "redis.log"))
+		}
+	}
 }
 
 // supervise starts the child, says so, and starts it again whenever it ends,

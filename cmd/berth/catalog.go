@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/configs"
+)
+
+// catalog is the apps of the config.
+type catalog struct {
+	byName map[string]*actions.App
+	sorted []*actions.App
+}
+
+// newCatalog copies the apps out of the config.
+func newCatalog(c *configs.Config) *catalog {
+	out := &catalog{byName: map[string]*actions.App{}}
+	for _, name := range slices.Sorted(maps.Keys(c.Apps)) {
+		app := c.Apps[name]
+		made := &actions.App{
+			Name: name, Repo: app.Repo, Namespace: app.Namespace, TTL: time.Duration(app.TTL),
+			Vars: app.Vars, AllowSet: app.AllowSet, AutoUpdate: app.AutoUpdate, AllowForks: app.AllowForks,
+		}
+		if cluster, ok := c.Clusters[app.Cluster]; ok {
+			made.Cluster = actions.Cluster{Name: app.Cluster, Kubeconfig: cluster.Kubeconfig, Context: cluster.Context}
+		}
+		for _, part := range app.Parts {
+			made.Parts = append(made.Parts, actions.Part{Name: part.Name, Use: part.Use, With: part.With, Needs: part.Needs})
+		}
+		out.byName[name] = made
+		out.sorted = append(out.sorted, made)
+	}
+	return out
+}
+
+// App finds an app; the error names those that there are.
+func (c *catalog) App(name string) (*actions.App, error) {
+	if app, ok := c.byName[name]; ok {
+		return app, nil
+	}
+	known := make([]string, len(c.sorted))
+	for i, app := range c.sorted {
+		known[i] = app.Name
+	}
+	if len(known) == 0 {
+		return nil, actions.Errorf("catalog", actions.CodeNotFound, "There is no app %q: Berth's config names none yet.", name)
+	}
+	return nil, actions.Errorf("catalog", actions.CodeNotFound, "There is no app %q; the apps are: %s.", name, strings.Join(known, ", "))
+}
+
+// Apps lists the apps by name.
+func (c *catalog) Apps() []*actions.App { return c.sorted }
+
+// uses are the executors that the apps name.
+func (c *catalog) uses() []string {
+	seen := map[string]bool{}
+	for _, app := range c.sorted {
+		for _, part := range app.Parts {
+			seen[part.Use] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// loadConfig reads the file and checks what only the packages that use it can
+// check: the graph of parts, the templates. All faults come at once.
+func loadConfig(path string) (*configs.Config, *catalog, error) {
+	c, err := configs.Load(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	apps := newCatalog(c)
+	var faults configs.Faults
+	for _, app := range apps.sorted {
+		if err := actions.ValidateApp(app); err != nil {
+			faults = append(faults, configs.Fault{Path: "apps." + app.Name, Msg: actions.Message(err)})
+		}
+	}
+	if len(faults) > 0 {
+		return nil, nil, faults
+	}
+	return c, apps, nil
+}
+
+// secrets are what the config refers to, read.
+type secrets struct{ webhook, token, appKey string }
+
+// readSecrets reads every secret that the config refers to. What is missing
+// comes as faults, all at once.
+func readSecrets(c *configs.Config) (secrets, error) {
+	var out secrets
+	var faults configs.Faults
+	read := func(path string, s configs.Secret, to *string) {
+		if s.IsZero() {
+			return
+		}
+		value, err := s.Value()
+		if err != nil {
+			faults = append(faults, configs.Fault{Path: path, Msg: err.Error()})
+		}
+		*to = value
+	}
+	if g := c.GitHub; g != nil {
+		read("github.webhook_secret", g.WebhookSecret, &out.webhook)
+		read("github.token", g.Token, &out.token)
+		if g.App != nil {
+			read("github.app.private_key", g.App.PrivateKey, &out.appKey)
+		}
+	}
+	if c.Redis != nil {
+		var password string
+		read("redis.password", c.Redis.Password, &password)
+	}
+	if len(faults) > 0 {
+		return secrets{}, fmt.Errorf("secrets are missing:\n%w", faults)
+	}
+	return out, nil
+}

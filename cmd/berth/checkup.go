@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/bot"
+	"github.com/berth-dev/berth/plugins/host"
+)
+
+const (
+	// lookTimeout bounds one look at what is outside.
+	lookTimeout = 15 * time.Second
+	// pingTimeout bounds how long /readyz waits for Redis.
+	pingTimeout = time.Second
+)
+
+// probeName is the environment that is looked for to see whether a cluster
+// answers. No pull request or person has one of that name.
+const probeName = "berth-probe"
+
+// checkup looks at what Berth depends on, for /readyz and for `berth doctor`.
+type checkup struct {
+	redis    redis.UniversalClient
+	volatile bool // state is lost when this process ends
+	host     *host.Host
+	github   interface { // nil without the section
+		Checks(ctx context.Context) []bot.Check
+	}
+	apps *catalog
+	log  *slog.Logger
+}
+
+func (c *checkup) checkRedis(ctx context.Context) bot.Check {
+	check := bot.Check{Name: "redis", Needed: true}
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	start := time.Now()
+	if err := c.redis.Ping(ctx).Err(); err != nil {
+		c.log.Debug("redis does not answer", "error", err)
+		check.Detail = "it does not answer"
+		check.Fix = "Start it; Berth goes on by itself once it is back."
+		return check
+	}
+	check.OK, check.Detail = true, "answers in "+time.Since(start).Round(10*time.Microsecond).String()
+	if c.volatile {
+		check.Detail += "; STATE IS IN MEMORY ONLY"
+		check.Fix = "Install redis-server, or set redis.addrs."
+	}
+	return check
+}
+
+// checkPlugins tells of the executors that the apps use.
+func (c *checkup) checkPlugins(ctx context.Context) []bot.Check {
+	var out []bot.Check
+	for _, status := range c.host.Checks(ctx) {
+		check := bot.Check{Name: "plugin " + status.Name, Needed: true, OK: status.Up}
+		if status.Up {
+			check.Detail = fmt.Sprintf("version %s, process %d, %d restarts", status.Version, status.PID, status.Restarts)
+		} else {
+			check.Detail = status.Error
+			check.Fix = fmt.Sprintf("See the log; plugins.%s.path says which program is started.", status.Name)
+		}
+		out = append(out, check)
+	}
+	return out
+}
+
+// look asks GitHub and each cluster how they are.
+func (c *checkup) look(ctx context.Context) []bot.Check {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	var out []bot.Check
+	if c.github != nil {
+		out = append(out, c.github.Checks(ctx)...)
+	}
+	return append(out, c.checkClusters(ctx)...)
+}
+
+// checkClusters has each cluster's executor look for an environment that is
+// not there: one that answers "absent" has reached it.
+func (c *checkup) checkClusters(ctx context.Context) []bot.Check {
+	var out []bot.Check
+	seen := map[string]bool{}
+	for _, app := range c.apps.Apps() {
+		if app.Cluster.Name == "" || seen[app.Cluster.Name] {
+			continue
+		}
+		seen[app.Cluster.Name] = true
+		check := bot.Check{Name: "cluster " + app.Cluster.Name}
+		if err := c.reach(ctx, app); err != nil {
+			check.Detail = actions.Message(err)
+			check.Fix = fmt.Sprintf("Look at clusters.%s: the kubeconfig, its context, and whether the address answers.", app.Cluster.Name)
+		} else {
+			check.OK, check.Detail = true, "answers"
+		}
+		out = append(out, check)
+	}
+	return out
+}
+
+func (c *checkup) reach(ctx context.Context, app *actions.App) error {
+	part := app.Parts[0]
+	executor, err := c.host.Executor(ctx, part.Use)
+	if err != nil {
+		return err
+	}
+	_, err = executor.Observe(ctx, actions.Step{
+		ID: probeName, Env: actions.Name{App: app.Name, Env: probeName}, Part: part.Name,
+		With: part.With, Cluster: app.Cluster, Namespace: probeName,
+	})
+	return err
+}

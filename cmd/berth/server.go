@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/approvals"
+	"github.com/berth-dev/berth/bot"
+	"github.com/berth-dev/berth/bot/api"
+	"github.com/berth-dev/berth/bot/command"
+	"github.com/berth-dev/berth/bot/github"
+	"github.com/berth-dev/berth/configs"
+	"github.com/berth-dev/berth/plugins/host"
+)
+
+// server is a whole Berth: a value that a test can start on port 0.
+type server struct {
+	cfg     *configs.Config
+	apps    *catalog
+	log     *slog.Logger
+	dir     *dataDir
+	redis   redis.UniversalClient
+	host    *host.Host
+	worker  *approvals.Worker
+	github  *github.Surface // nil without the section
+	api     http.Handler
+	metrics *prometheus.Registry
+
+	addr     atomic.Value // string: where it listens, once it does
+	stopping atomic.Bool
+	checkup  checkup
+	checks   struct {
+		sync.Mutex
+		last []bot.Check // of what is looked at in the background
+	}
+	closers []func() // in the order in which they were opened
+}
+
+// newServer puts the parts together. It reaches out to nothing but its own
+// Redis: what does not answer yet is tried again later.
+func newServer(ctx context.Context, cfg *configs.Config, apps *catalog, values secrets, log *slog.Logger) (_ *server, err error) {
+	s := &server{cfg: cfg, apps: apps, log: log, metrics: prometheus.NewRegistry()}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.dir, err = openDataDir(cfg.Server.DataDir); err != nil {
+		return nil, usageError(err)
+	}
+	s.closers = append(s.closers, s.dir.close)
+	if err := s.openRedis(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.openHost(); err != nil {
+		return nil, err
+	}
+	replica, err := replicaID(s.dir)
+	if err != nil {
+		return nil, err
+	}
+
+	metrics := approvals.NewMetrics()
+	s.metrics.MustRegister(metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	store := actions.NewStore(s.redis, actions.StoreOptions{Log: log})
+	requests := approvals.NewRequests(s.redis, store, approvals.Options{Metrics: metrics, Log: log})
+	var sources actions.Sources
+	if cfg.GitHub != nil {
+		opts := githubOptions(cfg, values, apps, log)
+		opts.Redis, opts.Store, opts.Requests = s.redis, store, requests
+		opts.Lines, opts.DataDir, opts.Replica = command.Lines, s.dir.path, replica
+		if s.github, err = github.New(opts); err != nil {
+			return nil, usageError(err)
+		}
+		sources, s.checkup.github = s.github, s.github
+	}
+	runner := actions.NewRunner(actions.RunnerOptions{Store: store, Catalog: apps, Executors: s.host, Sources: sources, Log: log})
+	s.worker = approvals.NewWorker(approvals.WorkerOptions{
+		Requests: requests, Store: store, Floor: runner, Policy: approvals.ReleaseAtOnce{}, Replica: replica, Log: log,
+	})
+	service := bot.New(bot.Options{
+		Catalog: apps, Store: store, Requests: requests, Observer: runner, Parse: command.Parse, Log: log,
+	})
+	if s.github != nil {
+		s.github.Attach(service)
+	}
+	if s.api, err = api.New(api.Options{Service: service, Tokens: apiTokens(cfg), Version: version, Log: log}); err != nil {
+		return nil, usageError(err)
+	}
+	s.checkup.redis, s.checkup.host, s.checkup.apps, s.checkup.log = s.redis, s.host, apps, log
+	return s, nil
+}
+
+func (s *server) openRedis(ctx context.Context) error {
+	if s.cfg.Redis != nil {
+		client, err := dialRedis(s.cfg.Redis)
+		if err != nil {
+			return usageError(err)
+		}
+		s.redis = client
+		s.closers = append(s.closers, func() { client.Close() })
+		return nil
+	}
+	own, err := startOwnRedis(ctx, s.dir, s.log)
+	if err != nil {
+		return err
+	}
+	s.redis, s.checkup.volatile = own.client, own.volatile
+	s.closers = append(s.closers, own.stop)
+	return nil
+}
+
+func (s *server) openHost() error {
+	h, err := newHost(s.cfg, s.log)
+	if err != nil {
+		return err
+	}
+	s.host = h
+	s.closers = append(s.closers, func() { closeHost(h, s.log) })
+	return nil
+}
+
+// newHost makes the host of the plugins. It starts none yet.
+func newHost(c *configs.Config, log *slog.Logger) (*host.Host, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("own path: %w", err)
+	}
+	plugins := map[string]host.Plugin{}
+	for name, p := range c.Plugins {
+		plugins[name] = host.Plugin{Path: p.Path, Args: p.Args, Env: p.Env, SHA256: p.SHA256}
+	}
+	return host.New(host.Options{Plugins: plugins, BinDir: filepath.Dir(self), Log: log}), nil
+}
+
+// closeHost stops the plugins.
+func closeHost(h *host.Host, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
+	defer cancel()
+	if err := h.Close(ctx); err != nil {
+		log.Warn("plugins did not stop in order", "error", err)
+	}
+}
+
+// close undoes what newServer opened, last first.
+func (s *server) close() {
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		s.closers[i]()
+	}
+}
+
+// routes is every path that Berth answers.
+func (s *server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/api/", s.api)
+	if s.github != nil {
+		mux.Handle("/webhooks/github", s.github.Webhook())
+	}
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// apiTokens copies the tokens out of the config.
+func apiTokens(c *configs.Config) []api.Token {
+	out := make([]api.Token, len(c.Tokens))
+	for i, t := range c.Tokens {
+		out[i] = api.Token{Actor: t.Actor, SHA256: t.SHA256, Roles: t.Roles}
+	}
+	return out
+}
+
+// replicaID is the stable name of the process that uses this data directory.
+// It tells a restarted replica which leases were its own.
+func replicaID(dir *dataDir) (string, error) {
+	path := dir.join("replica")
+	if b, err := os.ReadFile(path); err == nil && len(b) == ulid.EncodedSize {
+		return string(b), nil
+	}
+	id := ulid.Make().String()
+	if err := os.WriteFile(path, []byte(id), 0o600); err != nil {
+		return "", fmt.Errorf("data directory: %w", err)
+	}
+	return id, nil
+}

@@ -1,0 +1,363 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/berth-dev/berth/bot/github/githubtest"
+)
+
+const (
+	repo   = "acme/shop"
+	person = "ana"
+)
+
+// demo is what has been started so far.
+type demo struct {
+	out  *teller
+	keep bool
+
+	dir        string // everything of this demo; removed at the end
+	kubeconfig string
+	cluster    *process // nil when a cluster of the user's is used
+	github     *githubtest.Server
+	berth      *process
+
+	server, token string // of Berth's API
+	page          string // of the pull request
+	pull          int
+}
+
+// env is the pull request's environment.
+func (d *demo) env() string { return fmt.Sprintf("shop/pr-%d", d.pull) }
+
+// stop takes everything away, what needs others first.
+func (d *demo) stop() {
+	d.berth.stop()
+	if d.github != nil {
+		d.github.Close()
+	}
+	d.cluster.stop()
+	if d.dir != "" {
+		os.RemoveAll(d.dir)
+	}
+}
+
+// startCluster starts the control plane, or takes the user's cluster if there
+// is one that it may use.
+func (d *demo) startCluster(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "berth-demo-")
+	if err != nil {
+		return err
+	}
+	d.dir = dir
+	if d.kubeconfig, err = askForCluster(d.out); err != nil || d.kubeconfig != "" {
+		return err
+	}
+	program := os.Getenv("DEVCLUSTER")
+	if program == "" {
+		return errors.New("DEVCLUSTER does not name the control plane's program; start the demo with: make demo")
+	}
+	began, ready := time.Now(), make(chan string, 1)
+	d.cluster, err = start("devcluster", os.Environ(), func(line string) {
+		if path, ok := strings.CutPrefix(line, "KUBECONFIG="); ok {
+			ready <- path
+		}
+	}, program, "up", "--data-dir", filepath.Join(dir, "cluster"))
+	if err != nil {
+		return err
+	}
+	select {
+	case d.kubeconfig = <-ready:
+	case <-d.cluster.ended:
+		return fmt.Errorf("the control plane did not start:\n%s", d.cluster.tail(20))
+	case <-time.After(patience):
+		return fmt.Errorf("the control plane is not ready after %v:\n%s", patience, d.cluster.tail(20))
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	d.out.step("a Kubernetes control plane runs (etcd, API server, scheduler, simulated nodes); %.1f s", time.Since(began).Seconds())
+	return nil
+}
+
+// startGitHub starts the stand-in with a repository, people and a pull request.
+func (d *demo) startGitHub(context.Context) error {
+	d.github = githubtest.New(githubtest.Options{})
+	if err := d.github.Start(); err != nil {
+		return err
+	}
+	chart := os.DirFS(filepath.Join("charts", "preview"))
+	files, err := shopFiles(chart)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(
+		d.github.AddRepo(githubtest.Repo{Name: repo, Description: "A shop", Private: true, Files: files}),
+		d.github.AddUser(githubtest.User{Login: person, Name: "Ana", Roles: map[string]string{repo: "write"}}),
+		d.github.AddUser(githubtest.User{Login: "berth-bot", Type: "User", Roles: map[string]string{repo: "write"}}),
+		d.github.AddToken(githubtest.Token{Value: githubToken, User: "berth-bot", Scopes: []string{"repo"}}),
+	); err != nil {
+		return err
+	}
+	d.pull, err = d.github.OpenPullRequest(githubtest.PullRequest{
+		Repo: repo, Head: "coupons", Title: "Let customers use coupons", Author: person,
+		Body: "Adds a coupon field to the basket. Worth a look before it is merged.",
+	})
+	if err != nil {
+		return err
+	}
+	d.page = fmt.Sprintf("%s/%s/pull/%d", d.github.URL(), repo, d.pull)
+	d.out.step("a stand-in for GitHub serves the pull request at %s", d.out.paint("4", d.page))
+	return nil
+}
+
+// githubToken and webhookSecret are what the stand-in and Berth share.
+var githubToken, webhookSecret = "ghp_" + rand.Text(), rand.Text()
+
+// startBerth writes a config and starts `berth serve` with it.
+func (d *demo) startBerth(ctx context.Context) error {
+	addr, err := freeAddr(ctx)
+	if err != nil {
+		return err
+	}
+	d.server, d.token = "http://"+addr, rand.Text()
+	config := filepath.Join(d.dir, "berth.yaml")
+	if err := os.WriteFile(config, []byte(d.config(addr)), 0o600); err != nil {
+		return err
+	}
+	began := time.Now()
+	env := append(os.Environ(), "BERTH_GITHUB_WEBHOOK_SECRET="+webhookSecret, "BERTH_GITHUB_TOKEN="+githubToken)
+	d.berth, err = start("berth serve", env, nil, berthProgram(), "serve", "--config", config)
+	if err != nil {
+		return err
+	}
+	if err := d.awaitReady(ctx); err != nil {
+		return err
+	}
+	if err := d.github.SetWebhook(githubtest.Webhook{URL: d.server + "/webhooks/github", Secret: webhookSecret}); err != nil {
+		return err
+	}
+	d.out.step("berth serve is ready at %s; %.1f s, with its own Redis and the Helm executor", d.server, time.Since(began).Seconds())
+	return nil
+}
+
+// config is the demo's berth.yaml. Every value in it is the demo's own.
+func (d *demo) config(addr string) string {
+	hash := sha256.Sum256([]byte(d.token))
+	return fmt.Sprintf(`server: {listen: %q, data_dir: %q}
+github:
+  webhook_secret: {env: BERTH_GITHUB_WEBHOOK_SECRET}
+  token: {env: BERTH_GITHUB_TOKEN}
+  api_url: %q
+tokens: [{actor: demo, sha256: %q, roles: [deployer]}]
+clusters: {demo: {kubeconfig: %q}}
+apps:
+  shop:
+    repo: %s
+    cluster: demo
+    namespace: "shop-{{ .Name }}"
+    ttl: 72h
+    vars: {LOG_LEVEL: debug}
+    allow_set: [replicaCount]
+    parts:
+      - name: web
+        use: helm
+        with:
+          chart: repo:deploy/chart
+          values:
+            replicaCount: 2
+            image: {repository: registry.example.org/acme/shop, tag: "{{ .SHA }}"}
+            ingress: {enabled: true, host: "{{ .Name }}.shop.preview.example.org"}
+`, addr, filepath.Join(d.dir, "data"), d.github.APIURL(), hex.EncodeToString(hash[:]), d.kubeconfig, repo)
+}
+
+// awaitReady waits for /readyz.
+func (d *demo) awaitReady(ctx context.Context) error {
+	return d.await(ctx, "berth serve to be ready", func() (bool, error) {
+		select {
+		case <-d.berth.ended:
+			return false, errors.New("berth serve ended")
+		default:
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.server+"/readyz", nil)
+		if err != nil {
+			return false, err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return false, nil //nolint:nilerr // it does not listen yet
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK, nil
+	})
+}
+
+// await asks done at short intervals until it says so.
+func (d *demo) await(ctx context.Context, what string, done func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if ok, err := done(); err != nil || ok {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("waited in vain for %s: %w", what, ctx.Err())
+		}
+	}
+}
+
+// deploy comments /deploy and shows what happens until the pull request says
+// how it ended.
+func (d *demo) deploy(ctx context.Context) error {
+	d.out.title("Somebody wants to see the pull request run.")
+	d.out.typed(person, "/deploy")
+	comment, err := d.github.Comment(repo, d.pull, person, "/deploy")
+	if err != nil {
+		return err
+	}
+	if err := d.watchReactions(ctx, comment, "eyes"); err != nil {
+		return err
+	}
+	d.out.step("the bot reacts with eyes: it has been heard")
+	logs, err := start("berth logs", d.clientEnv(), d.out.quiet, berthProgram(), "logs", d.env(), "--follow")
+	if err != nil {
+		return err
+	}
+	defer logs.stop()
+	if err := d.watchReactions(ctx, comment, "rocket", "-1"); err != nil {
+		return err
+	}
+	if err := d.watchText(ctx, "is running", "could not be"); err != nil {
+		return err
+	}
+	logs.stop()
+	d.out.title("The pull request now reads:")
+	d.showThread()
+	return d.expectState(ctx, "Running")
+}
+
+// status asks on the pull request.
+func (d *demo) status(ctx context.Context) error {
+	d.out.title("Anybody can ask how it is.")
+	d.out.typed(person, "/status")
+	before := len(d.github.Thread(repo, d.pull).Comments)
+	if _, err := d.github.Comment(repo, d.pull, person, "/status"); err != nil {
+		return err
+	}
+	var answer githubtest.Comment
+	err := d.await(ctx, "an answer to /status", func() (bool, error) {
+		comments := d.github.Thread(repo, d.pull).Comments
+		if len(comments) < before+2 {
+			return false, nil
+		}
+		answer = comments[len(comments)-1]
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	d.out.step("the bot answers:")
+	var text bytes.Buffer
+	githubtest.RenderThread(&text, githubtest.Thread{Comments: []githubtest.Comment{answer}}, d.out.width-10, d.out.color)
+	d.out.block(text.String())
+	return nil
+}
+
+// closePullRequest closes it and waits until nothing is left.
+func (d *demo) closePullRequest(ctx context.Context) error {
+	d.out.title("The pull request is closed, so its environment goes.")
+	d.out.step("%s closes the pull request", d.out.paint("1", person))
+	if err := d.github.ClosePullRequest(repo, d.pull, person); err != nil {
+		return err
+	}
+	if err := d.watchText(ctx, "is cleaned up"); err != nil {
+		return err
+	}
+	d.showThread()
+	return d.showGone(ctx)
+}
+
+// watchReactions waits until the bot put one of these on the comment.
+func (d *demo) watchReactions(ctx context.Context, comment int64, contents ...string) error {
+	return d.await(ctx, "a reaction "+strings.Join(contents, " or "), func() (bool, error) {
+		for _, c := range d.github.Thread(repo, d.pull).Comments {
+			for _, reaction := range c.Reactions {
+				if c.ID == comment && slices.Contains(contents, reaction.Content) {
+					return true, nil
+				}
+			}
+		}
+		return false, nil
+	})
+}
+
+// watchText waits until one of the bot's comments says one of these words.
+func (d *demo) watchText(ctx context.Context, words ...string) error {
+	return d.await(ctx, "a comment that says "+strings.Join(words, " or "), func() (bool, error) {
+		for _, c := range d.github.Thread(repo, d.pull).Comments {
+			for _, word := range words {
+				if c.Author.Login != person && strings.Contains(c.Body, word) {
+					return true, nil
+				}
+			}
+		}
+		return false, nil
+	})
+}
+
+func (d *demo) showThread() {
+	var text bytes.Buffer
+	githubtest.RenderThread(&text, d.github.Thread(repo, d.pull), d.out.width, d.out.color)
+	d.out.plain(text.String())
+}
+
+// expectState makes the demo fail when the deploy did.
+func (d *demo) expectState(ctx context.Context, want string) error {
+	text, err := output(ctx, d.clientEnv(), berthProgram(), "status", d.env(), "-o", "json")
+	if err != nil {
+		return fmt.Errorf("berth status: %w\n%s", err, text)
+	}
+	if !strings.Contains(text, fmt.Sprintf("%q", want)) {
+		return fmt.Errorf("the environment is not %s:\n%s", want, text)
+	}
+	return nil
+}
+
+// clientEnv lets the command line find the demo's server.
+func (d *demo) clientEnv() []string {
+	return append(os.Environ(), "BERTH_SERVER="+d.server, "BERTH_TOKEN="+d.token, "NO_COLOR=1")
+}
+
+// berthProgram stands beside the demo's own.
+func berthProgram() string {
+	self, err := os.Executable()
+	if err != nil {
+		return "berth"
+	}
+	return filepath.Join(filepath.Dir(self), "berth")
+}
+
+// freeAddr is an address on loopback where nobody listens now.
+func freeAddr(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
