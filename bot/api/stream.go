@@ -24,9 +24,10 @@ const (
 )
 
 type eventsInput struct {
-	ID    string `path:"id" maxLength:"64"`
-	After string `header:"Last-Event-ID" maxLength:"64" doc:"Goes on after this event."`
-	Query string `query:"after" maxLength:"64" doc:"The same, for those who cannot set a header."`
+	ID     string `path:"id" maxLength:"64"`
+	After  string `header:"Last-Event-ID" maxLength:"64" doc:"Goes on after this event."`
+	Query  string `query:"after" maxLength:"64" doc:"The same, for those who cannot set a header."`
+	Follow bool   `query:"follow" default:"true" doc:"Whether to stay until the run has ended, or to end after what there is so far."`
 }
 
 // streamOperations registers what is answered with a stream.
@@ -64,7 +65,7 @@ func (a *API) events(ctx context.Context, in *eventsInput) (*huma.StreamResponse
 			return
 		}
 		_, w := humago.Unwrap(hc)
-		s := &stream{api: a, w: w, control: http.NewResponseController(w), runID: run.ID, after: after}
+		s := &stream{api: a, w: w, control: http.NewResponseController(w), runID: run.ID, after: after, follow: in.Follow}
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
@@ -82,6 +83,7 @@ type stream struct {
 	control *http.ResponseController
 	runID   string
 	after   string
+	follow  bool
 }
 
 // run tells until the run has ended, the onlooker or the server goes away, or
@@ -101,7 +103,7 @@ func (s *stream) run(ctx context.Context, events []actions.Event) error {
 		}
 		if len(events) < batchSize {
 			done, err := s.finished(ctx, events)
-			if done || err != nil {
+			if done || err != nil || !s.follow {
 				return err
 			}
 			pause := pollFast

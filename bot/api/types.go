@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -210,7 +211,7 @@ func toCommit(c actions.Commit) *Commit {
 func toEnvironment(app *actions.App, e *actions.Environment, seen map[string]actions.Observation) Environment {
 	out := Environment{
 		App: e.Name.App, Name: e.Name.Env, State: string(e.State), Commit: toCommit(e.Commit), URL: e.URL, ExpiresAt: timeOrNull(e.ExpiresAt),
-		Summary: bot.Unescape(bot.Sentence(e)), Repo: e.Repo, PullRequest: e.PullRequest, Namespace: e.Namespace, Cluster: e.Cluster,
+		Summary: strings.ReplaceAll(bot.Unescape(bot.Sentence(e)), "`", ""), Repo: e.Repo, PullRequest: e.PullRequest, Namespace: e.Namespace, Cluster: e.Cluster,
 		Links: e.Links, Set: e.Set, Sleeping: e.Sleeping, Lock: e.Lock, RunID: e.RunID, CreatedAt: e.CreatedAt.UTC(), UpdatedAt: e.UpdatedAt.UTC(),
 		Parts: []Part{},
 	}

@@ -27,6 +27,12 @@ const (
 	maxFrame = 8 << 20
 )
 
+// Events hands the events that a run has so far to take, in order.
+func (c *Client) Events(ctx context.Context, runID string, take func(actions.Event) error) error {
+	_, err := (&watch{client: c, runID: runID, take: take, sofar: true}).stream(ctx)
+	return err
+}
+
 // Watch hands the events of a run to take, in order and each once, until the
 // run has ended, and returns it. A stream that breaks is taken up again where it
 // broke.
@@ -65,6 +71,7 @@ type watch struct {
 	runID  string
 	last   string // id of the last event that was taken
 	take   func(actions.Event) error
+	sofar  bool // end after what there is
 }
 
 // takeError is an error of the watcher's own function.
@@ -84,6 +91,9 @@ func (w *watch) stream(ctx context.Context) (*api.Run, error) {
 		header.Set("Last-Event-ID", w.last)
 	}
 	l := call{method: http.MethodGet, path: "/api/v1/runs/" + url.PathEscape(w.runID) + "/events"}
+	if w.sofar {
+		l.query = url.Values{"follow": {"false"}}
+	}
 	res, err := w.client.send(ctx, l, nil, header)
 	if err != nil {
 		return nil, w.quiet(err)

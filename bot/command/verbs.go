@@ -68,7 +68,7 @@ var entries = []entry{
 		short: "scales an environment down until it is woken", example: "sleep shop/pr-42"},
 	{verb: string(actions.VerbWake), flags: acting,
 		short: "scales a sleeping environment up again", example: "wake shop/pr-42"},
-	{verb: string(actions.VerbExtend), flags: []string{"ttl", "reason"},
+	{verb: string(actions.VerbExtend), flags: append([]string{"ttl"}, acting...),
 		short: "lets an environment live longer", example: "extend shop/pr-42 --ttl 3d",
 		long: "Without `--ttl` it is the app's own lifetime that is added."},
 	{verb: bot.VerbStatus,

@@ -1,0 +1,355 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/bot"
+	"github.com/berth-dev/berth/bot/api"
+	"github.com/berth-dev/berth/bot/apiclient"
+)
+
+// pageSize is how many things are asked for at once.
+const pageSize = 100
+
+// items is a whole list, in the form of the API's pages.
+type items[T any] struct {
+	Items []T `json:"items"`
+}
+
+// collect reads pages until there are no more, or limit things are there.
+func collect[T any](limit int, page func(cursor string, limit int) (*api.Page[T], error)) (items[T], error) {
+	all := items[T]{Items: []T{}}
+	for cursor := ""; ; {
+		n := pageSize
+		if limit > 0 {
+			n = min(n, limit-len(all.Items))
+		}
+		p, err := page(cursor, n)
+		if err != nil {
+			return all, err
+		}
+		all.Items = append(all.Items, p.Items...)
+		if cursor = p.Next; cursor == "" || (limit > 0 && len(all.Items) >= limit) {
+			return all, nil
+		}
+	}
+}
+
+// newList is `berth list`.
+func newList() *cobra.Command {
+	cmd := withOutput(fromGrammar(bot.VerbList, "act"))
+	var f apiclient.EnvironmentFilter
+	cmd.Flags().BoolVar(&f.All, "all", false, "those that are gone too")
+	cmd.Flags().StringVar(&f.State, "state", "", "only those in this state, such as Running")
+	cmd.Args = arguments(0, 1)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := line(cmd, bot.VerbList, args)
+		if err != nil {
+			return err
+		}
+		server, err := client(cmd)
+		if err != nil {
+			return err
+		}
+		f.App = c.App
+		all, err := collect(0, func(cursor string, limit int) (*apiPage, error) {
+			f.Cursor, f.Limit = cursor, limit
+			return server.Environments(cmd.Context(), f)
+		})
+		if err != nil {
+			return err
+		}
+		return show(cmd, all, func(w io.Writer) { printList(w, all.Items) })
+	}
+	return cmd
+}
+
+type apiPage = api.Page[api.Environment]
+
+func printList(w io.Writer, envs []api.Environment) {
+	if len(envs) == 0 {
+		fmt.Fprintln(w, "There is no environment. `berth deploy app/name` makes one.")
+		return
+	}
+	rows := [][]string{{"ENVIRONMENT", "STATE", "COMMIT", "EXPIRES", "URL"}}
+	for _, e := range envs {
+		commit := ""
+		if e.Commit != nil {
+			commit = bot.Short(e.Commit.SHA)
+		}
+		rows = append(rows, []string{e.App + "/" + e.Name, stateOf(e), commit, until(time.Now(), e.ExpiresAt), e.URL})
+	}
+	table(w, rows)
+}
+
+func stateOf(e api.Environment) string {
+	text := e.State
+	if e.Sleeping {
+		text += ", sleeping"
+	}
+	if e.Lock != nil {
+		text += ", locked"
+	}
+	if l := e.LastAction; l != nil && l.State == string(actions.RunFailed) && e.State != string(actions.StateFailure) {
+		text += ", last " + l.Verb + " failed"
+	}
+	return text
+}
+
+// newStatus is `berth status`.
+func newStatus() *cobra.Command {
+	cmd := withOutput(fromGrammar(bot.VerbStatus, "act"))
+	cmd.Args, cmd.ValidArgsFunction = arguments(0, 1), completeEnvironments
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := line(cmd, bot.VerbStatus, args)
+		if err != nil {
+			return err
+		}
+		format, err := outputOf(cmd)
+		if err != nil {
+			return err
+		}
+		if format == "table" || c.Env == "" {
+			return say(cmd, c) // in words, as everywhere; a target that is no environment is answered there too
+		}
+		server, err := client(cmd)
+		if err != nil {
+			return err
+		}
+		env, err := server.Environment(cmd.Context(), actions.Name{App: c.App, Env: c.Env})
+		if err != nil {
+			return err
+		}
+		return show(cmd, env, nil)
+	}
+	return cmd
+}
+
+// newLogs is `berth logs`.
+func newLogs() *cobra.Command {
+	cmd := withOutput(fromGrammar(bot.VerbLogs, "act"))
+	follow := cmd.Flags().BoolP("follow", "f", false, "stays until the run has ended")
+	cmd.Args, cmd.ValidArgsFunction = arguments(1, 1), completeEnvironments
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := line(cmd, bot.VerbLogs, args)
+		if err != nil {
+			return err
+		}
+		return logs(cmd, c, *follow)
+	}
+	return cmd
+}
+
+func logs(cmd *cobra.Command, c bot.Command, follow bool) error {
+	format, err := outputOf(cmd)
+	if err != nil {
+		return err
+	}
+	server, err := client(cmd)
+	if err != nil {
+		return err
+	}
+	runID, err := runOf(cmd, server, c)
+	if err != nil {
+		return err
+	}
+	all := items[actions.Event]{Items: []actions.Event{}}
+	shown := &plainProgress{out: cmd.OutOrStdout(), now: time.Now}
+	take := func(e actions.Event) error {
+		if format == "table" {
+			shown.event(e)
+		} else {
+			all.Items = append(all.Items, e)
+		}
+		return nil
+	}
+	if follow {
+		_, err = server.Watch(cmd.Context(), runID, take)
+		if canceled(cmd.Context()) {
+			err = nil // who looks may leave
+		}
+	} else {
+		err = server.Events(cmd.Context(), runID, take)
+	}
+	if err != nil || format == "table" {
+		return err
+	}
+	return show(cmd, all, nil)
+}
+
+// runOf is the run that is meant: the one of that id or of the request of that
+// id, or the newest of an environment.
+func runOf(cmd *cobra.Command, server *apiclient.Client, c bot.Command) (string, error) {
+	ctx := cmd.Context()
+	if c.ID != "" {
+		r, err := server.Request(ctx, c.ID)
+		if actions.CodeOf(err) == actions.CodeNotFound {
+			return c.ID, nil
+		}
+		if err != nil {
+			return "", err
+		}
+		// A request that was only just made runs in a moment.
+		f := &follower{cmd: cmd, server: server}
+		for r.RunID == "" && (r.State == "planning" || r.State == "released" || r.State == "running") {
+			sleep(ctx, lookFast)
+			if r, err = f.look(ctx, r); err != nil {
+				return "", err
+			}
+		}
+		if r.RunID == "" {
+			return "", &exitError{code: exitRefused, err: fmt.Errorf("request %s has not run: it is %s. %s", r.ID, r.State, oneLine(r.Reason))}
+		}
+		return r.RunID, nil
+	}
+	if c.Env == "" {
+		return "", usageError(fmt.Errorf("which environment? It is written `berth logs app/name`, such as `berth logs shop/pr-42`"))
+	}
+	env, err := server.Environment(ctx, actions.Name{App: c.App, Env: c.Env})
+	if err != nil {
+		return "", err
+	}
+	if len(env.History) == 0 {
+		return "", &exitError{code: exitRefused, err: fmt.Errorf("nothing has run for %s yet", c.Target())}
+	}
+	return env.History[0].RunID, nil
+}
+
+// newDiff is `berth diff`.
+func newDiff() *cobra.Command {
+	cmd := withOutput(fromGrammar(bot.VerbDiff, "act"))
+	cmd.Args, cmd.ValidArgsFunction = arguments(1, 1), completeEnvironments
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := line(cmd, bot.VerbDiff, args)
+		if err != nil {
+			return err
+		}
+		if c.ID == "" {
+			return submit(cmd, c, false)
+		}
+		server, err := client(cmd)
+		if err != nil {
+			return err
+		}
+		r, err := server.Request(cmd.Context(), c.ID)
+		if err != nil {
+			return err
+		}
+		return show(cmd, r, func(w io.Writer) { printPlan(w, r) })
+	}
+	return cmd
+}
+
+// newRequests is `berth requests`.
+func newRequests() *cobra.Command {
+	cmd := withOutput(&cobra.Command{
+		Use: "requests [TARGET | APP]", Short: "List requests, the newest first", GroupID: "ask",
+		Args: arguments(0, 1), ValidArgsFunction: completeEnvironments, Example: "  berth requests shop/pr-42\n  berth requests --state pending",
+	})
+	var f apiclient.RequestFilter
+	cmd.Flags().StringVar(&f.State, "state", "", "only those in this state, such as pending")
+	limit := cmd.Flags().Int("limit", 50, "how many at most")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := positive(*limit); err != nil {
+			return err
+		}
+		c, err := line(cmd, bot.VerbStatus, args)
+		if err != nil {
+			return err
+		}
+		server, err := client(cmd)
+		if err != nil {
+			return err
+		}
+		if f.App = c.App; c.Env != "" {
+			f.App, f.Environment = "", c.Target()
+		}
+		all, err := collect(*limit, func(cursor string, n int) (*requestPage, error) {
+			f.Cursor, f.Limit = cursor, n
+			return server.Requests(cmd.Context(), f)
+		})
+		if err != nil {
+			return err
+		}
+		return show(cmd, all, func(w io.Writer) { printRequests(w, all.Items) })
+	}
+	return cmd
+}
+
+type requestPage = api.Page[api.Request]
+
+func printRequests(w io.Writer, requests []api.Request) {
+	if len(requests) == 0 {
+		fmt.Fprintln(w, "There is no such request.")
+		return
+	}
+	rows := [][]string{{"REQUEST", "STATE", "BY", "AGE", "COMMAND", "REASON"}}
+	for _, r := range requests {
+		rows = append(rows, []string{r.ID, r.State, r.Requester.Actor, bot.Span(time.Since(r.CreatedAt)), cut(oneLine(r.Command), 60), cut(oneLine(r.Reason), 60)})
+	}
+	table(w, rows)
+}
+
+func positive(limit int) error {
+	if limit < 1 {
+		return usageError(fmt.Errorf("--limit %d is no number of things", limit))
+	}
+	return nil
+}
+
+// newAudit is `berth audit`.
+func newAudit() *cobra.Command {
+	cmd := withOutput(&cobra.Command{
+		Use: "audit [TARGET | APP]", Short: "List what was done, by whom and from where", GroupID: "ask",
+		Args: arguments(0, 1), ValidArgsFunction: completeEnvironments, Example: "  berth audit shop/pr-42 -o json",
+	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := line(cmd, bot.VerbStatus, args)
+		if err != nil {
+			return err
+		}
+		if _, err := outputOf(cmd); err != nil {
+			return err
+		}
+		server, err := client(cmd)
+		if err != nil {
+			return err
+		}
+		f := apiclient.AuditFilter{App: c.App}
+		if c.Env != "" {
+			f = apiclient.AuditFilter{Environment: c.Target()}
+		}
+		all := items[actions.Record]{Items: []actions.Record{}}
+		err = server.AuditAll(cmd.Context(), f, func(r actions.Record) error {
+			all.Items = append(all.Items, r)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return show(cmd, all, func(w io.Writer) { printAudit(w, all.Items) })
+	}
+	return cmd
+}
+
+func printAudit(w io.Writer, records []actions.Record) {
+	if len(records) == 0 {
+		fmt.Fprintln(w, "There is no record.")
+		return
+	}
+	rows := [][]string{{"TIME", "ENVIRONMENT", "NO", "WHAT", "BY", "FROM", "DETAIL"}}
+	for _, r := range records {
+		from := strings.TrimSpace(r.Surface + " " + r.Address)
+		rows = append(rows, []string{
+			r.Time.UTC().Format(time.RFC3339), r.Env.String(), strconv.FormatInt(r.Seq, 10), r.Kind, r.Actor, from, cut(details(r), 80),
+		})
+	}
+	table(w, rows)
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/actions/redistest"
+	"github.com/berth-dev/berth/bot/api"
+	"github.com/berth-dev/berth/bot/bottest"
+)
+
+// withRedis runs the tests with a Redis to share.
+type withRedis struct{ m *testing.M }
+
+func (w withRedis) Run() int { return redistest.Main(w.m) }
+
+func TestMain(m *testing.M) {
+	testscript.Main(withRedis{m}, map[string]func(){
+		"berth": main,
+	})
+}
+
+// TestClient runs the client commands as processes against a real API, with a
+// core of its own for each script. Only the executors are not real.
+func TestClient(t *testing.T) {
+	worlds := &worlds{byDir: map[string]*clientWorld{}}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		UpdateScripts:       os.Getenv("UPDATE") != "",
+		Setup:               worlds.setup,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":   exits,
+			"scrub":   scrub,
+			"hold":    worlds.command(func(w *clientWorld, args []string) { w.release = w.Executor.Hold(args[0]) }),
+			"release": worlds.command(func(w *clientWorld, _ []string) { w.release() }),
+			"fail": worlds.command(func(w *clientWorld, args []string) {
+				w.Executor.Fail(args[0], actions.Errorf("memory.run", actions.CodeDownstream, "%s", args[1]))
+			}),
+			"heal": worlds.command(func(w *clientWorld, args []string) { w.Executor.Fail(args[0], nil) }),
+			"work": worlds.command(func(w *clientWorld, _ []string) { w.Work() }),
+		},
+	})
+}
+
+// clientWorld is what one script has to itself.
+type clientWorld struct {
+	*bottest.World
+	release func()
+}
+
+type worlds struct {
+	mu    sync.Mutex
+	byDir map[string]*clientWorld
+}
+
+func (w *worlds) setup(env *testscript.Env) error {
+	tb := env.T().(testing.TB) // it is the *testing.T of the script, in a wrapper
+	world := &clientWorld{World: bottest.New(tb, redistest.Client(tb))}
+	sum := func(token string) string {
+		h := sha256.Sum256([]byte(token))
+		return hex.EncodeToString(h[:])
+	}
+	handler, err := api.New(api.Options{Service: world.Service, Tokens: []api.Token{
+		{Actor: "ana", SHA256: sum("ana-token"), Roles: []string{"deployer"}},
+		{Actor: "eve", SHA256: sum("eve-token"), Roles: []string{"viewer"}},
+	}})
+	if err != nil {
+		return err
+	}
+	server := httptest.NewServer(handler)
+	env.Defer(server.Close)
+	env.Setenv("BERTH_SERVER", server.URL)
+	env.Setenv("SERVER", server.URL)
+	env.Setenv("BERTH_TOKEN", "ana-token")
+	env.Setenv("XDG_CONFIG_HOME", env.WorkDir+"/config")
+	env.Setenv("TZ", "UTC")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.byDir[env.WorkDir] = world
+	return nil
+}
+
+// command makes a script's command of what is done to its world.
+func (w *worlds) command(do func(*clientWorld, []string)) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		w.mu.Lock()
+		world := w.byDir[ts.Getenv("WORK")]
+		w.mu.Unlock()
+		do(world, args)
+	}
+}
+
+// exits runs a program that must end with a code: exits 4 berth deploy …
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM [ARGUMENT]…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got, err := 0, ts.Exec(args[1], args[2:]...)
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+var changing = regexp.MustCompile(`\b[0-7][0-9a-hjkmnp-tv-z]{25}\b|\d{4}-\d\d-\d\d \d\d:\d\d UTC|\b\d\d:\d\d:\d\d\b|http://127\.0\.0\.1:\d+|after \d+s`)
+
+// scrub writes the last output to a file, with what differs each time replaced:
+// scrub stdout FILE.
+func scrub(ts *testscript.TestScript, _ bool, args []string) {
+	text := changing.ReplaceAllStringFunc(ts.ReadFile(args[0]), func(s string) string {
+		switch {
+		case len(s) == 26:
+			return "ID"
+		case len(s) == 8:
+			return "CLOCK"
+		case s[0] == 'h':
+			return "SERVER"
+		case s[0] == 'a':
+			return "after a while"
+		default:
+			return "TIME"
+		}
+	})
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/berth-dev/berth/bot"
+	"github.com/berth-dev/berth/bot/command"
+)
+
+// newRoot is the whole command line.
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "berth",
+		Short: "Every pull request its own environment",
+		Long: "Berth gives every pull request its own environment, and takes it away again.\n\n" +
+			"`berth serve` runs the bot. The other commands talk to one: it is found by --server,\nBERTH_SERVER or `berth login`; the token is taken from BERTH_TOKEN or `berth login`.\n\n" +
+			"Exit codes: 0 done, 1 the action failed, 2 bad usage or config, 3 waiting for approval\n(without --wait), 4 denied or refused, 5 the server cannot be reached.",
+		SilenceErrors: true, SilenceUsage: true,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return unknownCommand(cmd, args[0])
+		},
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+	}
+	root.PersistentFlags().String("server", "", "the server's address (BERTH_SERVER)")
+	root.SetFlagErrorFunc(unknownFlag)
+	root.AddGroup(&cobra.Group{ID: "act", Title: "Environments:"}, &cobra.Group{ID: "ask", Title: "Requests:"}, &cobra.Group{ID: "run", Title: "The server and this program:"})
+	for _, cmd := range clientCommands() {
+		root.AddCommand(cmd)
+	}
+	for _, cmd := range []*cobra.Command{newServe(), newConfig(), newDoctor(), newVersion()} {
+		cmd.GroupID = "run"
+		root.AddCommand(cmd)
+	}
+	root.SetHelpCommandGroupID("run")
+	root.SetCompletionCommandGroupID("run")
+	return root
+}
+
+// newVersion is `berth version`.
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "berth "+version)
+			return err
+		},
+	}
+}
+
+// unknownCommand answers a mistyped command with the nearest one.
+func unknownCommand(root *cobra.Command, word string) error {
+	var names []string
+	for _, cmd := range root.Commands() {
+		names = append(names, cmd.Name())
+	}
+	text := fmt.Sprintf("%q is not a command.", word)
+	if near := bot.Nearest(word, names); near != "" {
+		text += fmt.Sprintf(" Did you mean `berth %s`?", near)
+	}
+	return usageError(fmt.Errorf("%s `berth help` lists them all", text))
+}
+
+// unknownFlag answers a mistyped flag with the nearest one.
+func unknownFlag(cmd *cobra.Command, err error) error {
+	text := err.Error()
+	name, unknown := strings.CutPrefix(text, "unknown flag: --")
+	if !unknown {
+		return usageError(fmt.Errorf("%s; `%s --help` says how it is written", text, cmd.CommandPath()))
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	text = fmt.Sprintf("`%s` has no flag --%s.", cmd.CommandPath(), name)
+	if near := bot.Nearest(name, names); near != "" {
+		text += fmt.Sprintf(" Did you mean --%s?", near)
+	}
+	return usageError(fmt.Errorf("%s `%s --help` lists them", text, cmd.CommandPath()))
+}
+
+// arguments says how many arguments a command takes.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) > most:
+			return usageError(fmt.Errorf("%q is too much: it is written `%s`", args[most], cmd.UseLine()))
+		case len(args) < least:
+			return usageError(fmt.Errorf("something is missing: it is written `%s`", cmd.UseLine()))
+		}
+		return nil
+	}
+}
+
+// fromGrammar is the start of a command that stands for a verb of the grammar,
+// with the words that the verb has everywhere.
+func fromGrammar(verb, group string) *cobra.Command {
+	long, example := command.Long(verb)
+	short := command.Short(verb)
+	short = strings.ToUpper(short[:1]) + short[1:]
+	if long != "" {
+		long = short + ". " + long
+	}
+	cmd := &cobra.Command{Use: command.Usage(verb), Short: short, Long: long, Example: "  berth " + example, GroupID: group}
+	for _, name := range command.Flags(verb) {
+		takes, text := command.Flag(name)
+		switch {
+		case takes == "":
+			cmd.Flags().Bool(name, false, text)
+		case name == "set":
+			cmd.Flags().StringArray(name, nil, text)
+		default:
+			cmd.Flags().String(name, "", text)
+		}
+	}
+	return cmd
+}
+
+// line is the command line of a verb in the grammar's own form, checked by the
+// grammar before it is sent anywhere.
+func line(cmd *cobra.Command, verb string, args []string) (bot.Command, error) {
+	c := bot.Command{Verb: verb}
+	if len(args) > 0 {
+		if strings.ContainsAny(args[0], " \t\n\"'") || strings.HasPrefix(args[0], "-") || args[0] == "" {
+			return c, usageError(fmt.Errorf("%q is no target; it is written `%s`", args[0], cmd.UseLine()))
+		}
+		c.App = args[0]
+	}
+	text := func(name string) string {
+		if f := cmd.Flags().Lookup(name); f != nil && f.Changed {
+			return f.Value.String()
+		}
+		return ""
+	}
+	on := func(name string) bool { return text(name) == "true" }
+	c.Ref, c.Reason, c.DryRun, c.Wait = text("ref"), text("reason"), on("dry-run"), on("wait")
+	if ttl := text("ttl"); ttl != "" {
+		d, err := command.ParseTTL(ttl)
+		if err != nil {
+			return c, err
+		}
+		c.TTL = d
+	}
+	if f := cmd.Flags().Lookup("set"); f != nil && f.Changed {
+		pairs, err := cmd.Flags().GetStringArray("set")
+		if err != nil {
+			return c, err
+		}
+		c.Set = map[string]string{}
+		for _, pair := range pairs {
+			key, value, ok := strings.Cut(pair, "=")
+			if _, twice := c.Set[key]; !ok || twice || strings.ContainsAny(key, " \t\n\"'") {
+				return c, usageError(fmt.Errorf("--set takes key=value, each key once; %q is not that", pair))
+			}
+			c.Set[key] = value
+		}
+	}
+	return command.Parse(c.String())
+}
