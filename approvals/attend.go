@@ -2,6 +2,7 @@ package approvals
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -201,7 +202,7 @@ func (w *Worker) callPlan(work context.Context, order actions.Order) (plan *acti
 	ctx, cancel := context.WithTimeoutCause(work, planWithin, slow)
 	defer cancel()
 	plan, err = w.floor.Plan(ctx, order, false)
-	if err != nil && context.Cause(ctx) == error(slow) {
+	if err != nil && errors.Is(context.Cause(ctx), slow) {
 		err = slow
 	}
 	if err == nil && (plan == nil || plan.Digest == "") {

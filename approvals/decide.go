@@ -91,8 +91,7 @@ func (q *Requests) decide(ctx context.Context, r *Request, d Decision) (*Request
 	c := change{
 		to: StatePending, by: d.By, place: d.Place, kind: "request.approved",
 		edit: func(next *Request) {
-			kept := slices.DeleteFunc(slices.Clone(r.Decisions), same)
-			next.Decisions = append(kept, d)
+			next.Decisions = append(slices.DeleteFunc(slices.Clone(r.Decisions), same), d)
 		},
 	}
 	if d.Reason != "" {

@@ -92,7 +92,7 @@ func (m *mortal) die() {
 	}
 }
 
-func (m *mortal) Plan(ctx context.Context, order actions.Order, _ bool) (*actions.Plan, error) {
+func (m *mortal) Plan(_ context.Context, order actions.Order, _ bool) (*actions.Plan, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.planned[order.Reason]++
@@ -113,7 +113,7 @@ func (w *world) fate(what string) int {
 	return int(h.Sum64() % 100)
 }
 
-func (m *mortal) Run(ctx context.Context, lease *actions.Lease, req actions.RunRequest) (*actions.Run, error) {
+func (m *mortal) Run(ctx context.Context, _ *actions.Lease, req actions.RunRequest) (*actions.Run, error) {
 	env := req.Order.Env
 	m.mu.Lock()
 	if m.gone {

@@ -159,10 +159,10 @@ func (q *Requests) forget(ctx context.Context, r *Request) {
 
 // planArgument is what moveScript is to do with the plan.
 func planArgument(was, is *actions.Plan) (string, error) {
-	switch {
-	case is == was:
+	if is == was {
 		return "", nil
-	case is == nil:
+	}
+	if is == nil {
 		return "-", nil
 	}
 	text, err := json.Marshal(is)

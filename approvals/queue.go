@@ -289,5 +289,5 @@ func backoff(n int, first, most time.Duration) time.Duration {
 	if n < 30 && first<<n < most {
 		d = first << n
 	}
-	return d - rand.N(d/2+1)
+	return d - rand.N(d/2+1) //nolint:gosec // it spreads load; nobody gains by guessing it
 }

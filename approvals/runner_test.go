@@ -137,7 +137,7 @@ func TestWhatChangedSinceItWasPlannedIsPlannedAgain(t *testing.T) {
 	b := newBench(t, redistest.Client(t), approvals.Options{})
 	s := &shelf{begun: make(chan actions.Step, 10), end: make(chan error, 10), value: "old"}
 	// The value changes between the plan and the run.
-	b.work(approvals.WorkerOptions{Policy: policy(func(r *approvals.Request) (approvals.Outcome, error) {
+	b.work(approvals.WorkerOptions{Policy: policy(func(*approvals.Request) (approvals.Outcome, error) {
 		s.value = "new"
 		return approvals.Outcome{Effect: approvals.EffectRelease}, nil
 	}), Floor: b.runner(s)})

@@ -29,8 +29,8 @@ const (
 	orphanAge = time.Minute
 	// consumerAge is how long a replica may be away before its name is forgotten.
 	consumerAge = 24 * time.Hour
-	// firstMinute is how long an index entry may be there before its record.
-	firstMinute = time.Minute
+	// indexLead is how long an index entry may be there before its record.
+	indexLead = time.Minute
 
 	sweepTurnKey = "berth:sweep"      // there as long as no sweep is due
 	deepTurnKey  = "berth:sweep:deep" // the same for the deep one
@@ -150,7 +150,7 @@ func (w *Worker) restore(ctx context.Context) error {
 func (w *Worker) restoreOne(ctx context.Context, e entry, r *Request) error {
 	now := w.requests.clock()
 	switch {
-	case r == nil && now.Sub(idTime(e.id)) < firstMinute:
+	case r == nil && now.Sub(idTime(e.id)) < indexLead:
 		return nil
 	case r == nil || r.State.Ended():
 		m := e.id

@@ -227,7 +227,8 @@ func (w *Worker) read(ctx, work context.Context) {
 			return
 		}
 		got := 1
-		for ; got < cap(w.slots) && w.slotNow(); got++ {
+		for got < cap(w.slots) && w.slotNow() {
+			got++
 		}
 		hints, err := w.next(ctx, &claims, got)
 		for range got - len(hints) {

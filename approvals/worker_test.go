@@ -379,7 +379,7 @@ func TestRequestsOfOneEnvironmentRunInTheirOrder(t *testing.T) {
 	o := redistest.Options(t)
 	b := newBench(t, newClient(t, o), approvals.Options{})
 	f := newFloor(t)
-	f.onPlan = func(ctx context.Context, order actions.Order, n int) error {
+	f.onPlan = func(_ context.Context, _ actions.Order, n int) error {
 		if n == 1 { // the first is the slowest to plan
 			<-time.After(300 * time.Millisecond)
 		}
