@@ -19,6 +19,9 @@ import (
 	"github.com/berth-dev/berth/actions/redistest"
 )
 
+// workerVariable makes this program's process the worker, and tells it its work.
+const workerVariable = "ACTIONS_TEST_WORKER"
+
 // crashed is what a worker process is handed by the test that will kill it.
 type crashed struct {
 	Addr string
@@ -29,7 +32,7 @@ type crashed struct {
 // TestWorkerProcess is no test but the worker that TestKillNine kills. It says
 // when its step is under way, and then never ends.
 func TestWorkerProcess(t *testing.T) {
-	text := os.Getenv("ACTIONS_TEST_WORKER")
+	text := os.Getenv(workerVariable)
 	if text == "" {
 		t.Skip("this is the other process of TestKillNine")
 	}
@@ -63,7 +66,7 @@ func TestKillNine(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestWorkerProcess$", "-test.v")
-	cmd.Env = append(os.Environ(), "ACTIONS_TEST_WORKER="+string(text))
+	cmd.Env = append(os.Environ(), workerVariable+"="+string(text))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
