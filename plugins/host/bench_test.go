@@ -99,7 +99,7 @@ func bareCall(b *testing.B) func() {
 	if err != nil {
 		b.Fatal(err)
 	}
-	cmd := exec.Command(self)
+	cmd := exec.CommandContext(b.Context(), self)
 	cmd.Env = []string{asBare + "=1"}
 	client := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  bareHandshake,

@@ -115,7 +115,7 @@ func (g *guard) start() {
 	if g.off {
 		return
 	}
-	cmd := exec.Command("/bin/sh", "-c", guardScript, "berth-guard", g.dir)
+	cmd := exec.Command("/bin/sh", "-c", guardScript, "berth-guard", g.dir) //nolint:gosec,noctx // The script is a constant, and it has to outlive the bot.
 	cmd.Env = []string{}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

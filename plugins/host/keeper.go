@@ -93,7 +93,7 @@ func backoff(low, high time.Duration, failures int) time.Duration {
 	if failures < 32 && low<<failures > 0 {
 		d = min(low<<failures, high)
 	}
-	return d/2 + rand.N(d/2+1)
+	return d/2 + rand.N(d/2+1) //nolint:gosec // Chance only spreads restarts in time.
 }
 
 // watch returns why the program is no good any more.

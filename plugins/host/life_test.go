@@ -155,7 +155,7 @@ func TestNothingOutlivesAHostThatIsKilled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.Command(self)
+			cmd := exec.CommandContext(t.Context(), self)
 			temp, err := os.MkdirTemp("", "") // short enough for sockets, unlike t.TempDir()
 			if err != nil {
 				t.Fatal(err)

@@ -59,7 +59,6 @@ func becomeExecutor(args []string) {
 			sdk.Logger().Info("deaf")
 			_ = os.Unsetenv(sdk.EnvLifeline)
 			_ = os.Unsetenv(sdk.EnvParent)
-			defer func() { select {} }()
 		case "crash-at-start-once":
 			marker := filepath.Join(os.Getenv("HOME"), "crashed")
 			if _, err := os.Stat(marker); err != nil {
@@ -152,7 +151,7 @@ func (x *testExecutor) Run(ctx context.Context, step sdk.Step, out sdk.Events) e
 		sdk.Logger().Warn("from the logger "+text, "key", "value "+text)
 		fmt.Println("printed " + text)
 		fmt.Fprintln(os.Stderr, strings.Repeat("x", 1<<20)+"\nprinted after")
-		os.NewFile(2, "stderr").WriteString(`{"@message": 5, "@level": {}}` + "\nraw " + text + "\n") //nolint:errcheck // It is only noise.
+		_, _ = os.NewFile(2, "stderr").WriteString(`{"@message": 5, "@level": {}}` + "\nraw " + text + "\n")
 		for i := range 1000 {
 			out.Log(fmt.Sprintf("line %d", i))
 		}
@@ -164,7 +163,7 @@ func (x *testExecutor) Run(ctx context.Context, step sdk.Step, out sdk.Events) e
 			signal.Ignore(syscall.SIGTERM)
 		}
 		// a child process that outlives its parent and holds its pipes
-		cmd := exec.Command("/bin/sleep", "3600")
+		cmd := exec.Command("/bin/sleep", "3600") //nolint:noctx // It is to outlive the call.
 		cmd.Stdout, cmd.Stderr = os.NewFile(1, "stdout"), os.NewFile(2, "stderr")
 		if err := cmd.Start(); err != nil {
 			return sdk.Internal("no child: %w", err)

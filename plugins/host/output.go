@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -62,11 +63,11 @@ func (o *output) lines(r io.Reader, take func(line []byte, cut bool)) {
 	b := bufio.NewReaderSize(r, maxLogLine)
 	for {
 		line, err := b.ReadSlice('\n')
-		cut := err == bufio.ErrBufferFull
+		cut := errors.Is(err, bufio.ErrBufferFull)
 		if text := bytes.TrimRight(line, "\r\n"); len(text) > 0 {
 			take(text, cut)
 		}
-		for err == bufio.ErrBufferFull {
+		for errors.Is(err, bufio.ErrBufferFull) {
 			_, err = b.ReadSlice('\n')
 		}
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -52,11 +53,11 @@ type process struct {
 }
 
 func newProcess(path string, args, env []string, dir string, out *output, g *guard) *process {
-	cmd := exec.Command(path, args...)
-	cmd.Env = append(env,
-		sdk.EnvParent+"="+strconv.Itoa(os.Getpid()),
-		sdk.EnvLifeline+"=stdin",
-	)
+	cmd := exec.Command(path, args...) //nolint:gosec,noctx // The operator names the program; it outlives any call's context.
+	cmd.Env = slices.Concat(env, []string{
+		sdk.EnvParent + "=" + strconv.Itoa(os.Getpid()),
+		sdk.EnvLifeline + "=stdin",
+	})
 	cmd.Dir = dir
 	cmd.SysProcAttr = attributes()
 	p := &process{cmd: cmd, output: out, guard: g, exited: make(chan struct{})}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 // TestProgramEndsWithItsHost takes away one sign of the host at a time, where
 // neither the kernel nor a guard helps.
 func TestProgramEndsWithItsHost(t *testing.T) {
-	host := exec.Command("sleep", "3600") // stands for a host that is not the parent
+	host := exec.CommandContext(t.Context(), "sleep", "3600") // stands for a host that is not the parent
 	if err := host.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -64,8 +65,8 @@ func TestProgramEndsWithItsHost(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = os.RemoveAll(temp) })
-			cmd := exec.Command(self)
-			cmd.Env = append(tt.env, "TMPDIR="+temp, h.MagicCookieKey+"="+h.MagicCookieValue, "PLUGIN_PROTOCOL_VERSIONS=1")
+			cmd := exec.CommandContext(t.Context(), self)
+			cmd.Env = slices.Concat(tt.env, []string{"TMPDIR=" + temp, h.MagicCookieKey + "=" + h.MagicCookieValue, "PLUGIN_PROTOCOL_VERSIONS=1"})
 			stdin, err := cmd.StdinPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -86,7 +87,8 @@ func TestProgramEndsWithItsHost(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { ended <- cmd.Wait() }()
 			select {
-			case <-ended:
+			case err := <-ended:
+				t.Log("it ended:", err)
 			case <-time.After(20 * time.Second):
 				_ = cmd.Process.Kill()
 				t.Error("it is still there")

@@ -35,7 +35,7 @@ func TestReadmeShowsTheExample(t *testing.T) {
 
 func TestExampleConforms(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "berth-page")
-	if out, err := exec.Command("go", "build", "-o", program, "./internal/example").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./internal/example").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	root := t.TempDir()

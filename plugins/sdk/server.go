@@ -72,7 +72,7 @@ func (s *server) serve(ctx context.Context, method string, call func(context.Con
 	defer s.calls.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.ended, cancel)()
+	defer context.AfterFunc(s.ended, cancel)() //nolint:contextcheck // It is the executor's end, which ends every call beside the caller's own.
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.Error("the executor panicked", "method", method, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))

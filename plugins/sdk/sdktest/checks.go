@@ -163,7 +163,9 @@ func (b *bench) plan(t *testing.T) {
 		t.Skip("the executor does not plan")
 	}
 	for _, v := range b.description.Verbs {
-		if v != sdk.Deploy && !(v == sdk.Cleanup && b.deployed) {
+		switch {
+		case v == sdk.Deploy, v == sdk.Cleanup && b.deployed:
+		default:
 			continue
 		}
 		b.unchanged(t, func() {
@@ -276,7 +278,7 @@ func (b *bench) cancel(t *testing.T) {
 	if b.Slow == nil {
 		t.Skip("the suite has no slow step")
 	}
-	for b.client.returned != nil && len(b.client.returned) > 0 {
+	for len(b.client.returned) > 0 {
 		<-b.client.returned
 	}
 	ctx, cancel := context.WithCancel(b.context(t))

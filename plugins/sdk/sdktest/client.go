@@ -45,7 +45,7 @@ func connect(t *testing.T, s Suite, seen *seen) *client {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "x")
-	listener, err := net.Listen("unix", socket)
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func connect(t *testing.T, s Suite, seen *seen) *client {
 // launch starts the program with go-plugin, as Berth does.
 func launch(t *testing.T, s Suite, seen *seen) executorv1.ExecutorServiceClient {
 	t.Helper()
-	cmd := exec.Command(s.Command[0], s.Command[1:]...)
+	cmd := exec.Command(s.Command[0], s.Command[1:]...) //nolint:gosec,noctx // The test's author names it; go-plugin ends it.
 	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
 		if v, ok := os.LookupEnv(name); ok {
 			cmd.Env = append(cmd.Env, name+"="+v)

@@ -172,7 +172,7 @@ func TestSuiteFindsFlaws(t *testing.T) {
 	} {
 		t.Run(flaw, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.Command(self, "-test.run=^TestFlawed$", "-test.v")
+			cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestFlawed$", "-test.v")
 			cmd.Env = append(os.Environ(), flawed+"="+flaw)
 			out, err := cmd.CombinedOutput()
 			if err == nil || !strings.Contains(string(out), want) {

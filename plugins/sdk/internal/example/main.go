@@ -41,7 +41,7 @@ func (p page) Run(_ context.Context, s sdk.Step, out sdk.Events) error {
 		return nil
 	}
 	out.Progress("writing "+file, 0, 0)
-	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o750), os.WriteFile(file, []byte(text), 0o600)); err != nil {
 		return sdk.Downstream("The page cannot be written: %w", err).WithRetry()
 	}
 	out.Output("file", file)
@@ -56,6 +56,6 @@ func (p page) Observe(_ context.Context, s sdk.Step) (sdk.Observation, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return sdk.Observation{Health: sdk.Absent}, nil
 	default:
-		return sdk.Observation{Health: sdk.Unknown, Text: err.Error()}, nil
+		return sdk.Observation{}, sdk.Downstream("The page cannot be looked at: %w", err).WithRetry()
 	}
 }
