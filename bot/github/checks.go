@@ -17,26 +17,60 @@ import (
 // every few seconds, and each look costs calls.
 const keepChecks = time.Minute
 
+// waitChecks is how long a first look is waited for. GitHub's silence must not
+// become that of whoever asks how Berth is.
+const waitChecks = 3 * time.Second
+
+// checkCache is what was found last, and the look that is under way.
 type checkCache struct {
-	mu    sync.Mutex
-	at    time.Time
-	found []bot.Check
+	mu      sync.Mutex
+	at      time.Time
+	found   []bot.Check
+	looking chan struct{} // closed at its end; nil when nobody looks
 }
 
 // Checks looks at whether GitHub can be reached, as whom, and whether each
 // repository that an app names can be worked with. Berth starts and stays ready
-// without GitHub, so none is needed.
+// without GitHub, so none is needed. What it says may be a minute old, or more
+// while GitHub does not answer.
 func (s *Surface) Checks(ctx context.Context) []bot.Check {
-	s.checks.mu.Lock()
-	defer s.checks.mu.Unlock()
-	if s.checks.found != nil && s.now().Sub(s.checks.at) < keepChecks {
-		return slices.Clone(s.checks.found)
+	c := &s.checks
+	c.mu.Lock()
+	known, fresh := c.found, c.found != nil && s.now().Sub(c.at) < keepChecks
+	if !fresh && c.looking == nil {
+		c.looking = make(chan struct{})
+		go s.refreshChecks(context.WithoutCancel(ctx))
 	}
+	looking := c.looking
+	c.mu.Unlock()
+	if fresh {
+		return slices.Clone(known)
+	}
+	timer := time.NewTimer(waitChecks)
+	defer timer.Stop()
+	select {
+	case <-looking:
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.found == nil {
+		return []bot.Check{{Name: "github", Detail: s.client.base.Host + " has not answered yet", Fix: "check github.api_url and the way from here to GitHub"}}
+	}
+	return slices.Clone(c.found)
+}
+
+func (s *Surface) refreshChecks(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, keepChecks)
+	defer cancel()
 	found := s.lookForFaults(ctx)
-	if ctx.Err() == nil {
-		s.checks.found, s.checks.at = found, s.now()
-	}
-	return slices.Clone(found)
+	c := &s.checks
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.found, c.at = found, s.now()
+	close(c.looking)
+	c.looking = nil
 }
 
 func (s *Surface) lookForFaults(ctx context.Context) []bot.Check {

@@ -69,9 +69,13 @@ func (s *Surface) consume(ctx context.Context) {
 			close(q)
 		}
 	}()
-	failures := 0
+	// A replica that comes back under its name goes on with what it held.
+	from, failures := "0", 0
 	for ctx.Err() == nil {
-		parcels, err := s.read(ctx)
+		parcels, err := s.read(ctx, from)
+		if err == nil {
+			from = ">"
+		}
 		if err != nil {
 			failures++
 			s.log.WarnContext(ctx, "deliveries cannot be read; trying again", "error", err)
@@ -94,11 +98,12 @@ func backOff(failures int, first, most time.Duration) time.Duration {
 	return min(most, first<<min(max(failures-1, 0), 20))
 }
 
-// read waits for new deliveries. The group is made when it is not there, be it
-// because Redis lost it.
-func (s *Surface) read(ctx context.Context) ([]parcel, error) {
+// read waits for new deliveries (from ">"), or returns those that this replica
+// was given before and has not handled (from "0"). The group is made when it is
+// not there, be it because Redis lost it.
+func (s *Surface) read(ctx context.Context, from string) ([]parcel, error) {
 	streams, err := s.rdb.XReadGroup(ctx, &redis.XReadGroupArgs{
-		Group: consumerGroup, Consumer: s.replica, Streams: []string{keyIntake, ">"}, Count: lanes, Block: readBlock,
+		Group: consumerGroup, Consumer: s.replica, Streams: []string{keyIntake, from}, Count: 2 * lanes, Block: readBlock,
 	}).Result()
 	switch {
 	case errors.Is(err, redis.Nil):
@@ -166,6 +171,8 @@ func (s *Surface) handle(ctx context.Context, p parcel) {
 		return // this replica is at it already
 	}
 	defer s.handling.remove(p.entry)
+	ctx, stop := lingering(ctx)
+	defer stop()
 	work, cancel := context.WithTimeout(ctx, handleTimeout)
 	defer cancel()
 	err := s.tryHandle(work, p)
@@ -173,8 +180,6 @@ func (s *Surface) handle(ctx context.Context, p parcel) {
 	switch {
 	case err == nil:
 		err = s.finish(ctx, p)
-	case ctx.Err() != nil:
-		return
 	case errors.Is(err, errMalformed), p.tries >= maxTries, p.tries >= maxFaults && !passing(err):
 		log.ErrorContext(ctx, "a delivery could not be handled and was put aside", "error", err, "tries", p.tries)
 		err = s.bury(ctx, p, err)

@@ -119,12 +119,14 @@ func (s *Surface) claim(ctx context.Context) (member string, claimed int64, next
 // show makes one thing visible: a post, or how an environment is. It is done by
 // one replica at a time, and tried again later when it fails.
 func (s *Surface) show(ctx context.Context, member string, claimed int64) {
+	ctx, stop := lingering(ctx)
+	defer stop()
 	again, err := s.showAlone(ctx, member)
 	if limited, ok := errors.AsType[*limitedError](err); ok {
 		again, err = limited.after, nil
 	}
 	if ctx.Err() != nil {
-		return // it is due again by its claim
+		return // there is no time left; it is due again by its claim
 	}
 	at := ""
 	if err != nil {

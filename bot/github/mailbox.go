@@ -29,7 +29,7 @@ const (
 	// One flight is one transaction. What arrives while maxFlights are in the
 	// air waits for the next, which takes all of it along: under load one write
 	// to the socket and one fsync of the append-only file serve many.
-	maxFlights     = 2
+	maxFlights     = 8
 	maxFlightLen   = 64
 	maxFlightBytes = 4 << 20
 )
@@ -191,14 +191,24 @@ func (m *mailbox) watch(ctx context.Context) {
 	}
 }
 
+// ask looks whether Redis answers and, once it was seen not to, whether it
+// stores again: one that is full, or only reads, answers all the same.
 func (m *mailbox) ask(ctx context.Context) {
 	answered := make(chan error, 1)
-	go func() { answered <- m.rdb.Ping(ctx).Err() }()
+	go func() {
+		if m.down.Load() {
+			answered <- m.rdb.Set(ctx, keyProbe, "1", time.Minute).Err()
+			return
+		}
+		answered <- m.rdb.Ping(ctx).Err()
+	}()
+	timer := time.NewTimer(storeTimeout)
+	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case err := <-answered:
 		m.down.Store(err != nil)
-	case <-time.After(storeTimeout):
+	case <-timer.C:
 		m.down.Store(true)
 		<-answered // one question at a time
 	}

@@ -255,6 +255,19 @@ func (s *Surface) actor(login, role string) bot.Actor {
 	return a
 }
 
+// linger is how long what is begun may go on once the replica is told to stop.
+const linger = 5 * time.Second
+
+// lingering is a context for work that is begun: it ends linger after ctx does.
+func lingering(ctx context.Context) (context.Context, context.CancelFunc) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(linger, cancel)
+		context.AfterFunc(work, func() { timer.Stop() })
+	})
+	return work, func() { stop(); cancel() }
+}
+
 // pause waits before something that failed is tried again, unless ctx ends.
 func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
