@@ -130,12 +130,12 @@ func TestAWorkerThatIsCutOffStopsBeforeAnotherBegins(t *testing.T) {
 	t.Cleanup(func() { _ = rdb.Close() })
 	newBench(t, rdb, approvals.Options{}).work(approvals.WorkerOptions{Floor: f, Replica: "one"})
 	r := b.submit(shop42, actions.VerbDeploy)
-	first := <-h.begun
+	first := h.next(t)
 	line.sever()
 	b.work(approvals.WorkerOptions{Floor: f, Replica: "two"})
-	if again := <-h.begun; again.ID != first.ID {
+	if again := h.next(t); again.ID != first.ID {
 		t.Errorf("run %s went on as %s", first.ID, again.ID)
 	}
-	h.end <- actions.RunSucceeded
+	h.finish(t, actions.RunSucceeded)
 	b.untilState(r.ID, approvals.StateSucceeded)
 }

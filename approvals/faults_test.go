@@ -111,19 +111,19 @@ func TestHintsThatAreLostAreFoundAgain(t *testing.T) {
 			f.onRun = h.run
 			b.work(approvals.WorkerOptions{Floor: f, Replica: "one"})
 			runs := b.submit(shop42, actions.VerbDeploy)
-			first := <-h.begun
+			first := h.next(t)
 			waits := b.untilState(b.submit(shop42, actions.VerbRestart).ID, approvals.StateReleased)
 			if err := lose(t.Context(), b.rdb); err != nil {
 				t.Fatal(err)
 			}
 			next := b.submit(shop43, actions.VerbDeploy)
-			if req := <-h.begun; req.RequestID != next.ID {
+			if req := h.next(t); req.RequestID != next.ID {
 				t.Errorf("then began %+v", req)
 			}
-			h.end <- actions.RunSucceeded
-			h.end <- actions.RunSucceeded
+			h.finish(t, actions.RunSucceeded)
+			h.finish(t, actions.RunSucceeded)
 			b.untilState(runs.ID, approvals.StateSucceeded)
-			h.end <- actions.RunSucceeded
+			h.finish(t, actions.RunSucceeded)
 			b.untilState(waits.ID, approvals.StateSucceeded)
 			b.untilState(next.ID, approvals.StateSucceeded)
 			if n := f.runs(first.ID); n != 1 {
@@ -206,16 +206,16 @@ func TestTheInProcessRedis(t *testing.T) {
 	f.onRun = h.run
 	stop := b.work(approvals.WorkerOptions{Floor: f, Replica: "one"})
 	r := b.submit(shop42, actions.VerbDeploy)
-	first := <-h.begun
+	first := h.next(t)
 	waits := b.untilState(b.submit(shop42, actions.VerbRestart).ID, approvals.StateReleased)
 	stop()
 	b.work(approvals.WorkerOptions{Floor: f, Replica: "one"})
-	if again := <-h.begun; again.ID != first.ID {
+	if again := h.next(t); again.ID != first.ID {
 		t.Errorf("run %s went on as %s", first.ID, again.ID)
 	}
-	h.end <- actions.RunSucceeded
+	h.finish(t, actions.RunSucceeded)
 	b.untilState(r.ID, approvals.StateSucceeded)
-	<-h.begun
+	h.next(t)
 	if _, err := b.Cancel(t.Context(), waits.ID, ben, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -293,12 +293,12 @@ func TestARunThatEndsWhileItIsTakenOverIsNotRunAgain(t *testing.T) {
 	f.onRun = h.run
 	stop := one.work(approvals.WorkerOptions{Floor: f, Replica: "one"})
 	r := one.submit(shop42, actions.VerbDeploy)
-	run := <-h.begun
+	run := h.next(t)
 
 	rdb := newClient(t, o)
 	ended := make(chan struct{})
 	rdb.AddHook(&before{key: one.store.Key(shop42, "lease"), do: func() {
-		h.end <- actions.RunSucceeded
+		h.finish(t, actions.RunSucceeded)
 		one.untilState(r.ID, approvals.StateSucceeded)
 		stop() // the lease is given back
 		close(ended)

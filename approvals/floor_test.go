@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/berth-dev/berth/actions"
 )
@@ -110,5 +111,27 @@ func (h *held) run(ctx context.Context, req actions.RunRequest, _ int) (actions.
 			return actions.RunCancelled, nil
 		}
 		return "", cause
+	}
+}
+
+// next is the next run that begins.
+func (h *held) next(tb testing.TB) actions.RunRequest {
+	tb.Helper()
+	select {
+	case req := <-h.begun:
+		return req
+	case <-time.After(patience):
+		tb.Fatal("no run begins")
+		return actions.RunRequest{}
+	}
+}
+
+// finish lets the run that has begun end.
+func (h *held) finish(tb testing.TB, state actions.RunState) {
+	tb.Helper()
+	select {
+	case h.end <- state:
+	case <-time.After(patience):
+		tb.Error("no run waits for its end")
 	}
 }

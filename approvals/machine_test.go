@@ -315,7 +315,7 @@ func (m *machine) pass() {
 }
 
 func TestRequestsEndOnceWhateverHappens(t *testing.T) {
-	setChecks(t, 12)
+	setChecks(t, 8)
 	o := redistest.Options(t)
 	rdb := newClient(t, o)
 	rapid.Check(t, func(rt *rapid.T) {

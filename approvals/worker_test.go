@@ -25,12 +25,12 @@ func TestADeployRunsWithinMillisecondsOfItsSubmission(t *testing.T) {
 	for range 5 {
 		began := time.Now()
 		r := b.submit(shop42, actions.VerbDeploy)
-		req := <-h.begun
+		req := h.next(t)
 		best = min(best, time.Since(began))
 		if req.RequestID != r.ID || req.Digest == "" || req.Order.Commit.SHA == "" {
 			t.Errorf("it runs %+v", req)
 		}
-		h.end <- actions.RunSucceeded
+		h.finish(t, actions.RunSucceeded)
 		r = b.untilState(r.ID, approvals.StateSucceeded)
 		if r.RunID != req.ID || r.Digest != req.Digest || r.Plan == nil || r.Plan.Summary != "one part" || r.Reason != "" {
 			t.Errorf("it ended as %+v", r)
@@ -342,7 +342,7 @@ func TestCancel(t *testing.T) {
 	f.onRun = h.run
 	b.work(approvals.WorkerOptions{Floor: f})
 	runs := b.submit(shop42, actions.VerbDeploy)
-	<-h.begun
+	h.next(t)
 	waits := b.untilState(b.submit(shop42, actions.VerbRestart).ID, approvals.StateReleased)
 
 	r, err := b.Cancel(t.Context(), waits.ID, ben, "not needed")
@@ -367,8 +367,8 @@ func TestCancel(t *testing.T) {
 	_, err = b.Cancel(t.Context(), runs.ID, approvals.Requester{}, "")
 	wantCode(t, err, actions.CodeInvalid)
 	done := b.submit(shop43, actions.VerbDeploy)
-	<-h.begun
-	h.end <- actions.RunSucceeded
+	h.next(t)
+	h.finish(t, actions.RunSucceeded)
 	b.untilState(done.ID, approvals.StateSucceeded)
 	_, err = b.Cancel(t.Context(), done.ID, ben, "")
 	wantCode(t, err, actions.CodeConflict)
@@ -408,18 +408,18 @@ func TestStoppingHandsOver(t *testing.T) {
 	f.onRun = h.run
 	stop := b.work(approvals.WorkerOptions{Floor: f, Replica: "one", Lease: 20 * time.Second})
 	r := b.submit(shop42, actions.VerbDeploy)
-	first := <-h.begun
+	first := h.next(t)
 	other := newBench(t, newClient(t, o), approvals.Options{})
 	other.work(approvals.WorkerOptions{Floor: f, Replica: "two", Lease: 20 * time.Second})
 	stop()
 	stopped := time.Now()
-	if second := <-h.begun; second.ID != first.ID {
+	if second := h.next(t); second.ID != first.ID {
 		t.Errorf("run %s went on as %s", first.ID, second.ID)
 	}
 	if took := time.Since(stopped); took > 2*time.Second {
 		t.Errorf("the other went on after %s", took)
 	}
-	h.end <- actions.RunSucceeded
+	h.finish(t, actions.RunSucceeded)
 	b.untilState(r.ID, approvals.StateSucceeded)
 	wantEqual(t, "audit", b.kinds(shop42, r.ID), []string{"request.submitted", "request.released", "request.running", "request.succeeded"})
 }
@@ -431,10 +431,10 @@ func TestStoppingLeavesTimeToEnd(t *testing.T) {
 	f.onRun = h.run
 	stop, stopped := b.start(approvals.WorkerOptions{Floor: f, Grace: patience})
 	r := b.submit(shop42, actions.VerbDeploy)
-	<-h.begun
+	h.next(t)
 	stop()
 	waits := b.submit(shop43, actions.VerbDeploy)
-	h.end <- actions.RunSucceeded
+	h.finish(t, actions.RunSucceeded)
 	b.untilState(r.ID, approvals.StateSucceeded)
 	stopped()
 	if now, err := b.Get(t.Context(), waits.ID); err != nil || now.State != approvals.StatePlanning || len(f.began()) != 1 {
