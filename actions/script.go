@@ -130,6 +130,11 @@ func (s *Store) exec(ctx context.Context, env Name, sc *Script, keys []string, a
 		if err != nil {
 			return execReply{}, err
 		}
+		if st.head == "" {
+			if err := s.announceChain(ctx, env); err != nil {
+				return execReply{}, redisError(op, err)
+			}
+		}
 		reply, err := s.execOnce(ctx, env, sc, keys, args, st.head, made)
 		if err != nil {
 			return execReply{}, redisError(op, err)

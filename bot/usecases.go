@@ -56,6 +56,11 @@ func (s *Service) Audit(ctx context.Context, name actions.Name, after int64, lim
 	return s.store.Audit(ctx, name, after, limit)
 }
 
+// Chains is actions.Store.Chains.
+func (s *Service) Chains(ctx context.Context, app string, after actions.Name, limit int) ([]actions.Name, error) {
+	return s.store.Chains(ctx, app, after, limit)
+}
+
 // Request is approvals.Requests.Get.
 func (s *Service) Request(ctx context.Context, id string) (*approvals.Request, error) {
 	return s.requests.Get(ctx, id)

@@ -153,11 +153,7 @@ func (r *auditReader) turn(ctx context.Context) error {
 		r.done = true
 		return nil
 	}
-	filter := actions.EnvFilter{App: r.app, All: true, Limit: 1}
-	if !r.env.IsZero() {
-		filter.Cursor = r.env.String()
-	}
-	next, _, err := r.service.Environments(ctx, filter)
+	next, err := r.service.Chains(ctx, r.app, r.env, 1)
 	if err != nil {
 		return err
 	}
@@ -165,6 +161,6 @@ func (r *auditReader) turn(ctx context.Context) error {
 		r.done = true
 		return nil
 	}
-	r.env, r.seq = next[0].Name, 0
+	r.env, r.seq = next[0], 0
 	return nil
 }

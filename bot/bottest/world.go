@@ -31,8 +31,7 @@ type World struct {
 	Executor *Executor
 	Commits  *Commits
 
-	tb     testing.TB
-	worker *approvals.Worker
+	tb testing.TB
 }
 
 // New makes a world of these apps; without any, of Shop's. No worker runs yet.
@@ -53,7 +52,6 @@ func New(tb testing.TB, rdb redis.UniversalClient, apps ...*actions.App) *World 
 	w.Runner = actions.NewRunner(actions.RunnerOptions{
 		Store: w.Store, Catalog: w.Catalog, Executors: w.Executor, Sources: w.Commits, MaxTries: 1, Pause: time.Millisecond,
 	})
-	w.worker = approvals.NewWorker(approvals.WorkerOptions{Requests: w.Requests, Store: w.Store, Floor: w.Runner, Lease: 5 * time.Second, Grace: -1})
 	w.Service = bot.New(bot.Options{
 		Catalog: w.Catalog, Store: w.Store, Requests: w.Requests, Observer: w.Runner, Parse: command.Parse,
 	})
@@ -68,17 +66,36 @@ func Shop() *actions.App {
 	}
 }
 
-// Work starts a worker, which ends with the test.
-func (w *World) Work() {
+// Work starts a worker that lets everything run. It ends with the test.
+func (w *World) Work() { w.WorkBy(approvals.ReleaseAtOnce{}) }
+
+// WorkBy starts a worker that asks a policy. It ends with the test.
+func (w *World) WorkBy(policy approvals.Policy) {
+	worker := approvals.NewWorker(approvals.WorkerOptions{
+		Requests: w.Requests, Store: w.Store, Floor: w.Runner, Policy: policy, Lease: 5 * time.Second, Grace: -1,
+	})
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- w.worker.Run(ctx) }()
+	go func() { ended <- worker.Run(ctx) }()
 	w.tb.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
 			w.tb.Errorf("the worker ended: %v", err)
 		}
 	})
+}
+
+// Approval is the policy that one person must agree.
+type Approval struct{}
+
+// Evaluate releases what somebody has approved.
+func (Approval) Evaluate(_ context.Context, r *approvals.Request) (approvals.Outcome, error) {
+	for _, d := range r.Decisions {
+		if d.Verdict == approvals.Approve {
+			return approvals.Outcome{Effect: approvals.EffectRelease}, nil
+		}
+	}
+	return approvals.Outcome{Effect: approvals.EffectApprove, Reason: "One person must agree."}, nil
 }
 
 // Ana is somebody who may do everything.

@@ -48,8 +48,10 @@ func TestClient(t *testing.T) {
 			"fail": worlds.command(func(w *clientWorld, args []string) {
 				w.Executor.Fail(args[0], actions.Errorf("memory.run", actions.CodeDownstream, "%s", args[1]))
 			}),
-			"heal": worlds.command(func(w *clientWorld, args []string) { w.Executor.Fail(args[0], nil) }),
-			"work": worlds.command(func(w *clientWorld, _ []string) { w.Work() }),
+			"heal":     worlds.command(func(w *clientWorld, args []string) { w.Executor.Fail(args[0], nil) }),
+			"approval": worlds.command(func(w *clientWorld, _ []string) { w.WorkBy(bottest.Approval{}) }),
+			"capture":  capture,
+			"work":     worlds.command(func(w *clientWorld, _ []string) { w.Work() }),
 		},
 	})
 }
@@ -118,6 +120,11 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+// capture sets a variable to the first id in the last output: capture NAME stdout.
+func capture(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], regexp.MustCompile(`\b[0-7][0-9a-hjkmnp-tv-z]{25}\b`).FindString(ts.ReadFile(args[1])))
 }
 
 var changing = regexp.MustCompile(`\b[0-7][0-9a-hjkmnp-tv-z]{25}\b|\d{4}-\d\d-\d\d \d\d:\d\d UTC|\b\d\d:\d\d:\d\d\b|http://127\.0\.0\.1:\d+|after \d+s`)
