@@ -9,7 +9,7 @@ TOOL := go tool -modfile=.ci/tools/go.mod
 # The cluster's binary is cached outside the tree; its build takes minutes, once.
 DEVCLUSTER = $(shell go run -C cmd/devcluster ./build)
 
-.PHONY: help build demo test lint bench fuzz proto proto-check devcluster clean
+.PHONY: help build demo test lint bench proto proto-check proto-publish devcluster clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,20 @@ lint: proto-check ## Lint the Go code and the protocol
 bench: ## Measure against floors in the same run (BENCH=short for a quick look)
 	@.ci/need redis-server
 	@DEVCLUSTER="$(DEVCLUSTER)" BENCH="$(BENCH)" .ci/bench
+
+proto: ## Generate the Go code of the executor protocol
+	$(TOOL) buf generate plugins/proto --template plugins/proto/buf.gen.yaml
+
+proto-check: ## Lint the protocol, compare it with the published one, and see that the generated code is up to date
+	$(TOOL) buf lint plugins/proto
+	$(TOOL) buf breaking plugins/proto --against plugins/proto/published/v1.binpb
+	@t=$$(mktemp -d) && trap 'rm -rf "$$t"' EXIT && \
+	$(TOOL) buf generate plugins/proto --template plugins/proto/buf.gen.yaml -o "$$t" && \
+	diff -r -x '*.proto' -x '*.yaml' -x '*.md' -x published "$$t/plugins/proto" plugins/proto || \
+	{ echo "The generated code of the protocol is out of date: run make proto." >&2; exit 1; }
+
+proto-publish: proto-check ## After a release: take the protocol as it is now in as the published one
+	$(TOOL) buf build plugins/proto --exclude-source-info -o plugins/proto/published/v1.binpb
 
 devcluster: ## Build the Kubernetes control plane that tests and the demo use, and print its path
 	@echo "$(DEVCLUSTER)"

@@ -178,6 +178,7 @@ apps:
           chart: repo:deploy/chart
           values:
             replicaCount: 2
+            podAnnotations: {devcluster/ready-after: 2s}   # the demo's cluster then takes its time
             image: {repository: registry.example.org/acme/shop, tag: "{{ .SHA }}"}
             ingress: {enabled: true, host: "{{ .Name }}.shop.preview.example.org"}
 `, addr, filepath.Join(d.dir, "data"), d.github.APIURL(), hex.EncodeToString(hash[:]), d.kubeconfig, repo)
@@ -235,6 +236,12 @@ func (d *demo) deploy(ctx context.Context) error {
 		return err
 	}
 	d.out.step("the bot reacts with eyes: it has been heard")
+	if err := d.await(ctx, "the environment to be known", func() (bool, error) {
+		_, err := output(ctx, d.clientEnv(), berthProgram(), "status", d.env(), "-o", "json")
+		return err == nil, ctx.Err()
+	}); err != nil {
+		return err
+	}
 	logs, err := start("berth logs", d.clientEnv(), d.out.quiet, berthProgram(), "logs", d.env(), "--follow")
 	if err != nil {
 		return err
@@ -275,7 +282,9 @@ func (d *demo) status(ctx context.Context) error {
 	d.out.step("the bot answers:")
 	var text bytes.Buffer
 	githubtest.RenderThread(&text, githubtest.Thread{Comments: []githubtest.Comment{answer}}, d.out.width-10, d.out.color)
-	d.out.block(text.String())
+	// The comment alone is wanted, not the head of a thread that it is not.
+	_, box, _ := strings.Cut(text.String(), "╭")
+	d.out.block("╭" + box)
 	return nil
 }
 

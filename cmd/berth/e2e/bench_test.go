@@ -71,7 +71,7 @@ func (w *world) postComments(replica *berth, worker, n int) {
 			body = example.Payload
 		}
 	}
-	signature := githubtest.Sign(secret, body)
+	signature := "sha256=" + githubtest.Sign(secret, body)
 	for i := range n {
 		header := http.Header{
 			"Content-Type": {"application/json"}, "X-Github-Event": {"issue_comment"}, "X-Hub-Signature-256": {signature},

@@ -95,7 +95,7 @@ func TestOneDeliveryPostedFiftyTimesToTwoReplicasIsOneRequest(t *testing.T) {
 
 	header := http.Header{
 		"Content-Type": {"application/json"}, "X-Github-Event": {delivery.Event}, "X-Github-Delivery": {delivery.GUID},
-		"X-Hub-Signature-256": {githubtest.Sign(secret, delivery.Payload)},
+		"X-Hub-Signature-256": {"sha256=" + githubtest.Sign(secret, delivery.Payload)},
 	}
 	codes := make(chan int, 50)
 	for i := range 50 {

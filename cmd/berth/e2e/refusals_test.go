@@ -32,11 +32,11 @@ func TestEveryFailureIsAnsweredOnThePullRequest(t *testing.T) {
 		},
 		"a namespace without permission": {
 			change: replace("cluster: e2e", "cluster: poor"), command: "/deploy",
-			says: []string{"may not", "system:serviceaccount:default:poor"},
+			says: []string{"does not let Berth", "default:poor", "Grant"},
 		},
 		"a cluster that cannot be reached": {
 			change: replace("cluster: e2e", "cluster: gone"), command: "/deploy",
-			says: []string{"127.0.0.1"},
+			says: []string{"cannot be reached", "connection was refused"},
 		},
 		"an app that nobody knows": {command: "/deploy shoq/pr-1", says: []string{"shoq", "no app"}},
 		"a ref that is not there":  {command: "/deploy --ref no-such-branch", says: []string{"no-such-branch", "acme/shop"}},
@@ -123,11 +123,11 @@ func TestEveryRealWorldPayloadIsTaken(t *testing.T) {
 		if code := post(t, b.url, header, example.Payload); code != http.StatusUnauthorized {
 			t.Errorf("%s/%s without a signature got %d, want 401", example.Event, example.Action, code)
 		}
-		header.Set("X-Hub-Signature-256", githubtest.Sign("not the secret", example.Payload))
+		header.Set("X-Hub-Signature-256", "sha256="+githubtest.Sign("not the secret", example.Payload))
 		if code := post(t, b.url, header, example.Payload); code != http.StatusUnauthorized {
 			t.Errorf("%s/%s with a wrong signature got %d, want 401", example.Event, example.Action, code)
 		}
-		header.Set("X-Hub-Signature-256", githubtest.Sign(secret, example.Payload))
+		header.Set("X-Hub-Signature-256", "sha256="+githubtest.Sign(secret, example.Payload))
 		if code := post(t, b.url, header, example.Payload); code != http.StatusAccepted {
 			t.Errorf("%s/%s got %d, want 202", example.Event, example.Action, code)
 		}

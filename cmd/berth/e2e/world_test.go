@@ -42,7 +42,7 @@ const (
 	ghToken  = "ghp_e2e"
 	apiToken = "e2e-token"
 	// patience bounds each thing that a test waits for.
-	patience = 40 * time.Second
+	patience = 90 * time.Second
 )
 
 // programs is the folder of berth and its executors, built once per run.
