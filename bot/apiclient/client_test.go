@@ -89,11 +89,18 @@ func TestWhatMayBeRepeatedIs(t *testing.T) {
 		}
 	})
 	r, err := c.Submit(context.Background(), "deploy shop/pr-1", "key-1")
-	if err != nil || r.ID != "x" || !slices.Equal(keys, []string{"key-1", "key-1", "key-1"}) {
+	seen := func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		was := keys
+		keys = nil
+		return was
+	}
+	if keys := seen(); err != nil || r.ID != "x" || !slices.Equal(keys, []string{"key-1", "key-1", "key-1"}) {
 		t.Errorf("%v, %v, keys %v", r, err, keys)
 	}
-	keys = nil
-	if _, err := c.Cancel(context.Background(), "x", ""); err == nil || len(keys) != 1 {
+	_, err = c.Cancel(context.Background(), "x", "")
+	if keys := seen(); err == nil || len(keys) != 1 {
 		t.Errorf("what has no key was sent %d times: %v", len(keys), err)
 	}
 }

@@ -141,6 +141,9 @@ func words(w io.Writer, markdown string) {
 			rows = append(rows, cells(line))
 		default:
 			flush()
+			if link, ok := strings.CutPrefix(line, "<http"); ok {
+				line = "http" + strings.TrimSuffix(link, ">")
+			}
 			fmt.Fprintln(w, bot.Plain(bot.Unescape(line)))
 		}
 	}

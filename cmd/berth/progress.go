@@ -33,12 +33,12 @@ func newProgress(w io.Writer, title string) progress {
 	}
 	d := &display{
 		out: file, title: title, now: time.Now, color: os.Getenv("NO_COLOR") == "",
-		width: func() int {
-			columns, _, err := term.GetSize(int(file.Fd()))
-			if err != nil || columns < 20 {
-				return 80
+		size: func() (columns, rows int) {
+			columns, rows, err := term.GetSize(int(file.Fd()))
+			if err != nil || columns < 20 || rows < 4 {
+				return 80, 24
 			}
-			return columns
+			return columns, rows
 		},
 	}
 	d.start()
@@ -74,7 +74,7 @@ func (p *plainProgress) stop() {}
 // over itself.
 type display struct {
 	out   io.Writer
-	width func() int
+	size  func() (columns, rows int)
 	now   func() time.Time
 	color bool
 	title string
@@ -232,13 +232,16 @@ func elapsed(from, to time.Time) string {
 // draw writes the frame over the one before. If the terminal was made narrower
 // in between, what stands there takes more lines than it did.
 func (d *display) draw() {
-	columns := d.width()
+	columns, rows := d.size()
 	var b strings.Builder
 	if up := d.rows(columns); up > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", up)
 	}
 	b.WriteString("\r\x1b[J")
 	d.drawn = d.frame(columns)
+	if most := rows - 2; len(d.drawn) > most { // what is scrolled away could not be drawn over
+		d.drawn = append(d.drawn[:most], fmt.Sprintf("  … and %d more", len(d.drawn)-most))
+	}
 	for _, line := range d.drawn {
 		b.WriteString(line + "\r\n")
 	}

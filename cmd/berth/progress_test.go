@@ -14,7 +14,7 @@ import (
 func shownAt(out *bytes.Buffer, columns int) *display {
 	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	now := began.Add(12 * time.Second)
-	d := &display{out: out, title: "deploy shop/pr-42", began: began, now: func() time.Time { return now }, width: func() int { return columns }}
+	d := &display{out: out, title: "deploy shop/pr-42", began: began, now: func() time.Time { return now }, size: func() (int, int) { return columns, 24 }}
 	d.begin(&api.Run{Commit: &api.Commit{SHA: bottestSHA}, Steps: []actions.StepRecord{
 		{Part: "db", State: actions.StepDone, StartedAt: began, EndedAt: began.Add(4 * time.Second)},
 		{Part: "cache", State: actions.StepFailed, StartedAt: began, EndedAt: began.Add(2 * time.Second), Error: "no"},
@@ -71,10 +71,16 @@ func TestDisplayIsDrawnOverItself(t *testing.T) {
 		t.Errorf("the second frame begins with %q", out.String()[:12])
 	}
 	out.Reset()
-	d.width = func() int { return 20 } // the terminal was made narrower: lines of before take two or three now
+	d.size = func() (int, int) { return 20, 24 } // the terminal was made narrower: lines of before take two or three now
 	d.draw()
 	if !strings.HasPrefix(out.String(), "\x1b[10A") {
 		t.Errorf("the narrow frame begins with %q", out.String()[:12])
+	}
+	out.Reset()
+	d.size = func() (int, int) { return 80, 5 }
+	d.draw()
+	if !strings.HasSuffix(out.String(), "  … and 2 more\r\n") {
+		t.Errorf("on a low terminal stands %q", out.String())
 	}
 	if strings.Contains(out.String(), "\x1b[3") {
 		t.Error("there is color without being asked for")
