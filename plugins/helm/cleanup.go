@@ -33,10 +33,10 @@ func (x *Executor) cleanup(ctx context.Context, step sdk.Step, out sdk.Events) e
 	if err != nil {
 		return err
 	}
-	return timedOut(limited, ctx, ses.cleanup(limited, x, step))
+	return timedOut(limited, ctx, ses.cleanup(limited, step))
 }
 
-func (s *session) cleanup(ctx context.Context, x *Executor, step sdk.Step) error {
+func (s *session) cleanup(ctx context.Context, step sdk.Step) error {
 	if _, err := s.cluster.capabilities(ctx); err != nil {
 		return err
 	}
@@ -44,11 +44,9 @@ func (s *session) cleanup(ctx context.Context, x *Executor, step sdk.Step) error
 	if err != nil {
 		return err
 	}
-	var objects [][]object
 	for _, rel := range past {
-		objects = append(objects, manifestOf(rel))
+		s.kube.mask.learnObjects(manifestOf(rel))
 	}
-	s.kube.mask = newMasker(x.masking, s.settings.Values, objects...)
 	claims := s.claimNames(past)
 	if len(past) == 0 {
 		s.kube.out.Log("there is no release " + s.settings.Release + " in namespace " + s.namespace)

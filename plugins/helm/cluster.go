@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -29,6 +30,9 @@ import (
 )
 
 const (
+	// reachLimit is how long an API server may take to say what it is. It is the
+	// first thing asked, so this is also how soon a silent one is given up.
+	reachLimit = 12 * time.Second
 	// maxClusters is how many clusters' connections are kept.
 	maxClusters = 16
 	// fresh is how long a cluster's list of kinds is believed. Charts ask it
@@ -101,6 +105,7 @@ type cluster struct {
 	discovery discovery.CachedDiscoveryInterface
 	mapper    *freshMapper
 
+	asking singleflight.Group
 	mu     sync.Mutex
 	caps   *chartutil.Capabilities
 	capsAt time.Time
@@ -121,7 +126,9 @@ func newCluster(at sdk.Cluster) (*cluster, error) {
 	}
 	host, _, _ := rest.DefaultServerUrlFor(config)
 	c := &cluster{host: host.String(), base: base}
-	client, err := discovery.NewDiscoveryClientForConfig(c.config(context.Background()))
+	asking := c.config(context.Background())
+	asking.Transport = &boundTransport{base: base, ctx: context.Background(), limit: reachLimit}
+	client, err := discovery.NewDiscoveryClientForConfig(asking)
 	if err != nil {
 		return nil, badConfig(at, err)
 	}
@@ -188,29 +195,26 @@ func (c *cluster) config(ctx context.Context) *rest.Config {
 // the first thing that is asked of a cluster, so it says when there is none.
 func (c *cluster) capabilities(ctx context.Context) (*chartutil.Capabilities, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.caps != nil && time.Since(c.capsAt) < fresh {
-		return c.caps.Copy(), nil
+	caps, at := c.caps, c.capsAt
+	c.mu.Unlock()
+	if caps != nil && time.Since(at) < fresh {
+		return caps.Copy(), nil
 	}
-	type answer struct {
-		caps *chartutil.Capabilities
-		err  error
-	}
-	answers := make(chan answer, 1)
 	// The discovery client takes no context; its requests end by themselves.
-	go func() {
-		caps, err := c.ask()
-		answers <- answer{caps, err}
-	}()
+	// Callers at the same time share one answer.
+	answers := c.asking.DoChan("", func() (any, error) { return c.ask() })
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case a := <-answers:
-		if a.err != nil {
-			return nil, a.err
+		if a.Err != nil {
+			return nil, a.Err
 		}
-		c.caps, c.capsAt = a.caps, time.Now()
-		return c.caps.Copy(), nil
+		caps, _ := a.Val.(*chartutil.Capabilities)
+		c.mu.Lock()
+		c.caps, c.capsAt = caps, time.Now()
+		c.mu.Unlock()
+		return caps.Copy(), nil
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -98,7 +99,7 @@ func (x *Executor) deploy(ctx context.Context, step sdk.Step, out sdk.Events) er
 	for _, note := range in.notes {
 		ses.kube.out.Log(note)
 	}
-	ses.kube.mask = newMasker(x.masking, in.values)
+	ses.kube.mask.learnValues(in.values)
 	rel, err := ses.bring(limited, step, in, past)
 	if err != nil {
 		return timedOut(limited, ctx, ses.kube.failed(err))
@@ -108,17 +109,13 @@ func (x *Executor) deploy(ctx context.Context, step sdk.Step, out sdk.Events) er
 
 // timedOut keeps the step's own limit apart from somebody's cancelling it.
 func timedOut(limited, outer context.Context, err error) error {
+	if _, told := errors.AsType[*sdk.Error](err); told || err == nil {
+		return err
+	}
 	if outer.Err() == nil && limited.Err() != nil {
-		return &sdk.Error{Fault: sdk.FaultDownstream, Msg: messageOr(err, "The step did not end within its `timeout`. Look at the log of the run, or give it more time."), Err: err}
+		return &sdk.Error{Fault: sdk.FaultDownstream, Msg: "The step did not end within its `timeout`. Look at the log of the run, or give it more time.", Err: err}
 	}
 	return err
-}
-
-func messageOr(err error, otherwise string) string {
-	if e, ok := err.(*sdk.Error); ok { //nolint:errorlint // only an error that is already for people
-		return e.Msg
-	}
-	return otherwise
 }
 
 // bring makes the release what in says, from whatever state it is in.

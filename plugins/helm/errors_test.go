@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -195,11 +197,16 @@ func TestAClusterThatCannotBeReached(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = mute.Close() }) // after the parallel cases
+	silentServer := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	t.Cleanup(silentServer.Close)
 	tests := map[string]struct {
 		change func(*clientcmdapi.Cluster, *clientcmdapi.AuthInfo)
 		says   string
 		retry  bool
 	}{
+		"a server that never answers": {func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) {
+			*c = clientcmdapi.Cluster{Server: silentServer.URL, InsecureSkipTLSVerify: true}
+		}, "no answer in time", true},
 		"a closed port": {func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) { c.Server = "https://" + address }, "refused", true},
 		"a server that says nothing": {func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) {
 			c.Server = "https://" + mute.Addr().String()
@@ -338,6 +345,26 @@ func TestCancellingEndsTheStepAndLeavesNothingPending(t *testing.T) {
 	}
 	step.With["values"] = map[string]any{}
 	run(t, x, step)
+}
+
+func TestSecretsOfTheStepAreNotInItsErrors(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"Chart.yaml":       "apiVersion: v2\nname: tells\nversion: 1.0.0\n",
+		"values.yaml":      "env: {}\ndb: {}\n",
+		"templates/a.yaml": "{{ fail (printf \"cannot use %s and %s and %s\" .Values.db.password .Values.env.API_TOKEN .Values.db.apiKey) }}\n",
+	})
+	step := preview(t, with("chart", dir), with("values", map[string]any{"db": map[string]any{"password": "from-values"}}))
+	step.Vars = map[string]string{"API_TOKEN": "from-vars"}
+	step.Set = map[string]string{"db.apiKey": "from-set"}
+	err, out := fails(t, New(Options{}), step)
+	fault(t, err, sdk.FaultInvalid, "cannot use *** and *** and ***")
+	for _, secret := range []string{"from-values", "from-vars", "from-set"} {
+		if strings.Contains(err.Error()+out.all(), secret) {
+			t.Errorf("%s shows: %v", secret, err)
+		}
+	}
 }
 
 func TestRedact(t *testing.T) {

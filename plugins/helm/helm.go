@@ -6,6 +6,7 @@ package helm
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -113,7 +114,20 @@ func (x *Executor) finish(ctx context.Context, step sdk.Step, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	explained := explain(err, step.Cluster)
-	x.log.Info("step failed", "step", step.ID, "env", step.App+"/"+step.Env, "part", step.Part, "verb", string(step.Verb), "error", redact(err.Error()))
-	return explained
+	e := x.explained(err, step)
+	x.log.Info("step failed", "step", step.ID, "env", step.App+"/"+step.Env, "part", step.Part, "verb", string(step.Verb), "error", e.Error())
+	return e
+}
+
+// explained is err in plain words, without the secrets that the step was given.
+func (x *Executor) explained(err error, step sdk.Step) *sdk.Error {
+	mask := stepMasker(x.masking, step)
+	e := explain(err, step.Cluster)
+	e.Msg = mask.text(e.Msg)
+	if e.Err != nil {
+		if text := mask.text(e.Err.Error()); text != e.Err.Error() {
+			e.Err = errors.New(text)
+		}
+	}
+	return e
 }

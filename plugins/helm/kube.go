@@ -15,6 +15,7 @@ import (
 	"helm.sh/helm/v3/pkg/storage"
 	"helm.sh/helm/v3/pkg/storage/driver"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
@@ -56,8 +57,8 @@ func (x *Executor) open(ctx context.Context, step sdk.Step, s settings, out sdk.
 		out = silent{}
 	}
 	k := &kubeClient{
-		Client: inner, ctx: ctx, clientset: bound, free: free, namespace: step.Namespace,
-		mask: newMasker(x.masking, s.Values), failFast: s.FailFast,
+		Client: inner, ctx: ctx, clientset: bound, free: free, namespace: step.Namespace, cluster: cl,
+		mask: stepMasker(x.masking, step), failFast: s.FailFast,
 	}
 	k.out = maskedEvents{out, k}
 	ses := &session{
@@ -107,6 +108,8 @@ type kubeClient struct {
 	out       sdk.Events
 	mask      *masker
 	failFast  time.Duration
+	cluster   *cluster
+	lenient   bool                                  // when objects are deleted: those of unknown kinds are gone
 	unsettled map[string]*unstructured.Unstructured // what Update compares with instead, by fullID
 
 	mu      sync.Mutex
@@ -151,8 +154,54 @@ func (k *kubeClient) Build(r io.Reader, _ bool) (kube.ResourceList, error) {
 	if err := k.ctx.Err(); err != nil {
 		return nil, err
 	}
+	if k.lenient {
+		known, err := k.onlyKnown(r)
+		if err != nil {
+			return nil, k.keep(err)
+		}
+		r = known
+	}
 	list, err := k.Client.Build(r, false)
+	for _, info := range list {
+		if u, ok := info.Object.(*unstructured.Unstructured); ok {
+			k.mask.learnObjects([]object{{u.Object}})
+		}
+	}
 	return list, k.keep(err)
+}
+
+// onlyKnown leaves out objects of kinds that the cluster does not have any
+// more, such as a custom resource whose definition is gone: there can be none.
+// It asks the cluster anew, and believes it only if all of its APIs answered.
+func (k *kubeClient) onlyKnown(r io.Reader) (io.Reader, error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := parseManifest(string(data))
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	for _, o := range objects {
+		kind := o.live().GroupVersionKind()
+		_, err := k.cluster.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+		if meta.IsNoMatchError(err) {
+			if _, failed := k.cluster.discovery.ServerPreferredResources(); failed != nil {
+				return nil, failed
+			}
+			k.out.Log(o.title() + " is gone: the cluster does not know its kind any more")
+			continue
+		}
+		data, err := o.live().MarshalJSON()
+		if err != nil {
+			return nil, err
+		}
+		b.WriteString("---\n")
+		b.Write(data)
+		b.WriteString("\n")
+	}
+	return &b, nil
 }
 
 // Create implements kube.Interface.

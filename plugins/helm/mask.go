@@ -10,6 +10,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+
+	"github.com/berth-dev/berth/plugins/sdk"
 )
 
 // hidden stands for a secret in text.
@@ -22,8 +25,13 @@ const minSecret = 6
 // secretName is how names of secret things end.
 var secretName = regexp.MustCompile(`(?i)(passw(or)?d|passphrase|pwd|token|secret|api[-_.]?key|access[-_.]?key|private[-_.]?key|encryption[-_.]?key|signing[-_.]?key|credentials?|client[-_.]?secret|connection[-_.]?string|dsn)s?$`)
 
+// secretRef is how names end whose value is the name of a Secret.
+var secretRef = regexp.MustCompile(`(?i)(existing|pull|image|tls|ca)[-_]?secrets?$`)
+
 // looksSecret tells whether a value of that name is to be hidden.
-func looksSecret(name string) bool { return secretName.MatchString(name) }
+func looksSecret(name string) bool {
+	return secretName.MatchString(name) && !secretRef.MatchString(name)
+}
 
 // secretShapes are secrets that can be told by how they look.
 var secretShapes = []struct {
@@ -47,55 +55,80 @@ func redact(text string) string {
 }
 
 // masker hides the secrets of one step: those that look like it, and those that
-// the release itself holds.
+// it has learned. It is safe for concurrent use.
 type masker struct {
-	key   []byte
-	known *strings.Replacer // nil when there are none
+	key []byte
+
+	mu    sync.RWMutex
+	known map[string]bool
+	hide  *strings.Replacer // nil while nothing is known
 }
 
-// newMasker knows the data of Secrets among objects, and values of secret
-// names.
+// newMasker knows what values and objects hold.
 func newMasker(key []byte, values map[string]any, objects ...[]object) *masker {
-	known := map[string]bool{}
-	learn := func(s string) {
-		if len(s) >= minSecret {
-			known[s] = true
-		}
-	}
-	collectSecrets(values, learn)
+	m := &masker{key: key, known: map[string]bool{}}
+	m.learnValues(values)
 	for _, list := range objects {
-		for _, o := range list {
-			if o.kind() != "Secret" {
-				continue
-			}
-			for _, text := range stringMap(o.content["stringData"]) {
-				learn(text)
-			}
-			for _, text := range stringMap(o.content["data"]) {
-				learn(text)
-				if plain, err := base64.StdEncoding.DecodeString(text); err == nil {
-					learn(string(plain))
-				}
-			}
-		}
-	}
-	m := &masker{key: key}
-	if len(known) > 0 {
-		// The longest first: one secret may be a part of another.
-		list := slices.SortedFunc(maps.Keys(known), func(a, b string) int { return len(b) - len(a) })
-		pairs := make([]string, 0, 2*len(list))
-		for _, s := range list {
-			pairs = append(pairs, s, hidden)
-		}
-		m.known = strings.NewReplacer(pairs...)
+		m.learnObjects(list)
 	}
 	return m
 }
 
+// learnValues learns what is under a secret's name.
+func (m *masker) learnValues(values map[string]any) {
+	var found []string
+	collectSecrets(values, func(s string) { found = append(found, s) })
+	m.learn(found)
+}
+
+// learnObjects learns the data of Secrets.
+func (m *masker) learnObjects(objects []object) {
+	var found []string
+	for _, o := range objects {
+		if o.kind() != "Secret" {
+			continue
+		}
+		for _, text := range stringMap(o.content["stringData"]) {
+			found = append(found, text)
+		}
+		for _, text := range stringMap(o.content["data"]) {
+			found = append(found, text)
+			if plain, err := base64.StdEncoding.DecodeString(text); err == nil {
+				found = append(found, string(plain))
+			}
+		}
+	}
+	m.learn(found)
+}
+
+func (m *masker) learn(secrets []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := len(m.known)
+	for _, s := range secrets {
+		if s = strings.TrimSpace(s); len(s) >= minSecret {
+			m.known[s] = true
+		}
+	}
+	if len(m.known) == before {
+		return
+	}
+	// The longest first: one secret may be a part of another.
+	list := slices.SortedFunc(maps.Keys(m.known), func(a, b string) int { return len(b) - len(a) })
+	pairs := make([]string, 0, 2*len(list))
+	for _, s := range list {
+		pairs = append(pairs, s, hidden)
+	}
+	m.hide = strings.NewReplacer(pairs...)
+}
+
 // text hides secrets in a line.
 func (m *masker) text(s string) string {
-	if m.known != nil {
-		s = m.known.Replace(s)
+	m.mu.RLock()
+	hide := m.hide
+	m.mu.RUnlock()
+	if hide != nil {
+		s = hide.Replace(s)
 	}
 	return redact(s)
 }
@@ -176,6 +209,24 @@ func stringMap(v any) map[string]string {
 		}
 	}
 	return out
+}
+
+// stepMasker knows the secrets that a step was given.
+func stepMasker(key []byte, step sdk.Step) *masker {
+	m := newMasker(key, step.With)
+	var found []string
+	for name, value := range step.Vars {
+		if looksSecret(name) {
+			found = append(found, value)
+		}
+	}
+	for name, value := range step.Set {
+		if looksSecret(name) {
+			found = append(found, value)
+		}
+	}
+	m.learn(found)
+	return m
 }
 
 func randomKey() []byte {

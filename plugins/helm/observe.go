@@ -37,7 +37,7 @@ func (x *Executor) Observe(ctx context.Context, step sdk.Step) (sdk.Observation,
 	if ctx.Err() != nil {
 		return sdk.Observation{}, ctx.Err()
 	}
-	return sdk.Observation{Health: sdk.Unknown, Text: explain(timedOut(limited, ctx, err), step.Cluster).Msg}, nil
+	return sdk.Observation{Health: sdk.Unknown, Text: x.explained(timedOut(limited, ctx, err), step).Msg}, nil
 }
 
 func (x *Executor) observe(ctx context.Context, step sdk.Step, s settings) (sdk.Observation, error) {
@@ -53,14 +53,15 @@ func (x *Executor) observe(ctx context.Context, step sdk.Step, s settings) (sdk.
 		return sdk.Observation{}, err
 	}
 	rel := deployed(past)
-	if rel == nil {
+	if rel == nil || last(past).Info.Status == release.StatusUninstalling || last(past).Info.Status == release.StatusUninstalled {
 		rel = last(past)
 	}
 	if rel == nil || rel.Info.Status == release.StatusUninstalled {
 		return sdk.Observation{Health: sdk.Absent, Text: "nothing is deployed"}, nil
 	}
 	objects := manifestOf(rel)
-	ses.kube.mask = newMasker(x.masking, rel.Config, objects)
+	ses.kube.mask.learnValues(rel.Config)
+	ses.kube.mask.learnObjects(objects)
 	found, err := ses.look(ctx, objects)
 	if err != nil {
 		return sdk.Observation{}, err

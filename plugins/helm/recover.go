@@ -164,6 +164,8 @@ func (s *session) owned(list kube.ResourceList) (kube.ResourceList, error) {
 // record of it stays, as uninstalled, until purge: what comes after can then be
 // taken up again when it is interrupted.
 func (s *session) uninstall(ctx context.Context, past []*release.Release) error {
+	s.kube.lenient = true
+	defer func() { s.kube.lenient = false }()
 	if rel := last(past); rel.Info.Status != release.StatusUninstalled {
 		if rel.Info.Status.IsPending() || rel.Info.Status == release.StatusUnknown {
 			rel.SetStatus(release.StatusFailed, "interrupted while "+rel.Info.Status.String())

@@ -12,6 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/berth-dev/berth/plugins/sdk"
 )
@@ -153,6 +156,50 @@ func TestCleanupTakesTheClaimsOfStatefulSets(t *testing.T) {
 	list, err := claims.List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) != 1 || list.Items[0].Name != "data-db-x" {
 		t.Errorf("claims that are left: %v %v", list.Items, err)
+	}
+}
+
+func TestCleanupOfAKindThatIsGone(t *testing.T) {
+	t.Parallel()
+	group := namespace(t) + ".example.org"
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"Chart.yaml":       "apiVersion: v2\nname: gizmo\nversion: 1.0.0\n",
+		"values.yaml":      "env: {}\n",
+		"crds/gizmo.yaml":  "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: gizmos." + group + "}\nspec:\n  group: " + group + "\n  scope: Namespaced\n  names: {kind: Gizmo, plural: gizmos}\n  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]\n",
+		"templates/a.yaml": "apiVersion: " + group + "/v1\nkind: Gizmo\nmetadata: {name: g}\nspec: {size: 3}\n",
+		"templates/b.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: plain}\n",
+	})
+	x := New(Options{})
+	step := preview(t, with("chart", dir))
+	run(t, x, step)
+	if o := observe(t, x, step); o.Health != sdk.Healthy || len(o.Drift) > 0 {
+		t.Errorf("with its kind: %+v", o)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", step.Cluster.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dyn, err := dynamic.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	crds := dyn.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	if err := crds.Delete(t.Context(), "gizmos."+group, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the definition is gone", func() bool {
+		_, err := crds.Get(t.Context(), "gizmos."+group, metav1.GetOptions{})
+		return apierrors.IsNotFound(err)
+	})
+	fresh := New(Options{})
+	eventually(t, "the API server forgets the kind", func() bool {
+		_, err := fresh.Plan(t.Context(), verb(step, sdk.Cleanup))
+		return err == nil && observe(t, New(Options{}), step).Health == sdk.Unknown
+	})
+	run(t, New(Options{}), verb(step, sdk.Cleanup))
+	if _, err := client(t).CoreV1().Namespaces().Get(t.Context(), step.Namespace, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("the namespace is still there: %v", err)
 	}
 }
 
