@@ -334,6 +334,10 @@ func TestWhatIsRefused(t *testing.T) {
 			}
 		})
 	}
+	secret := s.raw(http.MethodPost, "/api/v1/requests", "ci-token", "command=s3cret", http.Header{"Content-Type": {"application/x-www-form-urlencoded"}})
+	if secret.status != http.StatusUnsupportedMediaType || strings.Contains(string(secret.body), "s3cret") || !strings.Contains(string(secret.body), "application/json") {
+		t.Errorf("a form: %d %s", secret.status, secret.body)
+	}
 	for path, want := range map[string]int{"/api/v1/nothing": 404, "/api/": 404, "/api/v1/audit": 405} {
 		a := s.raw(http.MethodPost, path, "ci-token", object{}, nil)
 		if a.status != want || a.header.Get("Content-Type") != api.ProblemType {

@@ -83,8 +83,11 @@ var hookErrors = sync.OnceFunc(func() {
 		p := withStatus(status, codeOf(status), sentence(msg))
 		for _, err := range errs {
 			if err != nil {
-				p.Errors = append(p.Errors, err.Error())
+				p.Errors = append(p.Errors, fault(err))
 			}
+		}
+		if status == http.StatusUnsupportedMediaType {
+			p.Errors = []string{"send JSON, with the header Content-Type: application/json"}
 		}
 		if len(p.Errors) > 0 {
 			p.Detail = sentence(msg + ": " + strings.Join(p.Errors, "; "))
@@ -92,6 +95,20 @@ var hookErrors = sync.OnceFunc(func() {
 		return p
 	}
 })
+
+// fault is one thing that huma found wrong, without the value that it found:
+// that can be long, or be meant for nobody's log.
+func fault(err error) string {
+	var d huma.ErrorDetailer
+	if !errors.As(err, &d) {
+		return err.Error()
+	}
+	detail := d.ErrorDetail()
+	if detail.Location == "" {
+		return detail.Message
+	}
+	return detail.Location + ": " + detail.Message
+}
 
 // codeOf is the kind of failure that a status which huma chose stands for.
 func codeOf(status int) actions.Code {
