@@ -180,7 +180,7 @@ func fromFolder(dir string) (*source, error) {
 	if err != nil {
 		return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: fmt.Sprintf("The chart at %q cannot be read: check its permissions.", showPath(dir)), Err: err}
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	if _, err := root.Stat("Chart.yaml"); errors.Is(err, fs.ErrNotExist) {
 		return nil, sdk.Invalid("There is no chart at %q: the folder has no Chart.yaml.", showPath(dir))
 	}
@@ -263,7 +263,7 @@ func fromArchiveFile(path string, info fs.FileInfo) (*source, error) {
 	if info.Size() > maxArchive {
 		return nil, tooLarge(path)
 	}
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(path) //nolint:gosec // the path is the part's setting; what is read must be a chart
 	if err != nil {
 		return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: fmt.Sprintf("The chart at %q cannot be read: check its permissions.", showPath(path)), Err: err}
 	}

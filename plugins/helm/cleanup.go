@@ -4,7 +4,6 @@ import (
 	"context"
 	"regexp"
 	"strings"
-	"time"
 
 	"helm.sh/helm/v3/pkg/release"
 	corev1 "k8s.io/api/core/v1"
@@ -126,12 +125,5 @@ func (s *session) removeClaims(ctx context.Context, byName *regexp.Regexp) error
 	if err != nil {
 		return err
 	}
-	return s.kube.WaitForDelete(list, time.Until(deadline(ctx)))
-}
-
-func deadline(ctx context.Context) time.Time {
-	if d, ok := ctx.Deadline(); ok {
-		return d
-	}
-	return time.Now().Add(defaultTimeout)
+	return s.kube.wait(ctx, list, s.settings.Timeout, removal)
 }

@@ -165,7 +165,7 @@ func (s *session) bring(ctx context.Context, step sdk.Step, in *inputs, past []*
 	if err != nil {
 		return nil, renderFailure(s.kube.failed(err))
 	}
-	return rel, s.sweep(ctx, past, rel)
+	return rel, s.sweep(past, rel)
 }
 
 // renderFailure tells a template's failure from the cluster's.

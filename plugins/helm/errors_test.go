@@ -24,14 +24,14 @@ import (
 )
 
 // fails runs a step that is to fail.
-func fails(t *testing.T, x *Executor, step sdk.Step) (error, *recorder) { //nolint:revive // the error is what a test is about
+func fails(t *testing.T, x *Executor, step sdk.Step) (*recorder, error) {
 	t.Helper()
 	out := newRecorder()
 	err := x.Run(t.Context(), step, out)
 	if err == nil {
 		t.Fatalf("it succeeded:\n%s", out.all())
 	}
-	return err, out
+	return out, err
 }
 
 func podAnnotation(key, value string) func(*sdk.Step) {
@@ -44,7 +44,7 @@ func TestAnImageThatCannotBePulledSaysSo(t *testing.T) {
 		"image": map[string]any{"repository": "registry.invalid/shop", "tag": "nope"},
 	}))
 	began := time.Now()
-	err, out := fails(t, New(Options{}), step)
+	out, err := fails(t, New(Options{}), step)
 	e := fault(t, err, sdk.FaultDownstream, "Deployment shop-pr-42-web is not ready", "0 of 1 pod", `"registry.invalid/shop:nope" cannot be pulled`, "Check that the image", "Last events:")
 	if e.Retry {
 		t.Error("trying again cannot help")
@@ -64,21 +64,21 @@ func TestAnImageThatCannotBePulledSaysSo(t *testing.T) {
 func TestACrashingProgramShowsItsLog(t *testing.T) {
 	t.Parallel()
 	step := preview(t, with("fail_fast", "1s"), podAnnotation("devcluster/fail", "CrashLoopBackOff"))
-	err, _ := fails(t, New(Options{}), step)
+	_, err := fails(t, New(Options{}), step)
 	fault(t, err, sdk.FaultDownstream, "exit code 1", "restarted", "Last log lines of")
 }
 
 func TestAProgramThatNeverGetsReadyTimesOut(t *testing.T) {
 	t.Parallel()
 	step := preview(t, with("timeout", "6s"), podAnnotation("devcluster/fail", "NotReady"))
-	err, _ := fails(t, New(Options{}), step)
+	_, err := fails(t, New(Options{}), step)
 	fault(t, err, sdk.FaultDownstream, "It was not ready in time", "readiness probe")
 }
 
 func TestPodsThatNoNodeCanTakeSaySo(t *testing.T) {
 	t.Parallel()
 	step := preview(t, with("timeout", "5s"), with("values", map[string]any{"resources": map[string]any{"requests": map[string]any{"cpu": "900"}}}))
-	err, _ := fails(t, New(Options{}), step)
+	_, err := fails(t, New(Options{}), step)
 	fault(t, err, sdk.FaultDownstream, "no node can take it", "Insufficient cpu")
 }
 
@@ -137,7 +137,7 @@ func TestMistakesInTheSettings(t *testing.T) {
 			t.Parallel()
 			step := preview(t, tt.change...)
 			step.Vars = nil
-			err, _ := fails(t, x, step)
+			_, err := fails(t, x, step)
 			e, ok := errors.AsType[*sdk.Error](err)
 			if !ok {
 				t.Fatalf("not an error for people: %v", err)
@@ -161,7 +161,7 @@ func TestAKubeconfigsContentNeverShows(t *testing.T) {
 		t.Fatal(err)
 	}
 	step := preview(t, func(s *sdk.Step) { s.Cluster.Kubeconfig = path })
-	err, _ := fails(t, New(Options{}), step)
+	_, err := fails(t, New(Options{}), step)
 	e := fault(t, err, sdk.FaultInvalid, "kubeconfig cannot be used")
 	if strings.Contains(e.Error(), "s3cr3t") {
 		t.Errorf("the token is in the error: %s", e.Error())
@@ -224,7 +224,7 @@ func TestAClusterThatCannotBeReached(t *testing.T) {
 			x := New(Options{})
 			step := preview(t, func(s *sdk.Step) { s.Cluster.Kubeconfig = otherConfig(t, tt.change) })
 			began := time.Now()
-			err, _ := fails(t, x, step)
+			_, err := fails(t, x, step)
 			if d := time.Since(began); d > 15*time.Second {
 				t.Errorf("took %v to give up", d)
 			}
@@ -239,7 +239,7 @@ func TestAClusterThatCannotBeReached(t *testing.T) {
 			if err != nil || seen.Health != sdk.Unknown || !strings.Contains(seen.Text, tt.says) {
 				t.Errorf("Observe says %+v, %v", seen, err)
 			}
-			if err, _ := fails(t, x, verb(step, sdk.Cleanup)); err == nil {
+			if _, err := fails(t, x, verb(step, sdk.Cleanup)); err == nil {
 				t.Error("what cannot be seen counts as gone")
 			}
 		})
@@ -279,14 +279,14 @@ func TestANamespaceWithoutPermission(t *testing.T) {
 	step := preview(t)
 	makeNamespace(t, step.Namespace, nil)
 	step.Cluster.Kubeconfig = limited(t, step.Namespace)
-	err, _ := fails(t, New(Options{}), step)
+	_, err := fails(t, New(Options{}), step)
 	fault(t, err, sdk.FaultDownstream, "does not let Berth list secrets", step.Namespace, "Grant it the verb")
 	if _, err := New(Options{}).Plan(t.Context(), step); err == nil {
 		t.Error("the plan of what cannot be seen is no plan")
 	} else {
 		fault(t, err, sdk.FaultDownstream, "does not let Berth")
 	}
-	if err, _ := fails(t, New(Options{}), verb(step, sdk.Cleanup)); err != nil {
+	if _, err := fails(t, New(Options{}), verb(step, sdk.Cleanup)); err != nil {
 		fault(t, err, sdk.FaultDownstream, "does not let Berth")
 	}
 }
@@ -296,7 +296,7 @@ func TestRightsThatEndAtDeployments(t *testing.T) {
 	step := preview(t)
 	makeNamespace(t, step.Namespace, nil)
 	step.Cluster.Kubeconfig = limited(t, step.Namespace, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"*"}, Verbs: []string{"*"}})
-	err, _ := fails(t, New(Options{}), step)
+	_, err := fails(t, New(Options{}), step)
 	fault(t, err, sdk.FaultDownstream, "deployments.apps", step.Namespace, "Grant")
 }
 
@@ -321,7 +321,7 @@ func TestAnObjectOfSomeoneElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err, _ = fails(t, New(Options{}), step)
+	_, err = fails(t, New(Options{}), step)
 	fault(t, err, sdk.FaultDownstream, `Service "shop-pr-42-web" is already there`, "belongs to something else")
 }
 
@@ -358,7 +358,7 @@ func TestSecretsOfTheStepAreNotInItsErrors(t *testing.T) {
 	step := preview(t, with("chart", dir), with("values", map[string]any{"db": map[string]any{"password": "from-values"}}))
 	step.Vars = map[string]string{"API_TOKEN": "from-vars"}
 	step.Set = map[string]string{"db.apiKey": "from-set"}
-	err, out := fails(t, New(Options{}), step)
+	out, err := fails(t, New(Options{}), step)
 	fault(t, err, sdk.FaultInvalid, "cannot use *** and *** and ***")
 	for _, secret := range []string{"from-values", "from-vars", "from-set"} {
 		if strings.Contains(err.Error()+out.all(), secret) {

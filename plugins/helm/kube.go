@@ -36,7 +36,7 @@ type session struct {
 
 // open makes a session. It reaches out to nothing.
 func (x *Executor) open(ctx context.Context, step sdk.Step, s settings, out sdk.Events) (*session, error) {
-	cl, err := x.clusters.open(step.Cluster)
+	cl, err := x.clusters.open(step.Cluster) //nolint:contextcheck // a cluster is kept for other calls, so it must not end with this one
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +278,7 @@ func (k *kubeClient) DeleteWithPropagationPolicy(resources kube.ResourceList, po
 
 // Wait implements kube.Interface.
 func (k *kubeClient) Wait(resources kube.ResourceList, limit time.Duration) error {
-	return k.keep(k.wait(resources, limit, rollout))
+	return k.keep(k.wait(k.ctx, resources, limit, rollout))
 }
 
 // WaitWithJobs implements kube.Interface.
@@ -288,12 +288,12 @@ func (k *kubeClient) WaitWithJobs(resources kube.ResourceList, limit time.Durati
 
 // WatchUntilReady implements kube.Interface: it waits for hooks to end.
 func (k *kubeClient) WatchUntilReady(resources kube.ResourceList, limit time.Duration) error {
-	return k.keep(k.wait(resources, limit, completion))
+	return k.keep(k.wait(k.ctx, resources, limit, completion))
 }
 
 // WaitForDelete implements kube.InterfaceExt.
 func (k *kubeClient) WaitForDelete(resources kube.ResourceList, limit time.Duration) error {
-	return k.keep(k.wait(resources, limit, removal))
+	return k.keep(k.wait(k.ctx, resources, limit, removal))
 }
 
 // GetPodList implements kube.InterfaceLogs.

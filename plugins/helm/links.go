@@ -95,14 +95,15 @@ func ingressURLs(u *unstructured.Unstructured) []string {
 
 // firstPath is the path of a rule's first backend, "" for the root.
 func firstPath(rule map[string]any) string {
-	for _, p := range eachMap(rule, "http", "paths") {
-		path, _ := p["path"].(string)
-		if strings.HasPrefix(path, "/") && path != "/" && !strings.ContainsAny(path, "(*[$^\\") {
-			return path
-		}
+	all := eachMap(rule, "http", "paths")
+	if len(all) == 0 {
 		return ""
 	}
-	return ""
+	path, _ := all[0]["path"].(string)
+	if path == "/" || !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "(*[$^\\") {
+		return ""
+	}
+	return path
 }
 
 func hostMatches(pattern, host string) bool {

@@ -47,7 +47,7 @@ func (s *session) recover(ctx context.Context, past []*release.Release) ([]*rele
 // sweep deletes what revisions that failed or were interrupted left behind:
 // objects that are in none of what is deployed, and still marked as this
 // release's. Helm compares with the last deployed revision only.
-func (s *session) sweep(ctx context.Context, past []*release.Release, now *release.Release) error {
+func (s *session) sweep(past []*release.Release, now *release.Release) error {
 	wanted := map[string]bool{}
 	for _, o := range manifestOf(now) {
 		wanted[s.fullID(o)] = true
@@ -213,7 +213,7 @@ func (s *session) uninstall(ctx context.Context, past []*release.Release) error 
 	if _, errs := s.kube.Delete(mine); len(errs) > 0 {
 		return errs[0]
 	}
-	return s.kube.WaitForDelete(mine, s.settings.Timeout)
+	return s.kube.wait(ctx, mine, s.settings.Timeout, removal)
 }
 
 // hookObjects are the objects of hooks that are still there. Helm leaves them;

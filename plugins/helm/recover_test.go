@@ -112,7 +112,7 @@ func TestHooksRunAgainWhenAFirstInstallIsTriedAgain(t *testing.T) {
 	})
 	x := New(Options{})
 	step := preview(t, with("chart", dir))
-	err, _ := fails(t, x, step)
+	_, err := fails(t, x, step)
 	fault(t, err, sdk.FaultDownstream, "Job migrate did not succeed", "Last log lines")
 	step.ID += "-2"
 	step.With["values"] = map[string]any{"fail": false}

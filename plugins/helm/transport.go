@@ -33,7 +33,7 @@ func (t *boundTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
-	unbind := context.AfterFunc(t.ctx, func() { cancel(t.ctx.Err()) })
+	unbind := context.AfterFunc(t.ctx, func() { cancel(t.ctx.Err()) }) //nolint:contextcheck // joining two contexts is what it is for
 	timer := time.AfterFunc(t.limit, func() { cancel(errSlow) })
 	done := sync.OnceFunc(func() {
 		unbind()

@@ -54,7 +54,7 @@ type vigil struct {
 
 // wait blocks until the goal is reached for all of resources. It learns of
 // changes from watches, so it is as quick as the API server is to tell.
-func (k *kubeClient) wait(resources kube.ResourceList, limit time.Duration, g goal) error {
+func (k *kubeClient) wait(ctx context.Context, resources kube.ResourceList, limit time.Duration, g goal) error {
 	v := &vigil{
 		k: k, goal: g, pods: newPodWatch(), updates: make(chan func()),
 		told: map[string]bool{}, troubles: map[*target]error{},
@@ -70,7 +70,7 @@ func (k *kubeClient) wait(resources kube.ResourceList, limit time.Duration, g go
 	if len(v.targets) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(k.ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return v.run(ctx)
 }
@@ -100,7 +100,7 @@ func (v *vigil) run(ctx context.Context) error {
 		if v.reached() {
 			return nil
 		}
-		if err := v.hopeless(); err != nil {
+		if err := v.hopeless(ctx); err != nil {
 			return err
 		}
 		v.progress()
@@ -261,7 +261,7 @@ func (v *vigil) reached() bool {
 }
 
 // hopeless tells why waiting on cannot help, nil if it can.
-func (v *vigil) hopeless() error {
+func (v *vigil) hopeless(ctx context.Context) error {
 	if v.goal == removal {
 		return v.blind()
 	}
@@ -271,7 +271,7 @@ func (v *vigil) hopeless() error {
 			continue
 		}
 		if t.status.state == failed {
-			return v.explain("")
+			return v.explain(ctx, "")
 		}
 		if !t.status.stuck {
 			t.stuck = time.Time{}
@@ -283,7 +283,7 @@ func (v *vigil) hopeless() error {
 			continue
 		}
 		if !t.stuck.IsZero() && now.Sub(t.stuck) >= limit || v.pods.stuckFor(v.podsOf(t), now) >= limit {
-			return v.explain("")
+			return v.explain(ctx, "")
 		}
 	}
 	return v.blind()
@@ -358,5 +358,5 @@ func (v *vigil) ended(ctx context.Context) error {
 		}
 		return sdk.Downstream("It was not gone in time: %s. See what holds it with `kubectl describe`, then try again.", clip(strings.Join(left, "; "), 600)).WithRetry()
 	}
-	return v.explain("It was not ready in time. ")
+	return v.explain(ctx, "It was not ready in time. ")
 }

@@ -26,8 +26,8 @@ const (
 // explain is the error of a wait that failed: which objects are not ready, what
 // their pods say, the last events and the last lines of log. It uses clients
 // that still work when the step's time is over.
-func (v *vigil) explain(prefix string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.k.ctx), askLimit)
+func (v *vigil) explain(ctx context.Context, prefix string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askLimit)
 	defer cancel()
 	var b strings.Builder
 	b.WriteString(prefix)
