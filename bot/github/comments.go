@@ -159,8 +159,8 @@ func (s *Surface) reply(ctx context.Context, c conversation, text, reaction stri
 	})
 }
 
-// execute does each line and answers those that deserve an answer; a request's
-// own progress is shown where the environment is shown.
+// execute does each line and answers those that deserve an answer: what becomes
+// of this pull request's own environment is shown here anyway.
 func (s *Surface) execute(ctx context.Context, c conversation, fork bool, actor bot.Actor, lines []string) error {
 	var answers []string
 	reaction := ""
@@ -180,7 +180,9 @@ func (s *Surface) execute(ctx context.Context, c conversation, fork bool, actor 
 			if err := s.expect(ctx, reply.Request.Order.Env, reply.Request.ID); err != nil {
 				return err
 			}
-			continue
+			if reply.Request.Order.Env.PullRequest() == c.number {
+				continue
+			}
 		case reply.Tone == bot.ToneRefused:
 			reaction = reactionRefused
 		case reaction == "":

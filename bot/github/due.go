@@ -52,7 +52,19 @@ if ARGV[3] == '' then return redis.call('ZREM', KEYS[1], ARGV[1]) end
 redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])
 return 1`)
 
-// releaseLease deletes a lease that is still its holder's.
+// takeLease takes a lease that is free, or that this replica has not been able
+// to give back.
+//
+//	KEYS  1 the lease
+//	ARGV  1 the replica, 2 how long it is, in ms
+//	→ 1 taken, 0 another's
+var takeLease = redis.NewScript(`
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1`)
+
+// releaseLease deletes a lease that is still the replica's.
 var releaseLease = redis.NewScript(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0`)
@@ -139,8 +151,21 @@ func (s *Surface) show(ctx context.Context, member string, claimed int64) {
 	if again > 0 {
 		at = fmt.Sprint(s.now().Add(again).UnixMilli())
 	}
-	if err := settleDue.Run(ctx, s.rdb, []string{keyDue}, member, claimed, at).Err(); err != nil {
-		s.log.WarnContext(ctx, "what was shown could not be marked so; it is shown again", "what", member, "error", err)
+	s.settleClaim(ctx, member, claimed, at)
+}
+
+// settleClaim ends a claim, however long Redis is away, within the time that
+// the claim lasts: without it nobody would look before that time is over.
+func (s *Surface) settleClaim(ctx context.Context, member string, claimed int64, at string) {
+	ctx, cancel := context.WithTimeout(ctx, lookAgain)
+	defer cancel()
+	for failures := 1; ctx.Err() == nil; failures++ {
+		err := settleDue.Run(ctx, s.rdb, []string{keyDue}, member, claimed, at).Err()
+		if err == nil {
+			return
+		}
+		s.log.WarnContext(ctx, "what was shown could not be marked so; trying again", "what", member, "error", err)
+		pause(ctx, backOff(failures, 250*time.Millisecond, 2*time.Second))
 	}
 }
 
@@ -149,17 +174,21 @@ func (s *Surface) show(ctx context.Context, member string, claimed int64) {
 func (s *Surface) showAlone(ctx context.Context, member string) (again time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, showTimeout)
 	defer cancel()
-	key, holder := keyLease(member), s.replica+fmt.Sprintf("-%d", s.holders.Add(1))
-	ok, err := s.rdb.SetNX(ctx, key, holder, leaseTime).Result()
+	if !s.showing.add(member) {
+		return 500 * time.Millisecond, nil // this replica is at it
+	}
+	defer s.showing.remove(member)
+	key := keyLease(member)
+	taken, err := takeLease.Run(ctx, s.rdb, []string{key}, s.replica, leaseTime.Milliseconds()).Int()
 	if err != nil {
 		return 0, err
 	}
-	if !ok {
+	if taken == 0 {
 		return 500 * time.Millisecond, nil
 	}
 	defer func() {
-		if err := releaseLease.Run(context.WithoutCancel(ctx), s.rdb, []string{key}, holder).Err(); err != nil {
-			s.log.WarnContext(ctx, "a lease runs out by itself", "what", member, "error", err)
+		if err := releaseLease.Run(context.WithoutCancel(ctx), s.rdb, []string{key}, s.replica).Err(); err != nil {
+			s.log.WarnContext(ctx, "a lease was not given back; it runs out", "what", member, "error", err)
 		}
 	}()
 	if id, ok := strings.CutPrefix(member, postMark); ok {

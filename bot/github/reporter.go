@@ -114,14 +114,11 @@ func (sc *scene) gone() bool {
 // requests where they were made, its comment, its deployments. Each is done
 // whatever becomes of the others.
 func (s *Surface) showEnvironment(ctx context.Context, name actions.Name) (again time.Duration, err error) {
+	ends := s.tellEnds(ctx, name)
 	sc, err := s.look(ctx, name)
-	if err != nil {
-		return 0, err
+	if err != nil || sc == nil {
+		return 0, errors.Join(err, ends)
 	}
-	if sc == nil {
-		return 0, s.rdb.SRem(ctx, keyAwaiting, name.String()).Err()
-	}
-	ends := s.tellEnds(ctx, sc)
 	again, sticky := s.showComment(ctx, sc)
 	deployments := s.showDeployments(ctx, sc)
 	if err := s.settle(ctx, sc, "comment", sticky); err != nil {
@@ -159,8 +156,8 @@ func (s *Surface) remember(ctx context.Context, sc *scene) error {
 }
 
 // tellEnds tells of requests that have ended where they were made.
-func (s *Surface) tellEnds(ctx context.Context, sc *scene) error {
-	open, err := s.rdb.SMembers(ctx, keyOpen(sc.name)).Result()
+func (s *Surface) tellEnds(ctx context.Context, name actions.Name) error {
+	open, err := s.rdb.SMembers(ctx, keyOpen(name)).Result()
 	if err != nil {
 		return err
 	}
@@ -178,7 +175,7 @@ func (s *Surface) tellEnds(ctx context.Context, sc *scene) error {
 				return err
 			}
 		}
-		if err := s.rdb.SRem(ctx, keyOpen(sc.name), id).Err(); err != nil {
+		if err := s.rdb.SRem(ctx, keyOpen(name), id).Err(); err != nil {
 			return err
 		}
 		left--
@@ -186,7 +183,7 @@ func (s *Surface) tellEnds(ctx context.Context, sc *scene) error {
 	if left > 0 {
 		return nil
 	}
-	return s.rdb.SRem(ctx, keyAwaiting, sc.name.String()).Err()
+	return s.rdb.SRem(ctx, keyAwaiting, name.String()).Err()
 }
 
 // tellEnd reacts on the command's comment and, where somebody must act or asked
@@ -201,6 +198,9 @@ func (s *Surface) tellEnd(ctx context.Context, r *approvals.Request) error {
 	switch r.State {
 	case approvals.StateSucceeded:
 		p.Reaction = reactionDone
+		if !r.DryRun && r.Order.Env.PullRequest() != number {
+			p.Text = address(r) + bot.Code("/"+r.Command, 300) + " succeeded." // nothing else here shows it
+		}
 		if r.DryRun {
 			p.Text = address(r) + "what " + bot.Code("/"+r.Command, 300) + " would do:\n\n"
 			if r.Plan != nil {

@@ -24,7 +24,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/bradleyfalzon/ghinstallation/v2"
@@ -98,7 +97,10 @@ type Options struct {
 
 	DataDir string       // where sources are kept
 	HTTP    *http.Client // nil means the default transport; its timeouts are not used
-	Replica string       // unique among replicas; "" makes one up
+	// Replica names this process, and the one that takes its place after a
+	// restart, which then goes on at once with what it held; no two run under one
+	// name at once. "" makes one up.
+	Replica string
 	Now     func() time.Time
 	Log     *slog.Logger // nil means none
 }
@@ -121,7 +123,7 @@ type Surface struct {
 	public   string
 	replica  string
 	handling set // entries of the intake
-	holders  atomic.Int64
+	showing  set // what reporters are at
 	tails    tails
 	wake     chan struct{} // holds one: something may be due
 	checks   checkCache

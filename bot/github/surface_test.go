@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
@@ -282,4 +283,37 @@ func TestClosingWhileADeployWaitsLeavesNothingBehind(t *testing.T) {
 	if len(all) != 1 || all[0].State != approvals.StateCancelled {
 		t.Errorf("requests = %+v", all)
 	}
+}
+
+func TestAnEnvironmentThatIsNoPullRequestsIsAnsweredWhereItWasAskedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	id := w.say("ana", "/deploy shop/demo --ref main")
+	w.until("its end is told", func() bool {
+		return len(w.ours("<!-- berth:reply=r")) == 1 && slices.Contains(w.reactions(id), "rocket")
+	})
+	w.settled()
+	if first := w.ours("<!-- berth:reply=c" + itoa(id)); len(first) != 1 || !strings.Contains(first[0].Body, "On it") || len(w.ours("<!-- berth:env")) != 0 {
+		t.Errorf("shown is\n%s", w.thread())
+	}
+	if body := w.ours("<!-- berth:reply=r")[0].Body; !strings.Contains(body, "succeeded") {
+		t.Errorf("the end is told as %q", body)
+	}
+}
+
+func TestClosingWhileADeployRunsCleansUpAfterIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	hold := make(chan struct{})
+	w.executor.set(nil, hold)
+	w.say("ana", "/deploy")
+	w.until("it runs", func() bool { return strings.Contains(w.sticky(), "is being deployed") })
+	w.must(w.ClosePullRequest(bothRepo, w.pull, "ana"))
+	w.must(w.Flush(t.Context()))
+	for len(w.allRequests()) < 2 {
+		pause(t.Context(), 20*time.Millisecond)
+	}
+	close(hold)
+	w.executor.set(nil, nil)
+	w.until("it is cleaned up", func() bool { return strings.Contains(w.sticky(), "🧹") })
 }
