@@ -126,6 +126,11 @@ type redisChild struct {
 // retirePredecessor stops the server that a killed Berth may have left on these
 // files, and waits until it is gone: two servers would spoil them.
 func (r *redisChild) retirePredecessor(ctx context.Context) {
+	if conn, err := net.Dial("unix", r.socket); err != nil {
+		return // nobody listens
+	} else {
+		conn.Close()
+	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	probe := redis.NewClient(&redis.Options{Network: "unix", Addr: r.socket, MaxRetries: -1, DialTimeout: time.Second})
