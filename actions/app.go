@@ -1,3 +1,7 @@
+// Package actions is the floor of Berth: environments, their parts, plans and
+// runs. It has the state machine, the Runner that plans and runs what a request
+// asks for, and the Store that keeps all of it in Redis, with leases and an audit
+// chain for each environment. It knows neither people nor policies.
 package actions
 
 import "time"

@@ -75,9 +75,11 @@ func TestKillNine(t *testing.T) {
 		t.Fatal(err)
 	}
 	said := bufio.NewScanner(out)
-	for said.Scan() && said.Text() != "under way" {
+	underWay := false
+	for !underWay && said.Scan() {
+		underWay = said.Text() == "under way"
 	}
-	if said.Text() != "under way" {
+	if !underWay {
 		t.Fatalf("the worker said %q", said.Text())
 	}
 	if err := cmd.Process.Kill(); err != nil {

@@ -44,9 +44,7 @@ func ValidateParts(parts []Part) error {
 		if p.Use == "" {
 			fault("part %s: use is missing; name the executor that handles it.", p.Name)
 		}
-		for _, f := range templateFaults(p) {
-			faults = append(faults, f)
-		}
+		faults = append(faults, templateFaults(p)...)
 	}
 	for _, p := range parts {
 		for i, n := range p.Needs {

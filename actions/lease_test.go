@@ -103,7 +103,7 @@ func TestLeasesInterleaved(t *testing.T) {
 				}
 				last, held, leases = l.Token, len(leases), append(leases, l)
 			},
-			"expire": func(rt *rapid.T) {
+			"expire": func(*rapid.T) {
 				rdb.Del(ctx, s.Key(shop42, "lease"))
 				held = -1
 			},

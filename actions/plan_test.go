@@ -146,7 +146,7 @@ func repoTree(t *testing.T) string {
 func TestPathsInTheRepository(t *testing.T) {
 	t.Parallel()
 	dir := repoTree(t)
-	real, err := filepath.EvalSymlinks(dir)
+	root, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestPathsInTheRepository(t *testing.T) {
 				t.Fatal(err)
 			case tc.want == "" && p.Parts[0].Diff != "+map[chart:repo:charts/web]":
 				t.Errorf("diff %s", p.Parts[0].Diff)
-			case tc.want != "" && p.Parts[0].Diff != fmt.Sprintf("+map[chart:%s]", filepath.Join(real, tc.want)):
+			case tc.want != "" && p.Parts[0].Diff != fmt.Sprintf("+map[chart:%s]", filepath.Join(root, tc.want)):
 				t.Errorf("diff %s", p.Parts[0].Diff)
 			}
 			if h.repos.held != 0 {

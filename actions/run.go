@@ -281,7 +281,7 @@ func (x *execution) resume(ctx context.Context, run *Run) (*Run, error) {
 	return nil, x.j.write(ctx, entry{
 		kind: "run.resumed", detail: map[string]string{"attempt": fmt.Sprint(run.Attempt + 1)},
 		events: []Event{x.j.runEvent(RunRunning, fmt.Sprintf("Another worker goes on with it (attempt %d).", run.Attempt+1))},
-		change: func(run *Run, env *Environment) { run.Attempt++ },
+		change: func(run *Run, _ *Environment) { run.Attempt++ },
 	})
 }
 
@@ -320,7 +320,7 @@ func (x *execution) overtaken(ctx context.Context, run *Run) (*Run, error) {
 	err := x.j.write(ctx, entry{
 		kind: "run.failed", detail: map[string]string{"error": Message(why), "code": string(CodeConflict)},
 		events: []Event{x.j.runEvent(RunFailed, Message(why))}, app: "-",
-		change: func(run *Run, env *Environment) {
+		change: func(run *Run, _ *Environment) {
 			run.State, run.Error, run.Code, run.EndedAt = RunFailed, Message(why), CodeConflict, x.r.clock()
 			cancelWaiting(run, x.r.clock())
 		},

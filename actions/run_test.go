@@ -283,7 +283,7 @@ func TestCancelledRuns(t *testing.T) {
 		t.Parallel()
 		h := newHarness(t)
 		ctx, cancel := context.WithCancelCause(h.ctx)
-		h.world.before["web"] = func(ctx context.Context, s actions.Step, _ func(actions.Event)) error {
+		h.world.before["web"] = func(ctx context.Context, _ actions.Step, _ func(actions.Event)) error {
 			if ctx.Err() == nil && len(h.world.steps) == 2 {
 				cancel(errors.New("process stops"))
 				<-ctx.Done()
@@ -323,7 +323,7 @@ func TestAWorkerThatLostItsLeaseWritesNothing(t *testing.T) {
 	req, _ := h.plan(actions.Order{Verb: actions.VerbDeploy})
 	old := h.lease()
 	var taken *actions.Run
-	h.world.before["web"] = func(ctx context.Context, s actions.Step, sink func(actions.Event)) error {
+	h.world.before["web"] = func(ctx context.Context, _ actions.Step, sink func(actions.Event)) error {
 		if taken != nil {
 			return nil
 		}

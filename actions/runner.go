@@ -88,7 +88,7 @@ func (r *Runner) backOff(try int) time.Duration {
 	if shift := try - 1; shift < 20 && r.pause<<shift < r.longest {
 		d = r.pause << shift
 	}
-	return d/2 + rand.N(d/2+1)
+	return d/2 + rand.N(d/2+1) //nolint:gosec // it spreads load; nobody gains by guessing it
 }
 
 // pauseFor waits, or returns what ended ctx.

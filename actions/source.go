@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 )
 
@@ -37,20 +36,20 @@ func (t *tree) path(ctx context.Context, path string) (string, error) {
 		return "", Errorf(op, CodeInvalid, "The path %q leads out of %s; use one inside of it.", clip(path), t.app.Repo)
 	}
 	whole := filepath.Join(dir, clean)
-	real, err := filepath.EvalSymlinks(whole)
+	resolved, err := filepath.EvalSymlinks(whole)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", Errorf(op, CodeInvalid, "%s at %s has no %s; check the path, or push it.", t.app.Repo, shortSHA(t.commit.SHA), clip(filepath.ToSlash(clean)))
 	}
 	if err != nil {
 		return "", Wrap(op, CodeInvalid, err, fmt.Sprintf("%s of %s at %s cannot be read.", clip(filepath.ToSlash(clean)), t.app.Repo, shortSHA(t.commit.SHA)))
 	}
-	if !inside(dir, real) {
+	if !inside(dir, resolved) {
 		return "", Errorf(op, CodeInvalid, "The path %q leads out of %s through a symbolic link; use one inside of it.", clip(path), t.app.Repo)
 	}
-	if bad := leadsOut(dir, real); bad != "" {
+	if bad := leadsOut(dir, resolved); bad != "" {
 		return "", Errorf(op, CodeInvalid, "The symbolic link %s leads out of %s; remove it.", clip(filepath.ToSlash(bad)), t.app.Repo)
 	}
-	return real, nil
+	return resolved, nil
 }
 
 func (t *tree) fetch(ctx context.Context) (string, error) {
@@ -71,16 +70,16 @@ func (t *tree) fetch(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", typed(op, CodeUnavailable, err, fmt.Sprintf("%s at %s could not be fetched.", t.app.Repo, shortSHA(t.commit.SHA)))
 	}
-	real, err := filepath.EvalSymlinks(dir)
+	root, err := filepath.EvalSymlinks(dir)
 	if err == nil {
-		real, err = filepath.Abs(real)
+		root, err = filepath.Abs(root)
 	}
 	if err != nil {
 		release()
 		return "", Wrap(op, CodeInternal, err, "A fetched repository cannot be read.")
 	}
-	t.dir, t.release = real, release
-	return real, nil
+	t.dir, t.release = root, release
+	return root, nil
 }
 
 // close gives the fetched folder back.
@@ -105,16 +104,16 @@ func leadsOut(dir, path string) string {
 		if err != nil || d.Type()&fs.ModeSymlink == 0 {
 			return nil
 		}
-		real, err := filepath.EvalSymlinks(at)
+		resolved, err := filepath.EvalSymlinks(at)
 		if err != nil { // it leads nowhere yet; judge by what it says
 			target, errRead := os.Readlink(at)
 			if errRead == nil && filepath.IsAbs(target) {
-				real = target
+				resolved = target
 			} else {
-				real = filepath.Join(filepath.Dir(at), target)
+				resolved = filepath.Join(filepath.Dir(at), target)
 			}
 		}
-		if !inside(dir, real) {
+		if !inside(dir, resolved) {
 			bad, _ = filepath.Rel(dir, at)
 			return fs.SkipAll
 		}
@@ -142,25 +141,4 @@ func typed(op string, code Code, err error, msg string) error {
 	e := Wrap(op, code, err, msg)
 	e.Retry = code == CodeUnavailable
 	return e
-}
-
-// usesRepo tells whether a part has paths in the repository.
-func usesRepo(v any) bool {
-	switch v := v.(type) {
-	case map[string]any:
-		for _, sub := range v {
-			if usesRepo(sub) {
-				return true
-			}
-		}
-	case []any:
-		for _, sub := range v {
-			if usesRepo(sub) {
-				return true
-			}
-		}
-	case string:
-		return strings.HasPrefix(v, repoPrefix)
-	}
-	return false
 }

@@ -130,7 +130,7 @@ func (r *renderer) fill(text string) (string, error) {
 		return "", err
 	}
 	facts := r.facts
-	words := wordsOf(t.Tree.Root)
+	words := wordsOf(t.Root)
 	for part := range r.pending {
 		if !words["Outputs"] || !words[part] {
 			continue

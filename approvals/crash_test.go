@@ -59,7 +59,7 @@ func (endless) Run(ctx context.Context, _ *actions.Lease, req actions.RunRequest
 // id of the first run that it begins.
 func startChild(t *testing.T, o *redis.Options, replica string) (kill func(), firstRun func() string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // the test itself
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", childAddr, o.Addr, o.DB), childReplica+"="+replica)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()

@@ -168,7 +168,7 @@ func TestProgramsAreLookedForBesideTheBotAndOnPath(t *testing.T) {
 		"absent": {Path: "./absent"}, "plain": {Path: "./plain"}, "folder": {Path: dir}, "garbage": {Path: "./garbage"},
 	}
 	h := host.New(o)
-	defer h.Close(t.Context()) //nolint:errcheck // The test is over.
+	defer h.Close(t.Context())
 	for use, code := range map[string]actions.Code{
 		"beside": "", "onpath": "", "relative": "", "named": "",
 		"nowhere": actions.CodeInvalid, "Not A Name": actions.CodeInvalid, "../up": actions.CodeInvalid,
@@ -189,7 +189,7 @@ func TestStartReturnsWhenEachExecutorIsUpOrHasFailedOnce(t *testing.T) {
 	o := options(log, host.Plugin{})
 	o.Plugins["broken"] = host.Plugin{Path: o.Plugins["test"].Path, Args: []string{"exit"}}
 	h := host.New(o)
-	defer h.Close(t.Context()) //nolint:errcheck // The test is over.
+	defer h.Close(t.Context())
 	if err := h.Start(t.Context(), []string{"test", "broken", "unknown"}); err != nil {
 		t.Fatal(err)
 	}

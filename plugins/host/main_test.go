@@ -163,7 +163,7 @@ func (x *testExecutor) Run(ctx context.Context, step sdk.Step, out sdk.Events) e
 			signal.Ignore(syscall.SIGTERM)
 		}
 		// a child process that outlives its parent and holds its pipes
-		cmd := exec.Command("/bin/sleep", "3600") //nolint:noctx // It is to outlive the call.
+		cmd := exec.Command("/bin/sleep", "3600") // It is to outlive the call.
 		cmd.Stdout, cmd.Stderr = os.NewFile(1, "stdout"), os.NewFile(2, "stderr")
 		if err := cmd.Start(); err != nil {
 			return sdk.Internal("no child: %w", err)

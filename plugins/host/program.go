@@ -97,7 +97,7 @@ func (s *sums) of(path string, fresh bool) (string, os.FileInfo, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	defer f.Close() //nolint:errcheck // Nothing was written.
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return "", nil, err

@@ -67,7 +67,7 @@ func connect(t *testing.T, s Suite, seen *seen) *client {
 // launch starts the program with go-plugin, as Berth does.
 func launch(t *testing.T, s Suite, seen *seen) executorv1.ExecutorServiceClient {
 	t.Helper()
-	cmd := exec.Command(s.Command[0], s.Command[1:]...) //nolint:gosec,noctx // The test's author names it; go-plugin ends it.
+	cmd := exec.Command(s.Command[0], s.Command[1:]...) // go-plugin ends it.
 	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
 		if v, ok := os.LookupEnv(name); ok {
 			cmd.Env = append(cmd.Env, name+"="+v)
