@@ -46,20 +46,30 @@ func (s *session) cleanup(ctx context.Context, step sdk.Step) error {
 	for _, rel := range past {
 		s.kube.mask.learnObjects(manifestOf(rel))
 	}
-	claims := s.claimNames(past)
-	if len(past) == 0 {
+	own, err := s.holdings(ctx, past, step)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(past) == 0:
 		s.kube.out.Log("there is no release " + s.settings.Release + " in namespace " + s.namespace)
-	} else {
+	case !own.release:
+		s.kube.out.Log("release " + s.settings.Release + " in namespace " + s.namespace + " stays: " + own.stays)
+	default:
 		s.kube.out.Log("uninstalling release " + s.settings.Release)
 		if err := s.uninstall(ctx, past); err != nil {
 			return err
 		}
 	}
-	if err := s.removeClaims(ctx, claims); err != nil {
-		return err
+	if own.claims {
+		if err := s.removeClaims(ctx, s.claimNames(past)); err != nil {
+			return err
+		}
 	}
-	if err := s.purge(past); err != nil {
-		return err
+	if own.release {
+		if err := s.purge(past); err != nil {
+			return err
+		}
 	}
 	return s.removeNamespace(ctx, step)
 }

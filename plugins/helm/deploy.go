@@ -90,8 +90,10 @@ func (x *Executor) deploy(ctx context.Context, step sdk.Step, out sdk.Events) er
 		if err = ses.ensureNamespace(side, step); err != nil {
 			return err
 		}
-		past, err = ses.history(side)
-		return err
+		if past, err = ses.history(side); err != nil {
+			return err
+		}
+		return ses.refuseRelease(past, step)
 	})
 	if err := group.Wait(); err != nil {
 		return timedOut(limited, ctx, err)
@@ -124,6 +126,9 @@ func (s *session) bring(ctx context.Context, step sdk.Step, in *inputs, past []*
 	if rel := last(past); rel != nil && s.alreadyDone(ctx, rel, labels) {
 		s.kube.out.Log(fmt.Sprintf("release %s is at revision %d already, made by this very step", rel.Name, rel.Version))
 		return rel, nil
+	}
+	if len(past) > 0 && !releaseOwner(past).known() {
+		s.kube.out.Log("release " + s.settings.Release + " was not made by Berth, and is taken over")
 	}
 	past, err := s.recover(ctx, past)
 	if err != nil {

@@ -27,26 +27,25 @@ func isNotFound(err error) bool {
 
 // ensureNamespace makes the namespace, marked as the environment's, where the
 // settings want that and it is not there. One that somebody else made is used
-// as it is, and never marked.
+// as it is, and never marked; one that is another environment's is refused.
 func (s *session) ensureNamespace(ctx context.Context, step sdk.Step) error {
-	if !s.settings.CreateNamespace {
-		return nil
-	}
 	namespaces := s.clientset.CoreV1().Namespaces()
 	for {
 		ns, err := namespaces.Get(ctx, s.namespace, metav1.GetOptions{})
 		switch {
 		case apierrors.IsForbidden(err):
 			return nil // rights may end at the namespace; whether it is there shows in what comes next
-		case err == nil && ns.DeletionTimestamp == nil:
-			return nil
+		case err != nil && !apierrors.IsNotFound(err):
+			return err
+		case err == nil && (ns.DeletionTimestamp == nil || !s.settings.CreateNamespace):
+			return refuseNamespace(ns, step)
+		case !s.settings.CreateNamespace:
+			return nil // that it is not there shows in what comes next
 		case err == nil:
 			s.kube.out.Progress("namespace "+s.namespace+": is being deleted; waiting until it is gone", 0, 0)
 			if err := s.awaitNamespaceGone(ctx, ns.UID); err != nil {
 				return err
 			}
-		case !apierrors.IsNotFound(err):
-			return err
 		}
 		_, err = namespaces.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 			Name: s.namespace,
@@ -129,8 +128,9 @@ func (s *session) removeNamespace(ctx context.Context, step sdk.Step) error {
 	case err != nil:
 		return err
 	}
-	l := ns.Labels
-	if l[labelManagedBy] != managedByBerth || l[labelApp] != labelValue(step.App) || l[labelEnvironment] != labelValue(step.Env) {
+	mine := stepOwner(step)
+	mine.part = ""
+	if ns.Labels[labelManagedBy] != managedByBerth || namespaceOwner(ns) != mine {
 		out.Log("namespace " + s.namespace + " stays: Berth did not make it for this environment")
 		return nil
 	}

@@ -52,6 +52,9 @@ func (x *Executor) observe(ctx context.Context, step sdk.Step, s settings) (sdk.
 	if err != nil {
 		return sdk.Observation{}, err
 	}
+	if o := releaseOwner(past); o.known() && o != stepOwner(step) {
+		return sdk.Observation{Health: sdk.Absent, Text: "nothing is deployed: the release of that name is that of environment " + o.String()}, nil
+	}
 	rel := deployed(past)
 	if rel == nil || last(past).Info.Status == release.StatusUninstalling || last(past).Info.Status == release.StatusUninstalled {
 		rel = last(past)

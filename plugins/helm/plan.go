@@ -7,6 +7,7 @@ import (
 
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/release"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/berth-dev/berth/plugins/sdk"
 )
@@ -45,6 +46,9 @@ func (x *Executor) planDeploy(ctx context.Context, step sdk.Step) (sdk.Plan, err
 	}
 	past, err := ses.planHistory(ctx)
 	if err != nil {
+		return sdk.Plan{}, err
+	}
+	if err := ses.refuseOthers(ctx, past, step); err != nil {
 		return sdk.Plan{}, err
 	}
 	installed := deployed(past)
@@ -144,6 +148,14 @@ func (x *Executor) planCleanup(ctx context.Context, step sdk.Step) (sdk.Plan, er
 	if err != nil {
 		return sdk.Plan{}, err
 	}
+	own, err := ses.holdings(ctx, past, step)
+	if err != nil {
+		return sdk.Plan{}, err
+	}
+	if len(past) > 0 && !own.release {
+		plan.Summary += ": it stays, since " + own.stays
+		return plan, nil
+	}
 	var before []object
 	if rel := last(past); rel != nil {
 		before = manifestOf(rel)
@@ -153,9 +165,11 @@ func (x *Executor) planCleanup(ctx context.Context, step sdk.Step) (sdk.Plan, er
 	if err != nil {
 		return sdk.Plan{}, err
 	}
-	claims, err := ses.claims(ctx, ses.claimNames(past))
-	if err != nil {
-		return sdk.Plan{}, err
+	var claims []corev1.PersistentVolumeClaim
+	if own.claims {
+		if claims, err = ses.claims(ctx, ses.claimNames(past)); err != nil {
+			return sdk.Plan{}, err
+		}
 	}
 	var b strings.Builder
 	for _, o := range c.removed {
