@@ -43,7 +43,7 @@ func TestWhatWasAgreedOnIsWhatRuns(t *testing.T) {
 		h := newHarness(t)
 		req, _ := h.plan(actions.Order{Verb: actions.VerbDeploy})
 		h.repos.down = true
-		if run := h.perfomReq(h.ctx, req); run.State != actions.RunSucceeded {
+		if run := h.performReq(h.ctx, req); run.State != actions.RunSucceeded {
 			t.Errorf("run %+v", run)
 		}
 	})

@@ -115,7 +115,7 @@ func (x *execution) step(ctx context.Context, i int, waits []int) error {
 			x.r.log.WarnContext(ctx, "a step failed", "env", run.Order.Env.String(), "run_id", run.ID, "request_id", run.RequestID, "part", run.Steps[i].Part, "error", err)
 			return x.stepEnds(ctx, i, StepFailed, Message(err), nil, err)
 		}
-		wait := x.r.backOff(try)
+		wait := x.r.retryPause(try, err)
 		x.r.log.InfoContext(ctx, "a step is tried again", "env", run.Order.Env.String(), "run_id", run.ID, "part", run.Steps[i].Part, "try", try, "error", err)
 		x.events.add(Event{Kind: EventLog, Part: run.Steps[i].Part, Text: fmt.Sprintf("%s It is tried again (%d of %d).", Message(err), try+1, x.r.tries)})
 		_ = pauseFor(ctx, wait)
@@ -237,13 +237,18 @@ func (x *execution) try(ctx context.Context, i int) (out Outputs, err error) {
 			out, err = nil, Wrap(op, CodeInternal, fmt.Errorf("panic: %v\n%s", p, debug.Stack()), "Its executor failed inside Berth; Berth's log says where.")
 		}
 	}()
-	out, err = ex.Run(ctx, step, func(e Event) {
+	limited, cancel := context.WithTimeout(ctx, x.r.stepWithin)
+	defer cancel()
+	out, err = ex.Run(limited, step, func(e Event) {
 		e.ID, e.Part = "", part.Name
 		if e.Kind != EventProgress { // steps and runs change their state here alone
 			e.Kind, e.State = EventLog, ""
 		}
 		x.events.add(e)
 	})
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return nil, Wrap(op, CodeDownstream, err, fmt.Sprintf("It was stopped, since it had not ended within %s, the longest that a step may take; look at what it waits for, and try again.", x.r.stepWithin))
+	}
 	if err != nil && !errors.As(err, new(*Error)) {
 		err = typed(op, CodeInternal, err, "Its executor failed without saying why; Berth's log says more.")
 	}

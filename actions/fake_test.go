@@ -29,14 +29,17 @@ type world struct {
 	health map[string]actions.Observation
 	verbs  map[string][]actions.Verb
 	inputs map[string]map[string]string
-	binary string
-	plans  int
+	// answers are the plans of parts that do not get the usual one.
+	answers map[string]actions.PartPlan
+	binary  string
+	plans   int
 }
 
 func newWorld() *world {
 	return &world{
 		made: map[string]string{}, before: map[string]func(context.Context, actions.Step, func(actions.Event)) error{},
 		health: map[string]actions.Observation{}, verbs: map[string][]actions.Verb{}, inputs: map[string]map[string]string{}, binary: "b1",
+		answers: map[string]actions.PartPlan{},
 	}
 }
 
@@ -66,6 +69,9 @@ func (f *fake) Plan(_ context.Context, s actions.Step) (actions.PartPlan, error)
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
 	f.w.plans++
+	if p, ok := f.w.answers[s.Part]; ok {
+		return p, nil
+	}
 	p := actions.PartPlan{Summary: "make " + s.Part, Inputs: maps.Clone(f.w.inputs[s.Part]), Destructive: s.Verb == actions.VerbCleanup}
 	if !s.Brief {
 		p.Diff = fmt.Sprintf("+%v", s.With)
@@ -269,10 +275,10 @@ func (h *harness) lease() *actions.Lease {
 func (h *harness) perform(o actions.Order) *actions.Run {
 	h.tb.Helper()
 	req, _ := h.plan(o)
-	return h.perfomReq(h.ctx, req)
+	return h.performReq(h.ctx, req)
 }
 
-func (h *harness) perfomReq(ctx context.Context, req actions.RunRequest) *actions.Run {
+func (h *harness) performReq(ctx context.Context, req actions.RunRequest) *actions.Run {
 	h.tb.Helper()
 	l := h.lease()
 	run, err := h.run.Run(ctx, l, req)

@@ -159,7 +159,7 @@ func (x *execution) links(seen map[string]Observation) (links []Link, first stri
 	for _, part := range x.sc.app.Parts {
 		for _, l := range seen[part.Name].Links {
 			u, err := url.Parse(l.URL)
-			if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || len(links) == maxLinks {
+			if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || len(l.URL) > maxLine || len(links) == maxLinks {
 				continue
 			}
 			l.URL, l.Name = u.String(), short(l.Name, maxDetail)

@@ -89,13 +89,47 @@ func (r *Runner) planPart(ctx context.Context, sc *scene, part Part, brief bool)
 	if err != nil {
 		return PartPlan{}, typed(op, CodeInternal, err, "Its executor failed without saying why; Berth's log says more.")
 	}
+	if size := sizeOf(out.Inputs); size > maxInputs {
+		// They decide the digest, so that they cannot be cut.
+		return PartPlan{}, Errorf(op, CodeInternal, "The executor %s names %d bytes of what decides its step, which is more than %d; that is a fault of the executor.", part.Use, size, maxInputs)
+	}
 	out.Part, out.Use, out.Executor = part.Name, part.Use, description.Binary
 	out.Provisional = out.Provisional || provisional
-	out.Summary, out.Diff = strings.ToValidUTF8(out.Summary, "\uFFFD"), strings.ToValidUTF8(out.Diff, "\uFFFD")
+	out.Summary, out.Diff = short(out.Summary, maxLine), shortDiff(out.Diff, maxDiff)
 	if out.Summary == "" {
 		out.Summary = fmt.Sprintf("%s %s", sc.verb, part.Name)
 	}
 	return out, nil
+}
+
+const (
+	// maxDiff is the longest diff of a part that a plan keeps, in bytes. Plans
+	// are kept in Redis with their requests, and nobody reads more.
+	maxDiff = 512 << 10
+	// maxInputs is how much an executor may say of what decides a step, in bytes.
+	maxInputs = 64 << 10
+)
+
+func sizeOf(m map[string]string) int {
+	size := 0
+	for k, v := range m {
+		size += len(k) + len(v)
+	}
+	return size
+}
+
+// shortDiff is a diff in valid UTF-8, cut after a line to about most bytes, with
+// a last line that says how much is missing.
+func shortDiff(diff string, most int) string {
+	diff = strings.ToValidUTF8(diff, "\uFFFD")
+	if len(diff) <= most {
+		return diff
+	}
+	cut := strings.LastIndexByte(diff[:most], '\n') + 1
+	if cut == 0 { // a single line that is too long
+		return short(diff, most)
+	}
+	return fmt.Sprintf("%s… %d more bytes are left out.\n", diff[:cut], len(diff)-cut)
 }
 
 // leniency is what a cleanup needs: it takes away what is there, be the commit

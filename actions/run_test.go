@@ -35,7 +35,7 @@ func TestDeployUpdateCleanup(t *testing.T) {
 		env.Parts["web"].Health != actions.Healthy || env.Parts["db"].Outputs["endpoint"] != "db.example.org" || env.LastAction.State != actions.RunSucceeded {
 		t.Errorf("environment %+v", env)
 	}
-	if again := h.perfomReq(h.ctx, actions.RunRequest{ID: run.ID, Order: run.Order, Digest: run.Digest}); again.State != actions.RunSucceeded || len(h.world.steps) != 3 {
+	if again := h.performReq(h.ctx, actions.RunRequest{ID: run.ID, Order: run.Order, Digest: run.Digest}); again.State != actions.RunSucceeded || len(h.world.steps) != 3 {
 		t.Errorf("an ended run ran again")
 	}
 
@@ -168,7 +168,7 @@ func TestPartsWithoutNeedsRunSideBySide(t *testing.T) {
 	ctx, cancel := context.WithTimeout(h.ctx, 20*time.Second)
 	defer cancel()
 	req, _ := h.plan(actions.Order{Verb: actions.VerbDeploy})
-	if run := h.perfomReq(ctx, req); run.State != actions.RunSucceeded {
+	if run := h.performReq(ctx, req); run.State != actions.RunSucceeded {
 		t.Fatalf("run %+v", run)
 	}
 
@@ -242,7 +242,7 @@ func TestCancelledRuns(t *testing.T) {
 			return ctx.Err()
 		}
 		req, _ := h.plan(actions.Order{Verb: actions.VerbDeploy})
-		run := h.perfomReq(ctx, req)
+		run := h.performReq(ctx, req)
 		env := h.env()
 		if run.State != actions.RunCancelled || run.Error != "Ben cancelled it." || run.Code != actions.CodeCancelled || env.State != actions.StateFailure || env.LastAction.State != actions.RunCancelled {
 			t.Errorf("run %+v\nenvironment %+v", run, env)
@@ -257,7 +257,7 @@ func TestCancelledRuns(t *testing.T) {
 		req, _ := h.plan(actions.Order{Verb: actions.VerbDeploy})
 		ctx, cancel := context.WithCancelCause(h.ctx)
 		cancel(actions.ErrCancelRequested)
-		if run := h.perfomReq(ctx, req); run.State != actions.RunCancelled {
+		if run := h.performReq(ctx, req); run.State != actions.RunCancelled {
 			t.Errorf("run %+v", run)
 		}
 		if _, err := h.store.Environment(h.ctx, shop42); actions.CodeOf(err) != actions.CodeNotFound {
@@ -304,7 +304,7 @@ func TestCancelledRuns(t *testing.T) {
 		}
 		h.repos.refs["refs/pull/42/head"] = shaB // too late for a run that has begun
 		h.app.Parts[1].With["tag"] = "changed"
-		run := h.perfomReq(h.ctx, req)
+		run := h.performReq(h.ctx, req)
 		if run.State != actions.RunSucceeded || run.Attempt != 2 || h.world.log() != "+db -db +web -web +web -web +url -url" {
 			t.Errorf("run %+v; %s", run, h.world.log())
 		}
@@ -331,7 +331,7 @@ func TestAWorkerThatLostItsLeaseWritesNothing(t *testing.T) {
 		if err := h.rdb.Del(ctx, h.store.Key(shop42, "lease")).Err(); err != nil { // it ran out
 			return err
 		}
-		taken = h.perfomReq(h.ctx, req) // another worker does the whole run meanwhile
+		taken = h.performReq(h.ctx, req) // another worker does the whole run meanwhile
 		sink(actions.Event{Kind: actions.EventLog, Text: "from the grave"})
 		return nil
 	}
@@ -357,7 +357,7 @@ func TestARunThatCanOnlyFailSaysWhy(t *testing.T) {
 	if _, err := h.store.SetLock(h.ctx, shop42, &actions.Lock{By: "ben", Reason: "demo"}, actions.Record{Actor: "ben"}); err != nil {
 		t.Fatal(err)
 	}
-	run := h.perfomReq(h.ctx, req)
+	run := h.performReq(h.ctx, req)
 	if run.State != actions.RunFailed || run.Code != actions.CodeConflict || run.Error != "shop/pr-42 is locked by ben (demo); unlock it first." {
 		t.Errorf("run %+v", run)
 	}
@@ -387,7 +387,7 @@ func TestARunThatWasOvertakenEnds(t *testing.T) {
 	if run := h.perform(actions.Order{Verb: actions.VerbCleanup}); run.State != actions.RunSucceeded || run.Before != actions.StateFailure {
 		t.Fatalf("cleanup of what was left: %+v", run)
 	}
-	run := h.perfomReq(h.ctx, left)
+	run := h.performReq(h.ctx, left)
 	if run.State != actions.RunFailed || run.Code != actions.CodeConflict || h.env().State != actions.StateCleaned {
 		t.Errorf("run %+v", run)
 	}

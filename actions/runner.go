@@ -2,6 +2,7 @@ package actions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -19,6 +20,7 @@ type Runner struct {
 
 	tries          int
 	pause, longest time.Duration
+	stepWithin     time.Duration
 	observeWithin  time.Duration
 	savePatience   time.Duration
 }
@@ -36,6 +38,7 @@ type RunnerOptions struct {
 	MaxTries      int           // tries of one step whose failure may pass; 0 means 5
 	Pause         time.Duration // before the second try, doubled with each further one; 0 means 1 s
 	LongestPause  time.Duration // 0 means 30 s
+	StepWithin    time.Duration // how long one try of a step may take, whatever the executor's own limits are; 0 means 2 h
 	ObserveWithin time.Duration // how long one look at a part may take; 0 means 15 s
 	SavePatience  time.Duration // how long a run waits for Redis to come back before it gives up for another worker to go on; 0 means 30 s
 }
@@ -51,7 +54,7 @@ func NewRunner(o RunnerOptions) *Runner {
 	r := &Runner{
 		store: o.Store, catalog: o.Catalog, executors: o.Executors, sources: o.Sources, log: o.Log, now: o.Now,
 		tries: o.MaxTries, pause: or(o.Pause, time.Second), longest: or(o.LongestPause, 30*time.Second),
-		observeWithin: or(o.ObserveWithin, 15*time.Second), savePatience: or(o.SavePatience, 30*time.Second),
+		stepWithin: or(o.StepWithin, 2*time.Hour), observeWithin: or(o.ObserveWithin, 15*time.Second), savePatience: or(o.SavePatience, 30*time.Second),
 	}
 	if r.tries <= 0 {
 		r.tries = 5
@@ -89,6 +92,23 @@ func (r *Runner) backOff(try int) time.Duration {
 		d = r.pause << shift
 	}
 	return d/2 + rand.N(d/2+1) //nolint:gosec // it spreads load; nobody gains by guessing it
+}
+
+// longestAsked is the longest wait that an executor gets by asking for it.
+// Somebody waits for the step, and its environment is held meanwhile.
+const longestAsked = 5 * time.Minute
+
+// retryPause is how long to wait after try failed with err: the runner's own
+// pause, or longer when the executor says how long its failure will last.
+func (r *Runner) retryPause(try int, err error) time.Duration {
+	pause := r.backOff(try)
+	if asks, ok := errors.AsType[interface {
+		error
+		RetryAfter() time.Duration
+	}](err); ok {
+		pause = max(pause, min(asks.RetryAfter(), longestAsked))
+	}
+	return pause
 }
 
 // pauseFor waits, or returns what ended ctx.
