@@ -2,35 +2,43 @@ package github
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
+
+	gh "github.com/google/go-github/v60/github"
 )
 
-// maxPages is how many pages of a list are read at most, of 100 each.
-const maxPages = 20
+const (
+	// perPage is how many of a list are asked for at once: the most that there are.
+	perPage = 100
+	// maxPages is how many pages of a list are read at most.
+	maxPages = 20
+)
 
 // pull is what Berth reads of a pull request.
 type pull struct {
-	State string `json:"state"` // "open" or "closed"
-	Head  struct {
-		SHA  string `json:"sha"`
-		Repo *struct {
-			FullName string `json:"full_name"`
-		} `json:"repo"` // null when the fork is gone
-	} `json:"head"`
+	open   bool
+	sha    string // of its head
+	origin string // the repository of its commits; "" when that fork is gone
 }
 
 // fork tells whether the pull request's commits are from another repository.
-func (p pull) fork(repo string) bool {
-	return p.Head.Repo == nil || !strings.EqualFold(p.Head.Repo.FullName, repo)
-}
+func (p pull) fork(repo string) bool { return !strings.EqualFold(p.origin, repo) }
 
 func (c *client) pull(ctx context.Context, repo string, number int) (p pull, err error) {
-	err = c.do(ctx, call{repo: repo, path: fmt.Sprintf("repos/%s/pulls/%d", repo, number), out: &p})
+	err = c.do(ctx, call{what: fmt.Sprintf("get pull request %d of", number), repo: repo}, func(ctx context.Context, at place) error {
+		found, _, err := at.PullRequests.Get(ctx, at.owner, at.name, number)
+		if err == nil && (found.State == nil || found.GetHead().SHA == nil) {
+			return errors.New("an answer that is no pull request") // rather than a closed one
+		}
+		p = pull{open: found.GetState() == "open", sha: found.GetHead().GetSHA(), origin: found.GetHead().GetRepo().GetFullName()}
+		return err
+	})
 	return p, err
 }
 
@@ -38,11 +46,20 @@ func (c *client) pull(ctx context.Context, repo string, number int) (p pull, err
 // "read", "triage", "write", "maintain", "admin", or a name of the
 // organisation's own, for which it is the base role.
 func (c *client) permission(ctx context.Context, repo, login string) (string, error) {
+	// go-github's GetPermissionLevel does not have the role's name.
 	var level struct {
 		Permission string `json:"permission"` // admin, write, read, none
 		RoleName   string `json:"role_name"`
 	}
-	err := c.do(ctx, call{repo: repo, path: "repos/" + repo + "/collaborators/" + url.PathEscape(login) + "/permission", out: &level})
+	err := c.do(ctx, call{what: "get somebody's permission on", repo: repo}, func(ctx context.Context, at place) error {
+		path := fmt.Sprintf("repos/%s/%s/collaborators/%s/permission", at.owner, at.name, url.PathEscape(login))
+		req, err := at.NewRequest(http.MethodGet, path, nil)
+		if err != nil {
+			return err
+		}
+		_, err = at.Do(ctx, req, &level)
+		return err
+	})
 	if err != nil {
 		return "", err
 	}
@@ -54,34 +71,28 @@ func (c *client) permission(ctx context.Context, repo, login string) (string, er
 
 // react puts an emoji on a comment. Doing so twice is doing it once.
 func (c *client) react(ctx context.Context, repo string, comment int64, content string) error {
-	return c.do(ctx, call{
-		repo: repo, method: http.MethodPost, path: fmt.Sprintf("repos/%s/issues/comments/%d/reactions", repo, comment),
-		in: map[string]string{"content": content}, calm: true,
+	x := call{what: fmt.Sprintf("react to comment %d on", comment), repo: repo, write: true, calm: true}
+	return c.do(ctx, x, func(ctx context.Context, at place) error {
+		_, _, err := at.Reactions.CreateIssueCommentReaction(ctx, at.owner, at.name, comment, content)
+		return err
 	})
 }
 
-// comment is what Berth reads of a comment.
-type comment struct {
-	ID   int64  `json:"id"`
-	Body string `json:"body"`
-	User struct {
-		Login string `json:"login"`
-	} `json:"user"`
-}
-
-func (c *client) createComment(ctx context.Context, repo string, number int, body string) (int64, error) {
-	var made comment
-	err := c.do(ctx, call{
-		repo: repo, method: http.MethodPost, path: fmt.Sprintf("repos/%s/issues/%d/comments", repo, number),
-		in: map[string]string{"body": body}, out: &made,
+func (c *client) createComment(ctx context.Context, repo string, number int, body string) (id int64, err error) {
+	x := call{what: fmt.Sprintf("comment on pull request %d of", number), repo: repo, write: true}
+	err = c.do(ctx, x, func(ctx context.Context, at place) error {
+		made, _, err := at.Issues.CreateComment(ctx, at.owner, at.name, number, &gh.IssueComment{Body: &body})
+		id = made.GetID()
+		return err
 	})
-	return made.ID, err
+	return id, err
 }
 
 func (c *client) editComment(ctx context.Context, repo string, id int64, body string, calm bool) error {
-	return c.do(ctx, call{
-		repo: repo, method: http.MethodPatch, path: fmt.Sprintf("repos/%s/issues/comments/%d", repo, id),
-		in: map[string]string{"body": body}, calm: calm,
+	x := call{what: fmt.Sprintf("edit comment %d on", id), repo: repo, write: true, calm: calm}
+	return c.do(ctx, x, func(ctx context.Context, at place) error {
+		_, _, err := at.Issues.EditComment(ctx, at.owner, at.name, id, &gh.IssueComment{Body: &body})
+		return err
 	})
 }
 
@@ -93,170 +104,123 @@ func (c *client) ownComment(ctx context.Context, repo string, number int, marker
 	if err != nil {
 		return 0, err
 	}
-	query := url.Values{"per_page": {"100"}}
+	options := gh.IssueListCommentsOptions{ListOptions: gh.ListOptions{PerPage: perPage}}
 	if !since.IsZero() {
-		query.Set("since", since.UTC().Format(time.RFC3339))
+		options.Since = new(since.UTC())
 	}
-	for page := 1; page <= maxPages; page++ {
-		query.Set("page", strconv.Itoa(page))
-		var found []comment
-		err := c.do(ctx, call{repo: repo, path: fmt.Sprintf("repos/%s/issues/%d/comments", repo, number), query: query, out: &found})
+	x := call{what: fmt.Sprintf("list comments on pull request %d of", number), repo: repo}
+	for options.Page = 1; options.Page <= maxPages; options.Page++ {
+		var found []*gh.IssueComment
+		err := c.do(ctx, x, func(ctx context.Context, at place) (err error) {
+			found, _, err = at.Issues.ListComments(ctx, at.owner, at.name, number, &options)
+			return err
+		})
 		if err != nil {
 			return 0, err
 		}
-		for _, x := range found {
-			if strings.HasPrefix(x.Body, marker) && strings.EqualFold(x.User.Login, me.Login) {
-				return x.ID, nil
+		for _, f := range found {
+			if strings.HasPrefix(f.GetBody(), marker) && strings.EqualFold(f.GetUser().GetLogin(), me.Login) {
+				return f.GetID(), nil
 			}
 		}
-		if len(found) < 100 {
+		if len(found) < perPage {
 			return 0, nil
 		}
 	}
 	return 0, nil
 }
 
-// deployment is what Berth says of a GitHub Deployment, and reads of one.
-type deployment struct {
-	ID          int64             `json:"id,omitempty"`
-	Ref         string            `json:"ref"`
-	Environment string            `json:"environment"`
-	Description string            `json:"description"`
-	Payload     map[string]string `json:"payload"`
-	Transient   bool              `json:"transient_environment"`
-	Production  bool              `json:"production_environment"`
-	AutoMerge   bool              `json:"auto_merge"`
-	Contexts    []string          `json:"required_contexts"` // none: what Berth deploys is decided elsewhere
-}
-
 // payloadRequest is the key of a deployment's payload that says whose it is.
 const payloadRequest = "berth_request"
 
-func (c *client) createDeployment(ctx context.Context, repo string, d deployment) (int64, error) {
-	d.Transient, d.Contexts = true, []string{}
-	var made struct {
-		ID int64 `json:"id"`
-	}
-	err := c.do(ctx, call{repo: repo, method: http.MethodPost, path: "repos/" + repo + "/deployments", in: d, out: &made})
-	return made.ID, err
+// createDeployment makes the deployment of a request.
+func (c *client) createDeployment(ctx context.Context, repo, environment, sha, requestID, description string) (id int64, err error) {
+	x := call{what: "create a deployment on", repo: repo, write: true}
+	err = c.do(ctx, x, func(ctx context.Context, at place) error {
+		made, _, err := at.Repositories.CreateDeployment(ctx, at.owner, at.name, &gh.DeploymentRequest{
+			Ref: &sha, Environment: &environment, Description: &description, Payload: map[string]string{payloadRequest: requestID},
+			TransientEnvironment: new(true), ProductionEnvironment: new(false), AutoMerge: new(false),
+			RequiredContexts: &[]string{}, // none: what Berth deploys is decided elsewhere
+		})
+		id = made.GetID()
+		return err
+	})
+	return id, err
 }
 
 // ownDeployment finds the deployment of a request; 0 when there is none.
 func (c *client) ownDeployment(ctx context.Context, repo, environment, sha, requestID string) (int64, error) {
-	var found []struct {
-		ID      int64 `json:"id"`
-		Payload any   `json:"payload"` // an object, or text that somebody else put there
-	}
-	query := url.Values{"environment": {environment}, "sha": {sha}, "per_page": {"100"}}
-	if err := c.do(ctx, call{repo: repo, path: "repos/" + repo + "/deployments", query: query, out: &found}); err != nil {
+	var found []*gh.Deployment
+	err := c.do(ctx, call{what: "list deployments of", repo: repo}, func(ctx context.Context, at place) (err error) {
+		found, _, err = at.Repositories.ListDeployments(ctx, at.owner, at.name, &gh.DeploymentsListOptions{
+			Environment: environment, SHA: sha, ListOptions: gh.ListOptions{PerPage: perPage},
+		})
+		return err
+	})
+	if err != nil {
 		return 0, err
 	}
 	for _, d := range found {
-		if payload, ok := d.Payload.(map[string]any); ok && payload[payloadRequest] == requestID {
-			return d.ID, nil
+		var payload map[string]any // unless it is text that somebody else put there
+		if d != nil && json.Unmarshal(d.Payload, &payload) == nil && payload[payloadRequest] == requestID {
+			return d.GetID(), nil
 		}
 	}
 	return 0, nil
 }
 
-// deploymentStatus is what is said of how a deployment goes.
-type deploymentStatus struct {
-	State          string `json:"state"`
-	Description    string `json:"description,omitempty"`
-	EnvironmentURL string `json:"environment_url,omitempty"`
-	LogURL         string `json:"log_url,omitempty"`
-	AutoInactive   bool   `json:"auto_inactive"` // it does nothing for transient environments
-}
+// deploymentStatus is what is said of how a deployment goes. What is empty is
+// left out.
+type deploymentStatus struct{ State, Description, EnvironmentURL, LogURL string }
 
 func (c *client) setDeploymentStatus(ctx context.Context, repo string, id int64, s deploymentStatus) error {
-	return c.do(ctx, call{
-		repo: repo, method: http.MethodPost, path: fmt.Sprintf("repos/%s/deployments/%d/statuses", repo, id), in: s,
+	said := func(text string) *string {
+		if text == "" {
+			return nil
+		}
+		return &text
+	}
+	x := call{what: fmt.Sprintf("set the status of deployment %d on", id), repo: repo, write: true}
+	return c.do(ctx, x, func(ctx context.Context, at place) error {
+		_, _, err := at.Repositories.CreateDeploymentStatus(ctx, at.owner, at.name, id, &gh.DeploymentStatusRequest{
+			State: &s.State, Description: said(s.Description), EnvironmentURL: said(s.EnvironmentURL), LogURL: said(s.LogURL),
+			AutoInactive: new(false), // it does nothing for transient environments
+		})
+		return err
 	})
-}
-
-// commit is what Berth reads of a commit.
-type commit struct {
-	SHA    string `json:"sha"`
-	Commit struct {
-		Message string `json:"message"`
-		Author  struct {
-			Name string `json:"name"`
-		} `json:"author"`
-		Committer struct {
-			Date time.Time `json:"date"`
-		} `json:"committer"`
-	} `json:"commit"`
 }
 
 // commit finds the commit that ref means. One file a page keeps GitHub from
 // sending all that the commit changed.
-func (c *client) commit(ctx context.Context, repo, ref string) (found commit, err error) {
+func (c *client) commit(ctx context.Context, repo, ref string) (found *gh.RepositoryCommit, err error) {
 	segments := strings.Split(ref, "/")
 	for i, s := range segments {
-		segments[i] = url.PathEscape(s)
+		segments[i] = url.PathEscape(s) // GetCommit takes it for a part of the path as it is
 	}
-	err = c.do(ctx, call{
-		repo: repo, path: "repos/" + repo + "/commits/" + strings.Join(segments, "/"),
-		query: url.Values{"per_page": {"1"}}, out: &found,
+	err = c.do(ctx, call{what: "get a commit of", repo: repo}, func(ctx context.Context, at place) (err error) {
+		found, _, err = at.Repositories.GetCommit(ctx, at.owner, at.name, strings.Join(segments, "/"), &gh.ListOptions{PerPage: 1})
+		return err
 	})
 	return found, err
 }
 
-// repository is what Berth reads of a repository.
-type repository struct {
-	FullName      string          `json:"full_name"`
-	DefaultBranch string          `json:"default_branch"`
-	Permissions   map[string]bool `json:"permissions"` // of the token's user
-}
-
-func (c *client) repository(ctx context.Context, repo string) (found repository, err error) {
-	err = c.do(ctx, call{repo: repo, path: "repos/" + repo, out: &found})
+func (c *client) repository(ctx context.Context, repo string) (found *gh.Repository, err error) {
+	err = c.do(ctx, call{what: "get", repo: repo}, func(ctx context.Context, at place) (err error) {
+		found, _, err = at.Repositories.Get(ctx, at.owner, at.name)
+		return err
+	})
 	return found, err
 }
 
-// tarball opens the archive of a commit. GitHub answers with an address that is
-// signed for a few minutes, on another host, which never sees our credentials.
-func (c *client) tarball(ctx context.Context, repo, sha string) (*http.Response, error) {
-	x := call{repo: repo, path: "repos/" + repo + "/tarball/" + sha}
-	if !validRepo(repo) {
-		return nil, fmt.Errorf("%q is no repository", repo)
-	}
-	auth, account, err := c.authorize(ctx, repo)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.budget.spend(ctx, account, false, false); err != nil {
-		return nil, err
-	}
-	req, err := c.request(ctx, x)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Authorization", auth)
-	for hops := 0; ; hops++ {
-		resp, err := c.direct.Do(req)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", x, err)
+// rateLimit is how many calls the token's user has an hour, and how many are
+// left; 0 and 0 where there is no limit.
+func (c *client) rateLimit(ctx context.Context) (most, left int, err error) {
+	err = c.do(ctx, call{what: "get the rate limit"}, func(ctx context.Context, at place) error {
+		limits, _, err := at.RateLimit.Get(ctx)
+		if core := limits.GetCore(); core != nil {
+			most, left = core.Limit, core.Remaining
 		}
-		if resp.StatusCode == http.StatusOK {
-			return resp, nil
-		}
-		body := readSome(resp)
-		if resp.StatusCode < 300 || resp.StatusCode > 399 {
-			return nil, c.refused(ctx, resp, body, account, x)
-		}
-		next, err := resp.Location()
-		if err != nil || hops == 5 || (next.Scheme != "https" && next.Scheme != c.base.Scheme) {
-			return nil, fmt.Errorf("%s: an answer that leads nowhere: %d", x, resp.StatusCode)
-		}
-		again, err := http.NewRequestWithContext(ctx, http.MethodGet, next.String(), nil)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", x, err)
-		}
-		again.Header.Set("User-Agent", userAgent)
-		if next.Scheme == c.base.Scheme && next.Host == c.base.Host && strings.HasPrefix(next.Path, c.base.Path+"repos") {
-			again.Header.Set("Authorization", auth) // a repository that has moved
-		}
-		req = again
-	}
+		return err
+	})
+	return most, left, err
 }

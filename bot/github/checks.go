@@ -97,18 +97,11 @@ func (s *Surface) rateLeft(ctx context.Context) string {
 	if s.client.app != nil {
 		return ""
 	}
-	var limits struct {
-		Resources struct {
-			Core struct {
-				Limit     int `json:"limit"`
-				Remaining int `json:"remaining"`
-			} `json:"core"`
-		} `json:"resources"`
-	}
-	if err := s.client.do(ctx, call{path: "rate_limit", out: &limits}); err != nil || limits.Resources.Core.Limit == 0 {
+	most, left, err := s.client.rateLimit(ctx)
+	if err != nil || most == 0 {
 		return "" // an Enterprise server may have none
 	}
-	return fmt.Sprintf(", %d of %d calls left this hour", limits.Resources.Core.Remaining, limits.Resources.Core.Limit)
+	return fmt.Sprintf(", %d of %d calls left this hour", left, most)
 }
 
 // checkRepo looks at one repository. A token's user must be able to write, since
@@ -131,39 +124,35 @@ func (s *Surface) checkRepo(ctx context.Context, repo string) bot.Check {
 		check.Fix = "grant it on the App's page under Permissions & events, and accept it for the installation"
 		return check
 	}
-	if !strings.EqualFold(r.FullName, repo) {
-		check.Detail = "it is called " + r.FullName + " now, and webhooks say so"
-		check.Fix = "write `repo: " + r.FullName + "` in the config"
+	if !strings.EqualFold(r.GetFullName(), repo) {
+		check.Detail = "it is called " + r.GetFullName() + " now, and webhooks say so"
+		check.Fix = "write `repo: " + r.GetFullName() + "` in the config"
 		return check
 	}
 	check.OK, check.Detail = true, "can be reached"
 	return check
 }
 
-// granted is what an installation must allow.
-var granted = []struct{ permission, level string }{
-	{"metadata", "read"}, {"contents", "read"}, {"pull_requests", "read"}, {"issues", "write"}, {"deployments", "write"},
-}
-
 // missing is what an App's installation on repo was not granted.
 func (s *Surface) missing(ctx context.Context, repo string) (lacks []string) {
-	var installation struct {
-		Permissions map[string]string `json:"permissions"`
-	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	err := s.client.send(ctx, s.client.app.jwt, "", "app", call{path: "repos/" + repo + "/installation", out: &installation})
+	installation, err := s.client.installation(ctx, repo)
 	if err != nil {
 		return nil // what it may do shows when it does it
 	}
-	for _, g := range granted {
-		has := installation.Permissions[g.permission]
-		if has == "" || (g.level == "write" && has == "read") {
-			lacks = append(lacks, g.permission+": "+g.level)
+	has := installation.GetPermissions()
+	for _, g := range []struct{ permission, want, has string }{
+		{"metadata", "read", has.GetMetadata()},
+		{"contents", "read", has.GetContents()},
+		{"pull_requests", "read", has.GetPullRequests()},
+		{"issues", "write", has.GetIssues()},
+		{"deployments", "write", has.GetDeployments()},
+	} {
+		if g.has == "" || (g.want == "write" && g.has == "read") {
+			lacks = append(lacks, g.permission+": "+g.want)
 		}
 	}
 	// A comment on a pull request can be written with either.
-	if installation.Permissions["pull_requests"] == "write" {
+	if has.GetPullRequests() == "write" {
 		lacks = slices.DeleteFunc(lacks, func(l string) bool { return l == "issues: write" })
 	}
 	return lacks

@@ -1,35 +1,24 @@
 package github
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/bradleyfalzon/ghinstallation/v2"
+	gh "github.com/google/go-github/v60/github"
 )
 
 const (
 	// callTimeout is how long one call of the API may take.
 	callTimeout = 10 * time.Second
-	// maxAnswer is the most that is read of an answer, in bytes.
-	maxAnswer = 16 << 20
-	// apiVersion is the version of the REST API that is spoken.
-	// Source: https://docs.github.com/rest/about-the-rest-api/api-versions
-	apiVersion = "2022-11-28"
-	userAgent  = "berth"
-	// mediaType asks for what the API description describes.
-	mediaType = "application/vnd.github+json"
+	userAgent   = "berth"
 )
 
 // repoPattern is what the name of a repository looks like, so that nothing
@@ -41,275 +30,113 @@ func validRepo(repo string) bool {
 	return repoPattern.MatchString(repo) && name != "." && name != ".."
 }
 
-// client speaks the dozen calls that Berth needs, each with the few fields that
-// it reads: nothing of what GitHub says beyond them is decoded or kept. It is
-// either a token's or a GitHub App's.
+// client is what Berth says and asks of GitHub: go-github, within our budget of
+// writes, with the limits and errors that the rest of the package works with.
+// It is either a token's or a GitHub App's.
 type client struct {
-	base   *url.URL     // ends in "/"
-	http   *http.Client // follows redirects; the standard library keeps the token from other hosts
-	direct *http.Client // does not
-	token  string
-	app    *appAuth // nil with a token
-	budget *budget
-	log    *slog.Logger
-	mu     sync.Mutex
-	me     *identity // once known
+	base     *url.URL     // ends in "/"
+	user     *gh.Client   // as the token's user; nil with an App
+	app      *app         // nil with a token
+	download *http.Client // sends no credentials
+	budget   *budget
+	log      *slog.Logger
+	mu       sync.Mutex
+	me       *identity // once known
 }
 
 // identity is who the client is.
-type identity struct {
-	Login string
-	AppID int64
+type identity struct{ Login string }
+
+// newClient makes the client of a Surface's options. It speaks to nobody yet.
+func newClient(o Options, s *Surface) (*client, error) {
+	address := o.APIURL
+	if address == "" {
+		address = DefaultAPIURL
+	}
+	base, err := url.Parse(strings.TrimSuffix(address, "/") + "/")
+	if err != nil || base.Host == "" || (base.Scheme != "https" && base.Scheme != "http") {
+		return nil, fmt.Errorf("github: api_url %q is no address", address)
+	}
+	next := http.DefaultTransport
+	if o.HTTP != nil && o.HTTP.Transport != nil {
+		next = o.HTTP.Transport
+	}
+	c := &client{
+		base: base, log: s.log, download: newDownload(base, next),
+		budget: &budget{rdb: o.Redis, now: s.now, log: s.log, replica: s.replica},
+	}
+	via := &transport{base: base, next: next}
+	switch {
+	case o.App != nil && o.Token != "":
+		return nil, errors.New("github: a token and an app are both given; one of them signs in")
+	case o.App == nil && o.Token == "":
+		return nil, errors.New("github: neither a token nor an app is given to sign in with")
+	case o.App == nil:
+		c.user = newAPI(base, via).WithAuthToken(o.Token)
+	default:
+		c.app, err = newApp(*o.App, base, via)
+	}
+	return c, err
 }
 
-// appAuth signs in as the installations of a GitHub App.
-type appAuth struct {
-	id           int64
-	fixed        int64 // the configured installation; 0 means that of each repository
-	jwt          *http.Client
-	transport    *ghinstallation.AppsTransport
-	mu           sync.Mutex
-	installed    map[string]int64 // by owner/repo in lower case
-	installation map[int64]*ghinstallation.Transport
+// newAPI makes a go-github client of the API at base. Its WithEnterpriseURLs
+// would guess at the path, which the config says.
+func newAPI(base *url.URL, via http.RoundTripper) *gh.Client {
+	api := gh.NewClient(&http.Client{Transport: via})
+	api.BaseURL, api.UserAgent = base, userAgent
+	return api
 }
 
-// call is one request of the API.
+// call is one call of the API.
 type call struct {
-	repo   string // "owner/name": whose credentials to use
-	method string // "" means GET
-	path   string // below the base, escaped
-	query  url.Values
-	in     any
-	out    any
+	what  string // for errors and the log
+	repo  string // "owner/name": whose credentials to use; "" with a token only
+	write bool
 	// calm lets a write wait for quieter times rather than take the last that
 	// the budget has.
 	calm bool
 }
 
-// apiError is an answer of GitHub that is no success.
-type apiError struct {
-	Status  int
-	Message string
-	Call    string
-}
-
-func (e *apiError) Error() string { return fmt.Sprintf("%s: %d %s", e.Call, e.Status, e.Message) }
-
-// limitedError says that GitHub, or our own budget, wants a pause first.
-type limitedError struct{ after time.Duration }
-
-func (e *limitedError) Error() string { return fmt.Sprintf("wait %v before the next call", e.after) }
-
-// statusOf is the status of an apiError in err's chain, else 0.
-func statusOf(err error) int {
-	if e, ok := errors.AsType[*apiError](err); ok {
-		return e.Status
-	}
-	return 0
-}
-
-// final tells whether trying again soon cannot help.
-func final(err error) bool {
-	switch status := statusOf(err); status {
-	case 0, http.StatusRequestTimeout, http.StatusTooManyRequests:
-		return false
-	default:
-		return status < 500
-	}
+// place is a repository and the API as who may work there.
+type place struct {
+	*gh.Client
+	owner, name string
 }
 
 // do performs a call. Writes wait for the budget, or return *limitedError when
 // that would take long; an answer that is no success is *apiError.
-func (c *client) do(ctx context.Context, x call) error {
+func (c *client) do(ctx context.Context, x call, f func(context.Context, place) error) error {
 	if x.repo != "" && !validRepo(x.repo) {
 		return fmt.Errorf("%q is no repository", x.repo)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	auth, account, err := c.authorize(ctx, x.repo)
+	api, account, err := c.authorize(ctx, x.repo)
 	if err != nil {
 		return err
 	}
-	if err := c.budget.spend(ctx, account, x.method != "", x.calm); err != nil {
+	if err := c.budget.spend(ctx, account, x.write, x.calm); err != nil {
 		return err
 	}
-	return c.send(ctx, c.http, auth, account, x)
+	owner, name, _ := strings.Cut(x.repo, "/")
+	err = f(ctx, place{Client: api, owner: owner, name: name})
+	if c.app != nil {
+		c.app.forgetGone(err)
+	}
+	return c.failure(ctx, account, strings.TrimSpace(x.what+" "+x.repo), err)
 }
 
-// send performs a call whose credentials are there.
-func (c *client) send(ctx context.Context, via *http.Client, auth, account string, x call) error {
-	req, err := c.request(ctx, x)
-	if err != nil {
-		return err
-	}
-	if auth != "" {
-		req.Header.Set("Authorization", auth)
-	}
-	resp, err := via.Do(req)
-	if err != nil {
-		return fmt.Errorf("%s: %w", x, err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err != nil {
-		return fmt.Errorf("%s: %w", x, err)
-	}
-	if len(body) > maxAnswer {
-		return fmt.Errorf("%s: an answer of more than %d bytes", x, maxAnswer)
-	}
-	if resp.StatusCode >= 300 {
-		return c.refused(ctx, resp, body, account, x)
-	}
-	if x.out == nil {
-		return nil
-	}
-	if err := json.Unmarshal(body, x.out); err != nil {
-		return fmt.Errorf("%s: %w", x, err)
-	}
-	return nil
-}
-
-func (x call) String() string {
-	method := x.method
-	if method == "" {
-		method = http.MethodGet
-	}
-	return method + " /" + x.path
-}
-
-func (c *client) request(ctx context.Context, x call) (*http.Request, error) {
-	target, err := c.base.Parse(x.path)
-	if err != nil {
-		return nil, err
-	}
-	target.RawQuery = x.query.Encode()
-	var body io.Reader
-	if x.in != nil {
-		data, err := json.Marshal(x.in)
-		if err != nil {
-			return nil, err
-		}
-		body = bytes.NewReader(data)
-	}
-	req, err := http.NewRequestWithContext(ctx, x.method, target.String(), body)
-	if err != nil {
-		return nil, err
-	}
-	if x.in != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	req.Header.Set("Accept", mediaType)
-	req.Header.Set("X-GitHub-Api-Version", apiVersion)
-	req.Header.Set("User-Agent", userAgent)
-	return req, nil
-}
-
-// refused makes an error of an answer that is no success, and remembers when
-// GitHub wants a pause.
-// Source: https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
-func (c *client) refused(ctx context.Context, resp *http.Response, body []byte, account string, x call) error {
-	var said struct {
-		Message string `json:"message"`
-	}
-	if json.Unmarshal(body, &said) != nil || said.Message == "" {
-		said.Message = http.StatusText(resp.StatusCode)
-	}
-	failure := &apiError{Status: resp.StatusCode, Message: said.Message, Call: x.String()}
-	if resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusTooManyRequests {
-		return failure
-	}
-	pause := time.Duration(0)
-	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil {
-		pause = time.Duration(max(1, seconds)) * time.Second
-	} else if reset, err := strconv.ParseInt(resp.Header.Get("X-RateLimit-Reset"), 10, 64); err == nil && resp.Header.Get("X-RateLimit-Remaining") == "0" {
-		pause = max(time.Second, time.Until(time.Unix(reset, 0)))
-	} else if strings.Contains(strings.ToLower(said.Message), "secondary rate limit") || resp.StatusCode == http.StatusTooManyRequests {
-		pause = time.Minute
-	}
-	if pause == 0 {
-		return failure // it is forbidden, not too much
-	}
-	pause = min(pause, time.Hour)
-	c.log.WarnContext(ctx, "GitHub wants a pause", "account", account, "seconds", int(pause.Seconds()), "call", x.String(), "said", said.Message)
-	c.budget.block(ctx, account, pause)
-	return &limitedError{after: pause}
-}
-
-// authorize returns the credentials for repo, and the account whose limits they
-// count against.
-func (c *client) authorize(ctx context.Context, repo string) (auth, account string, err error) {
+// authorize returns the API as who may work on repo, and the account whose
+// limits that counts against.
+func (c *client) authorize(ctx context.Context, repo string) (api *gh.Client, account string, err error) {
 	if c.app == nil {
-		return "Bearer " + c.token, "token", nil
+		return c.user, "token", nil
 	}
 	id, err := c.installationOf(ctx, repo)
 	if err != nil {
-		return "", "", err
+		return nil, "", err
 	}
-	token, err := c.app.tokenOf(ctx, id)
-	if err != nil {
-		return "", "", err
-	}
-	return "Bearer " + token, "installation-" + strconv.FormatInt(id, 10), nil
-}
-
-// errNotInstalled says that the App cannot reach a repository.
-var errNotInstalled = errors.New("the GitHub App is not installed there")
-
-// installationOf finds the App's installation that reaches repo.
-func (c *client) installationOf(ctx context.Context, repo string) (int64, error) {
-	a := c.app
-	if a.fixed != 0 {
-		return a.fixed, nil
-	}
-	key := strings.ToLower(repo)
-	a.mu.Lock()
-	id := a.installed[key]
-	a.mu.Unlock()
-	if id != 0 {
-		return id, nil
-	}
-	var found struct {
-		ID int64 `json:"id"`
-	}
-	err := c.send(ctx, a.jwt, "", "app", call{path: "repos/" + repo + "/installation", out: &found})
-	if statusOf(err) == http.StatusNotFound {
-		return 0, fmt.Errorf("%w: %w", errNotInstalled, err)
-	}
-	if err != nil {
-		return 0, err
-	}
-	a.mu.Lock()
-	a.installed[key] = found.ID
-	a.mu.Unlock()
-	return found.ID, nil
-}
-
-// tokenOf returns a token of an installation that is valid for a minute at
-// least.
-func (a *appAuth) tokenOf(ctx context.Context, id int64) (string, error) {
-	a.mu.Lock()
-	t, ok := a.installation[id]
-	if !ok {
-		t = ghinstallation.NewFromAppsTransport(a.transport, id)
-		a.installation[id] = t
-	}
-	a.mu.Unlock()
-	token, err := t.Token(ctx)
-	if err == nil {
-		return token, nil
-	}
-	if refused, ok := errors.AsType[*ghinstallation.HTTPError](err); ok && refused.Response != nil {
-		defer refused.Response.Body.Close()
-		if refused.Response.StatusCode == http.StatusNotFound {
-			// It was uninstalled; it may be installed anew under another id.
-			a.mu.Lock()
-			delete(a.installation, id)
-			clear(a.installed)
-			a.mu.Unlock()
-		}
-		return "", &apiError{Status: refused.Response.StatusCode, Message: "no token for the installation", Call: fmt.Sprintf("POST /app/installations/%d/access_tokens", id)}
-	}
-	return "", err
+	return c.app.as(id), fmt.Sprintf("installation-%d", id), nil
 }
 
 // whoami finds out who the client is: its comments are known by their author.
@@ -333,19 +160,13 @@ func (c *client) whoami(ctx context.Context) (identity, error) {
 func (c *client) askWho(ctx context.Context) (identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	const what = "ask who Berth is"
 	if c.app == nil {
-		var user struct {
-			Login string `json:"login"`
-		}
-		err := c.send(ctx, c.http, "Bearer "+c.token, "token", call{path: "user", out: &user})
-		return identity{Login: user.Login}, err
+		user, _, err := c.user.Users.Get(ctx, "")
+		return identity{Login: user.GetLogin()}, c.failure(ctx, "token", what, err)
 	}
-	var app struct {
-		ID   int64  `json:"id"`
-		Slug string `json:"slug"`
-	}
-	err := c.send(ctx, c.app.jwt, "", "app", call{path: "app", out: &app})
-	return identity{Login: app.Slug + "[bot]", AppID: app.ID}, err
+	app, _, err := c.app.api.Apps.Get(ctx, "")
+	return identity{Login: app.GetSlug() + "[bot]"}, c.failure(ctx, "app", what, err)
 }
 
 // web is the address of GitHub's pages, without a slash at its end.
@@ -356,11 +177,4 @@ func (c *client) web() string {
 		u.Host = "github.com"
 	}
 	return strings.TrimSuffix(u.String(), "/")
-}
-
-// readSome reads the beginning of an answer that is no success, and closes it.
-func readSome(resp *http.Response) []byte {
-	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // what there is will do
-	return body
 }

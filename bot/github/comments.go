@@ -118,7 +118,7 @@ func (s *Surface) obey(ctx context.Context, c conversation, state string, lines 
 	if err != nil {
 		return s.cannot(ctx, c, "look at this pull request", "Pull requests: read", err)
 	}
-	if p.State != "open" {
+	if !p.open {
 		return s.refuse(ctx, c, "this pull request is closed by now, so nothing ran. Reopen it to use commands here.")
 	}
 	role, err := s.client.permission(ctx, c.repo, c.login)

@@ -148,10 +148,8 @@ func (s *Surface) makeDeployment(ctx context.Context, sc *scene, r *approvals.Re
 	} else if err := s.rdb.HSet(ctx, keyDeployed(sc.name), r.ID, deployed{state: deployBegun}.String()).Err(); err != nil {
 		return 0, err
 	}
-	return s.client.createDeployment(ctx, sc.repo, deployment{
-		Ref: r.Order.Commit.SHA, Environment: sc.name.String(), Payload: map[string]string{payloadRequest: r.ID},
-		Description: shorten(fmt.Sprintf("%s by %s", r.Command, r.Requester.Actor), maxDescription),
-	})
+	description := shorten(fmt.Sprintf("%s by %s", r.Command, r.Requester.Actor), maxDescription)
+	return s.client.createDeployment(ctx, sc.repo, sc.name.String(), r.Order.Commit.SHA, r.ID, description)
 }
 
 func (s *Surface) keepDeployment(ctx context.Context, sc *scene, requestID string, d deployed, known map[string]deployed) error {

@@ -17,7 +17,9 @@ type pullEvent struct {
 	Action      string `json:"action"`
 	Number      int    `json:"number"`
 	PullRequest struct {
-		pull
+		Head struct {
+			SHA string `json:"sha"`
+		} `json:"head"`
 		ClosedAt string `json:"closed_at"`
 	} `json:"pull_request"`
 	Repository struct {
@@ -65,7 +67,7 @@ func (s *Surface) closed(ctx context.Context, e pullEvent, apps []*actions.App) 
 	if err != nil && statusOf(err) != http.StatusNotFound && statusOf(err) != http.StatusGone {
 		return err
 	}
-	if err == nil && now.State == "open" {
+	if err == nil && now.open {
 		s.log.InfoContext(ctx, "a pull request that was closed is open again, so its environments stay", "repo", repo, "number", e.Number)
 		return nil
 	}
@@ -228,7 +230,7 @@ func (s *Surface) mayUpdate(ctx context.Context, e pullEvent, app *actions.App) 
 		}
 		return false, err
 	}
-	if now.State != "open" || now.Head.SHA != e.PullRequest.Head.SHA {
+	if !now.open || now.sha != e.PullRequest.Head.SHA {
 		return false, nil // a later delivery tells of what is there now
 	}
 	if now.fork(repo) && !app.AllowForks {

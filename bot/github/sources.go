@@ -58,14 +58,17 @@ func (s *sources) Resolve(ctx context.Context, repo, ref string) (actions.Commit
 		return actions.Commit{}, s.failure(ctx, op, repo, ref, err)
 	}
 	found, err := s.client.commit(ctx, repo, at)
-	if err == nil && !fullSHA.MatchString(found.SHA) {
-		err = fmt.Errorf("GitHub says that %q is commit %q", at, found.SHA)
+	if err == nil && !fullSHA.MatchString(found.GetSHA()) {
+		err = fmt.Errorf("GitHub says that %q is commit %q", at, found.GetSHA())
 	}
 	if err != nil {
 		return actions.Commit{}, s.failure(ctx, op, repo, ref, err)
 	}
-	title, _, _ := strings.Cut(strings.TrimSpace(found.Commit.Message), "\n")
-	c := actions.Commit{SHA: found.SHA, Message: clip(strings.TrimSpace(title), 200), Author: clip(found.Commit.Author.Name, 100), Time: found.Commit.Committer.Date.UTC()}
+	title, _, _ := strings.Cut(strings.TrimSpace(found.GetCommit().GetMessage()), "\n")
+	c := actions.Commit{
+		SHA: found.GetSHA(), Message: clip(strings.TrimSpace(title), 200),
+		Author: clip(found.GetCommit().GetAuthor().GetName(), 100), Time: found.GetCommit().GetCommitter().GetDate().UTC(),
+	}
 	s.remember(repo, c)
 	return c, nil
 }
@@ -74,7 +77,7 @@ func (s *sources) Resolve(ctx context.Context, repo, ref string) (actions.Commit
 func (s *sources) target(ctx context.Context, repo, ref string) (string, error) {
 	if ref == "" {
 		r, err := s.client.repository(ctx, repo)
-		return r.DefaultBranch, err
+		return r.GetDefaultBranch(), err
 	}
 	m := pullHead.FindStringSubmatch(ref)
 	if m == nil {
@@ -85,7 +88,7 @@ func (s *sources) target(ctx context.Context, repo, ref string) (string, error) 
 		return "", err
 	}
 	p, err := s.client.pull(ctx, repo, number)
-	return p.Head.SHA, err
+	return p.sha, err
 }
 
 // failure makes of what went wrong what people can do about it. Only GitHub's
@@ -158,11 +161,7 @@ func (s *sources) Fetch(ctx context.Context, repo, sha string) (string, func(), 
 	defer cancel()
 	what := fmt.Sprintf("The source of %s at %s could not be fetched", repo, sha[:7])
 	dir, release, err := s.cache.Folder(ctx, strings.ToLower(repo)+"/"+sha, func(ctx context.Context) (io.ReadCloser, error) {
-		resp, err := s.client.tarball(ctx, repo, sha)
-		if err != nil {
-			return nil, err
-		}
-		return resp.Body, nil
+		return s.client.tarball(ctx, repo, sha)
 	})
 	if err == nil {
 		return dir, release, nil

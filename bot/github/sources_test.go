@@ -129,9 +129,9 @@ func TestTheTokenIsSentToTheAPIOnly(t *testing.T) {
 	w.must(err)
 	c, err := s.Resolve(t.Context(), bothRepo, "main")
 	w.must(err)
-	resp, err := s.client.tarball(t.Context(), bothRepo, c.SHA)
+	archive, err := s.client.tarball(t.Context(), bothRepo, c.SHA)
 	w.must(err)
-	resp.Body.Close()
+	w.must(archive.Close())
 	if len(seen.with) == 0 || len(seen.without) == 0 {
 		t.Fatalf("with the token: %v; without: %v", seen.with, seen.without)
 	}

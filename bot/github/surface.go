@@ -19,14 +19,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/bradleyfalzon/ghinstallation/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/berth-dev/berth/actions"
@@ -162,47 +160,6 @@ func New(o Options) (*Surface, error) {
 	s.mailbox = &mailbox{rdb: o.Redis}
 	s.intake = newIntake(o.WebhookSecret, s.mailbox, s.log)
 	return s, nil
-}
-
-func newClient(o Options, s *Surface) (*client, error) {
-	address := o.APIURL
-	if address == "" {
-		address = DefaultAPIURL
-	}
-	base, err := url.Parse(strings.TrimSuffix(address, "/") + "/")
-	if err != nil || base.Host == "" || (base.Scheme != "https" && base.Scheme != "http") {
-		return nil, fmt.Errorf("github: api_url %q is no address", address)
-	}
-	transport := http.DefaultTransport
-	if o.HTTP != nil && o.HTTP.Transport != nil {
-		transport = o.HTTP.Transport
-	}
-	c := &client{
-		base: base, token: o.Token, log: s.log,
-		http: &http.Client{Transport: transport},
-		direct: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse
-		}},
-		budget: &budget{rdb: o.Redis, now: s.now, log: s.log, replica: s.replica},
-	}
-	switch {
-	case o.App != nil && o.Token != "":
-		return nil, errors.New("github: a token and an app are both given; one of them signs in")
-	case o.App == nil && o.Token == "":
-		return nil, errors.New("github: neither a token nor an app is given to sign in with")
-	case o.App == nil:
-		return c, nil
-	}
-	signer, err := ghinstallation.NewAppsTransport(transport, o.App.ID, o.App.Key)
-	if err != nil {
-		return nil, fmt.Errorf("github: the app's private key cannot be read: %w", err)
-	}
-	signer.BaseURL = strings.TrimSuffix(base.String(), "/")
-	c.app = &appAuth{
-		id: o.App.ID, fixed: o.App.InstallationID, transport: signer, jwt: &http.Client{Transport: signer},
-		installed: map[string]int64{}, installation: map[int64]*ghinstallation.Transport{},
-	}
-	return c, nil
 }
 
 // Attach gives the Surface its Commands, which may need the Surface themselves
