@@ -21,6 +21,7 @@ func TestResolveFindsWhatRefsMean(t *testing.T) {
 	head, err := w.PushToPullRequest(bothRepo, w.pull, githubtest.Commit{Message: "Sell more\n\nMuch more", Author: "ana", Files: fstest.MapFS{"a": {Data: []byte("1")}}})
 	w.must(err)
 	w.must(w.Tag(bothRepo, "v1.0", head))
+	w.must(w.Tag(bothRepo, "rc/50%#1+ü", head))
 	main, err := s.Resolve(t.Context(), bothRepo, "")
 	w.must(err)
 	number := itoa(int64(w.pull))
@@ -33,6 +34,7 @@ func TestResolveFindsWhatRefsMean(t *testing.T) {
 		"a branch":                         {"topic", head, "", nil},
 		"the default branch by name":       {"main", main.SHA, "", nil},
 		"a tag":                            {"v1.0", head, "", nil},
+		"a tag that a path cannot hold":    {"rc/50%#1+ü", head, "", nil},
 		"a commit":                         {head, head, "", nil},
 		"a branch that is not there":       {"no-such", "", actions.CodeNotFound, []string{"no-such", bothRepo}},
 		"a commit that is not there":       {strings.Repeat("0", 40), "", actions.CodeNotFound, []string{bothRepo}},
