@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"strings"
@@ -19,19 +20,19 @@ import (
 
 // askForCluster offers the cluster of KUBECONFIG. It is used only when a person
 // says so: the demo makes and deletes a namespace there.
-func askForCluster(out *teller) (string, error) {
+func askForCluster(out *teller) string {
 	file := os.Getenv("KUBECONFIG")
 	if file == "" || !term.IsTerminal(int(os.Stdin.Fd())) {
-		return "", nil
+		return ""
 	}
 	config, err := clientcmd.LoadFromFile(file)
 	if err != nil {
 		out.step("KUBECONFIG=%s cannot be used (%v); starting a control plane of the demo's own", file, err)
-		return "", nil
+		return ""
 	}
 	context, ok := config.Contexts[config.CurrentContext]
 	if !ok {
-		return "", nil
+		return ""
 	}
 	server := ""
 	if cluster, ok := config.Clusters[context.Cluster]; ok {
@@ -41,13 +42,13 @@ func askForCluster(out *teller) (string, error) {
 	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
 	if err != nil || !strings.EqualFold(strings.TrimSpace(answer), "y") {
 		out.step("no: starting a control plane of the demo's own")
-		return "", nil //nolint:nilerr // no answer is a no
+		return ""
 	}
-	return file, nil
+	return file
 }
 
 // shopFiles are the files of the demo's repository, the chart among them.
-func shopFiles(chart fs.FS) (fs.FS, error) {
+func shopFiles(chart fs.FS) (fstest.MapFS, error) {
 	files := fstest.MapFS{
 		"README.md": {Data: []byte("# Shop\n\nSells things.\n")},
 		"main.go":   {Data: []byte("package main\n\nfunc main() { println(\"open\") }\n")},
@@ -61,6 +62,13 @@ func shopFiles(chart fs.FS) (fs.FS, error) {
 		return err
 	})
 	return files, err
+}
+
+// withCoupons are the files with the pull request's change.
+func withCoupons(files fstest.MapFS) fs.FS {
+	changed := maps.Clone(files)
+	changed["coupons.go"] = &fstest.MapFile{Data: []byte("package main\n\n// discount is what a coupon takes off, in cents.\nfunc discount(coupon string) int {\n\tif coupon == \"TWO-EURO\" {\n\t\treturn 200\n\t}\n\treturn 0\n}\n")}
+	return changed
 }
 
 func (d *demo) namespace() string { return fmt.Sprintf("shop-pr-%d", d.pull) }

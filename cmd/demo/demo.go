@@ -51,7 +51,7 @@ func (d *demo) stop() {
 	}
 	d.cluster.stop()
 	if d.dir != "" {
-		os.RemoveAll(d.dir)
+		_ = os.RemoveAll(d.dir) // what is left is in the system's folder for such things
 	}
 }
 
@@ -63,8 +63,8 @@ func (d *demo) startCluster(ctx context.Context) error {
 		return err
 	}
 	d.dir = dir
-	if d.kubeconfig, err = askForCluster(d.out); err != nil || d.kubeconfig != "" {
-		return err
+	if d.kubeconfig = askForCluster(d.out); d.kubeconfig != "" {
+		return nil
 	}
 	program := os.Getenv("DEVCLUSTER")
 	if program == "" {
@@ -113,7 +113,7 @@ func (d *demo) startGitHub(context.Context) error {
 	}
 	d.pull, err = d.github.OpenPullRequest(githubtest.PullRequest{
 		Repo: repo, Head: "coupons", Title: "Let customers use coupons", Author: person,
-		Body: "Adds a coupon field to the basket. Worth a look before it is merged.",
+		Body: "Adds a coupon field to the basket. Worth a look before it is merged.", Files: withCoupons(files),
 	})
 	if err != nil {
 		return err
@@ -200,7 +200,7 @@ func (d *demo) awaitReady(ctx context.Context) error {
 		if err != nil {
 			return false, nil //nolint:nilerr // it does not listen yet
 		}
-		resp.Body.Close()
+		_ = resp.Body.Close() // only the status is wanted
 		return resp.StatusCode == http.StatusOK, nil
 	})
 }
@@ -281,7 +281,7 @@ func (d *demo) status(ctx context.Context) error {
 	}
 	d.out.step("the bot answers:")
 	var text bytes.Buffer
-	githubtest.RenderThread(&text, githubtest.Thread{Comments: []githubtest.Comment{answer}}, d.out.width-10, d.out.color)
+	_ = githubtest.RenderThread(&text, githubtest.Thread{Comments: []githubtest.Comment{answer}}, d.out.width-10, d.out.color)
 	// The comment alone is wanted, not the head of a thread that it is not.
 	_, box, _ := strings.Cut(text.String(), "╭")
 	d.out.block("╭" + box)
@@ -332,7 +332,7 @@ func (d *demo) watchText(ctx context.Context, words ...string) error {
 
 func (d *demo) showThread() {
 	var text bytes.Buffer
-	githubtest.RenderThread(&text, d.github.Thread(repo, d.pull), d.out.width, d.out.color)
+	_ = githubtest.RenderThread(&text, d.github.Thread(repo, d.pull), d.out.width, d.out.color)
 	d.out.plain(text.String())
 }
 

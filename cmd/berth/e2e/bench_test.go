@@ -127,7 +127,7 @@ func BenchmarkDeploy(b *testing.B) {
 
 func (w *world) helmInstall(helm, chart, namespace string) {
 	cmd := exec.Command(helm, "upgrade", "--install", "--wait", "web", chart, "--namespace", namespace, "--create-namespace",
-		"--kubeconfig", w.kubeconfig, "--set", "image.repository=registry.example.org/acme/shop", "--set", "image.tag=1")
+		"--kubeconfig", w.kubeconfig, "--set", "image.repository=registry.example.org/acme/shop", "--set-string", "image.tag=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		w.t.Fatalf("helm: %v\n%s", err, out)
 	}
