@@ -237,6 +237,7 @@ func (x *execution) try(ctx context.Context, i int) (out Outputs, err error) {
 			out, err = nil, Wrap(op, CodeInternal, fmt.Errorf("panic: %v\n%s", p, debug.Stack()), "Its executor failed inside Berth; Berth's log says where.")
 		}
 	}()
+	step.Agreed = maps.Clone(x.sc.agreed[part.Name])
 	limited, cancel := context.WithTimeout(ctx, x.r.stepWithin)
 	defer cancel()
 	out, err = ex.Run(limited, step, func(e Event) {

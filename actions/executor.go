@@ -61,6 +61,7 @@ type Step struct {
 	Namespace string
 	Outputs   map[string]Outputs // of the parts that this one needs, by part
 	Brief     bool               // Plan only: digest inputs alone, no diff
+	Agreed    map[string]string  // Run only: PartPlan.Inputs as agreed on, for what may move between the check and the step
 }
 
 // Outputs are what a part tells the parts that need it: endpoint, address,

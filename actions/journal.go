@@ -133,6 +133,8 @@ type basis struct {
 	Ref string            // what the commit was asked for as
 	PR  int               // the pull request's number
 	Set map[string]string // what is set, be it by the order or as it was before
+	// Agreed are the inputs of the plan that was agreed on, by part.
+	Agreed map[string]map[string]string `json:",omitempty"`
 }
 
 func (b basis) encode() (string, error) {

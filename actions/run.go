@@ -75,7 +75,7 @@ func (x *execution) begin(ctx context.Context, req RunRequest) (*Run, error) {
 	default:
 		return x.refuse(ctx, req, RunFailed, err)
 	}
-	kept, err := basis{App: sc.app, Ref: sc.ref, PR: sc.pr, Set: sc.set}.encode()
+	kept, err := basis{App: sc.app, Ref: sc.ref, PR: sc.pr, Set: sc.set, Agreed: sc.agreed}.encode()
 	if err == nil {
 		err = x.index(ctx, req.ID, sc.order.Env)
 	}
@@ -155,6 +155,7 @@ func (x *execution) check(ctx context.Context, order Order, agreed string) (*sce
 			err = Errorf("run.check", CodeStale, "What would run on %s now is not what was agreed on (%s); it is planned again.", order.Env, changed(order, plan.Order))
 		}
 		if err == nil {
+			sc.agreed = inputsOf(plan)
 			return sc, nil
 		}
 		if sc != nil && sc.tree != nil {
@@ -167,6 +168,17 @@ func (x *execution) check(ctx context.Context, order Order, agreed string) (*sce
 			return nil, err
 		}
 	}
+}
+
+// inputsOf are what the executors said decides their steps, by part.
+func inputsOf(p *Plan) map[string]map[string]string {
+	inputs := make(map[string]map[string]string, len(p.Parts))
+	for _, part := range p.Parts {
+		if len(part.Inputs) > 0 {
+			inputs[part.Part] = part.Inputs
+		}
+	}
+	return inputs
 }
 
 // changed says what became different, as far as an order shows it.
@@ -276,7 +288,7 @@ func (x *execution) resume(ctx context.Context, run *Run) (*Run, error) {
 	if now, err := x.r.catalog.App(kept.App.Name); err == nil && now.Cluster.Name == kept.App.Cluster.Name {
 		kept.App.Cluster = now.Cluster // the way into it is this machine's own
 	}
-	x.sc = &scene{app: kept.App, env: env, order: run.Order, namespace: env.Namespace, ref: kept.Ref, pr: kept.PR, set: kept.Set, verb: stepVerb(run.Order.Verb)}
+	x.sc = &scene{app: kept.App, env: env, order: run.Order, namespace: env.Namespace, ref: kept.Ref, pr: kept.PR, set: kept.Set, verb: stepVerb(run.Order.Verb), agreed: kept.Agreed}
 	x.sc.tree = &tree{sources: x.r.sources, app: kept.App, commit: run.Order.Commit}
 	return nil, x.j.write(ctx, entry{
 		kind: "run.resumed", detail: map[string]string{"attempt": fmt.Sprint(run.Attempt + 1)},

@@ -291,6 +291,7 @@ func TestCancelledRuns(t *testing.T) {
 			}
 			return nil
 		}
+		h.world.inputs["web"] = map[string]string{"chart": "sha256:1"}
 		req, _ := h.plan(actions.Order{Verb: actions.VerbDeploy})
 		l := h.lease()
 		_, err := h.run.Run(ctx, l, req)
@@ -302,13 +303,14 @@ func TestCancelledRuns(t *testing.T) {
 		if err := l.Release(h.ctx); err != nil {
 			t.Fatal(err)
 		}
+		h.world.inputs["web"] = map[string]string{"chart": "sha256:2"}
 		h.repos.refs["refs/pull/42/head"] = shaB // too late for a run that has begun
 		h.app.Parts[1].With["tag"] = "changed"
 		run := h.performReq(h.ctx, req)
 		if run.State != actions.RunSucceeded || run.Attempt != 2 || h.world.log() != "+db -db +web -web +web -web +url -url" {
 			t.Errorf("run %+v; %s", run, h.world.log())
 		}
-		if got := h.world.steps[2]; got.With["tag"] != "aaaaaaa" || got.ID != h.world.steps[1].ID || got.Commit.SHA != shaA {
+		if got := h.world.steps[2]; got.With["tag"] != "aaaaaaa" || got.ID != h.world.steps[1].ID || got.Commit.SHA != shaA || got.Agreed["chart"] != "sha256:1" {
 			t.Errorf("the step that was run again is %+v", got)
 		}
 		if env := h.env(); env.State != actions.StateRunning || env.Commit.SHA != shaA {

@@ -22,6 +22,7 @@ type scene struct {
 	set       map[string]string
 	verb      Verb // what reaches the executors
 	tree      *tree
+	agreed    map[string]map[string]string // by part: the inputs of the plan that the run goes by
 }
 
 // close gives back what the scene holds.

@@ -36,6 +36,7 @@ const (
 // inputs are what decides a deploy: the chart's content and the values.
 type inputs struct {
 	src    *source
+	name   string // of the chart, and its version
 	values map[string]any
 	notes  []string
 	digest string // of the values
@@ -51,7 +52,7 @@ func (x *Executor) gather(ctx context.Context, s settings, step sdk.Step) (*inpu
 	if err != nil {
 		return nil, err
 	}
-	in := &inputs{src: src}
+	in := &inputs{src: src, name: ch.Name() + " " + ch.Metadata.Version}
 	if in.values, in.notes, err = layered(ch, s, step); err != nil {
 		return nil, err
 	}
@@ -80,8 +81,10 @@ func (x *Executor) deploy(ctx context.Context, step sdk.Step, out sdk.Events) er
 	// other yet.
 	group, side := errgroup.WithContext(limited)
 	group.Go(func() (err error) {
-		in, err = x.gather(side, s, step)
-		return err
+		if in, err = x.gather(side, s, step); err != nil {
+			return err
+		}
+		return in.stillAgreed(step)
 	})
 	group.Go(func() (err error) {
 		if _, err = ses.cluster.capabilities(side); err != nil {

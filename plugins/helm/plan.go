@@ -24,17 +24,12 @@ func (x *Executor) planDeploy(ctx context.Context, step sdk.Step) (sdk.Plan, err
 	if err != nil {
 		return sdk.Plan{}, err
 	}
-	ch, err := in.src.chart()
-	if err != nil {
-		return sdk.Plan{}, err
-	}
-	chartName := ch.Name() + " " + ch.Metadata.Version
 	plan := sdk.Plan{
-		Summary: "deploy chart " + chartName,
+		Summary: "deploy chart " + in.name,
 		Inputs: map[string]string{
-			"chart":   chartName + " " + in.src.digest,
-			"values":  in.digest,
-			"release": step.Namespace + "/" + s.Release,
+			inputChart: in.chart(),
+			"values":   in.digest,
+			"release":  step.Namespace + "/" + s.Release,
 		},
 	}
 	if step.Brief {
@@ -56,6 +51,10 @@ func (x *Executor) planDeploy(ctx context.Context, step sdk.Step) (sdk.Plan, err
 	if rel := last(past); rel != nil {
 		options.Revision = rel.Version + 1
 	}
+	ch, err := in.src.chart()
+	if err != nil {
+		return sdk.Plan{}, err
+	}
 	values, _ := copyValue(in.values).(map[string]any)
 	r, err := render(ctx, ses.cluster, ch, values, options)
 	if err != nil {
@@ -67,8 +66,34 @@ func (x *Executor) planDeploy(ctx context.Context, step sdk.Step) (sdk.Plan, err
 		return sdk.Plan{}, err
 	}
 	plan.Diff, plan.Destructive = c.diff, takesData(c.removed)
-	plan.Summary = summary(chartName, installed, c)
+	plan.Summary = summary(in.name, installed, c)
 	return plan, nil
+}
+
+// inputChart names the input that tells the chart and its content.
+const inputChart = "chart"
+
+func (in *inputs) chart() string { return in.name + " " + in.src.digest }
+
+// stillAgreed refuses a chart that is not the one of the plan: a tag or a folder
+// may have changed since, though nothing that was asked for did. The values are
+// not compared, since outputs of other parts in them may have become known.
+func (in *inputs) stillAgreed(step sdk.Step) error {
+	agreed := step.Agreed[inputChart]
+	if agreed == "" || agreed == in.chart() {
+		return nil
+	}
+	return sdk.Invalid("The chart changed after the plan was agreed on: it was %s, and is %s now. Ask for the deploy again, to have a plan of the new one.",
+		briefly(agreed), briefly(in.chart()))
+}
+
+// briefly is a chart with its digest for a message: the first digits do.
+func briefly(chart string) string {
+	const mark, digits = "sha256:", 12
+	if i := strings.Index(chart, mark); i >= 0 && len(chart) > i+len(mark)+digits {
+		chart = chart[:i+len(mark)+digits]
+	}
+	return clip(chart, 160)
 }
 
 // planHistory is history for a namespace that may not be there yet.

@@ -85,6 +85,26 @@ func TestPlanInputsAreOfTheContentAlone(t *testing.T) {
 	}
 }
 
+func TestAChartThatChangedSinceThePlanIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"Chart.yaml":       "apiVersion: v2\nname: moving\nversion: 1.0.0\n",
+		"values.yaml":      "env: {}\n",
+		"templates/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {x: one}\n",
+	})
+	x := New(Options{})
+	step := preview(t, with("chart", dir))
+	step.Agreed = plan(t, x, step).Inputs
+	run(t, x, step)
+	write(t, dir, map[string]string{"templates/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {x: two}\n"})
+	step.ID += "-2"
+	_, err := fails(t, x, step)
+	fault(t, err, sdk.FaultInvalid, "The chart changed after the plan was agreed on", "moving 1.0.0 sha256:", "Ask for the deploy again")
+	step.Agreed = plan(t, x, step).Inputs
+	run(t, x, step)
+}
+
 func TestPlanMasksSecrets(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

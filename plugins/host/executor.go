@@ -91,7 +91,7 @@ func (x *executor) Run(ctx context.Context, step actions.Step, sink func(actions
 	if err != nil {
 		return nil, err
 	}
-	stream, err := inst.calls.Run(inner, &executorv1.RunRequest{Step: wire})
+	stream, err := inst.calls.Run(inner, &executorv1.RunRequest{Step: wire, Agreed: step.Agreed})
 	if err != nil {
 		return nil, x.fail(ctx, op, inst, err)
 	}

@@ -63,11 +63,12 @@ func TestRunHandsOutputsOnAndEventsInOrder(t *testing.T) {
 	s := step("outputs")
 	s.Namespace = "ns"
 	s.Outputs = map[string]actions.Outputs{"db": {"endpoint": "db.example:5432"}}
+	s.Agreed = map[string]string{"chart": "sha256:1"}
 	out, err := x.Run(t.Context(), s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out["endpoint"] != "db.ns" || out["from"] != "db.example:5432" {
+	if out["endpoint"] != "db.ns" || out["from"] != "db.example:5432" || out["agreed"] != "sha256:1" {
 		t.Errorf("outputs %v", out)
 	}
 	next := 0

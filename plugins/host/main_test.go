@@ -183,6 +183,7 @@ func (x *testExecutor) Run(ctx context.Context, step sdk.Step, out sdk.Events) e
 	case "outputs":
 		out.Output("endpoint", "db."+step.Namespace)
 		out.Output("from", step.Outputs["db"]["endpoint"])
+		out.Output("agreed", step.Agreed["chart"])
 	}
 	return nil
 }

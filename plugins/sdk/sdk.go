@@ -69,6 +69,10 @@ type Step struct {
 	Namespace string                       // the environment's namespace
 	Outputs   map[string]map[string]string // of the parts that this one needs
 	Brief     bool                         // Plan only: Inputs alone are wanted, no diff
+	// Agreed are the Inputs of the plan that was agreed on; for Run only, and
+	// empty when there was none. A Run that looks up anew what can move, such as
+	// a tag, fails with Invalid when it finds something else than they name.
+	Agreed map[string]string
 }
 
 // Cluster is a way into a Kubernetes cluster.

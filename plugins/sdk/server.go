@@ -151,6 +151,7 @@ func (s *server) Run(req *executorv1.RunRequest, stream grpc.ServerStreamingServ
 		if err != nil {
 			return err
 		}
+		step.Agreed = req.GetAgreed()
 		release, err := s.claim(ctx, step)
 		if err != nil {
 			return err

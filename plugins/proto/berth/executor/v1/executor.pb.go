@@ -716,8 +716,14 @@ func (x *PlanResponse) GetInputs() map[string]string {
 }
 
 type RunRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Step          *Step                  `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Step  *Step                  `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
+	// PlanResponse.inputs of the plan that was agreed on. An executor whose step
+	// is decided by something that can move, such as a tag, fails with
+	// FAULT_INVALID when what it finds is not what is named here. Empty when
+	// there was no plan; values that depend on another part's outputs may
+	// rightly differ from what was planned before those were known.
+	Agreed        map[string]string `protobuf:"bytes,2,rep,name=agreed,proto3" json:"agreed,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -755,6 +761,13 @@ func (*RunRequest) Descriptor() ([]byte, []int) {
 func (x *RunRequest) GetStep() *Step {
 	if x != nil {
 		return x.Step
+	}
+	return nil
+}
+
+func (x *RunRequest) GetAgreed() map[string]string {
+	if x != nil {
+		return x.Agreed
 	}
 	return nil
 }
@@ -1378,10 +1391,14 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\x06inputs\x18\x04 \x03(\v2+.berth.executor.v1.PlanResponse.InputsEntryR\x06inputs\x1a9\n" +
 	"\vInputsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"9\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb7\x01\n" +
 	"\n" +
 	"RunRequest\x12+\n" +
-	"\x04step\x18\x01 \x01(\v2\x17.berth.executor.v1.StepR\x04step\"\xe1\x01\n" +
+	"\x04step\x18\x01 \x01(\v2\x17.berth.executor.v1.StepR\x04step\x12A\n" +
+	"\x06agreed\x18\x02 \x03(\v2).berth.executor.v1.RunRequest.AgreedEntryR\x06agreed\x1a9\n" +
+	"\vAgreedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe1\x01\n" +
 	"\vRunResponse\x12*\n" +
 	"\x03log\x18\x01 \x01(\v2\x16.berth.executor.v1.LogH\x00R\x03log\x129\n" +
 	"\bprogress\x18\x02 \x01(\v2\x1b.berth.executor.v1.ProgressH\x00R\bprogress\x123\n" +
@@ -1456,7 +1473,7 @@ func file_berth_executor_v1_executor_proto_rawDescGZIP() []byte {
 }
 
 var file_berth_executor_v1_executor_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_berth_executor_v1_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_berth_executor_v1_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_berth_executor_v1_executor_proto_goTypes = []any{
 	(Verb)(0),                   // 0: berth.executor.v1.Verb
 	(Health)(0),                 // 1: berth.executor.v1.Health
@@ -1483,45 +1500,47 @@ var file_berth_executor_v1_executor_proto_goTypes = []any{
 	nil,                         // 22: berth.executor.v1.Step.SetEntry
 	nil,                         // 23: berth.executor.v1.Step.OutputsEntry
 	nil,                         // 24: berth.executor.v1.PlanResponse.InputsEntry
-	(*structpb.Struct)(nil),     // 25: google.protobuf.Struct
-	(*durationpb.Duration)(nil), // 26: google.protobuf.Duration
+	nil,                         // 25: berth.executor.v1.RunRequest.AgreedEntry
+	(*structpb.Struct)(nil),     // 26: google.protobuf.Struct
+	(*durationpb.Duration)(nil), // 27: google.protobuf.Duration
 }
 var file_berth_executor_v1_executor_proto_depIdxs = []int32{
 	20, // 0: berth.executor.v1.Outputs.values:type_name -> berth.executor.v1.Outputs.ValuesEntry
 	0,  // 1: berth.executor.v1.Step.verb:type_name -> berth.executor.v1.Verb
-	25, // 2: berth.executor.v1.Step.with:type_name -> google.protobuf.Struct
+	26, // 2: berth.executor.v1.Step.with:type_name -> google.protobuf.Struct
 	21, // 3: berth.executor.v1.Step.vars:type_name -> berth.executor.v1.Step.VarsEntry
 	22, // 4: berth.executor.v1.Step.set:type_name -> berth.executor.v1.Step.SetEntry
 	3,  // 5: berth.executor.v1.Step.cluster:type_name -> berth.executor.v1.Cluster
 	23, // 6: berth.executor.v1.Step.outputs:type_name -> berth.executor.v1.Step.OutputsEntry
 	0,  // 7: berth.executor.v1.DescribeResponse.verbs:type_name -> berth.executor.v1.Verb
-	25, // 8: berth.executor.v1.DescribeResponse.schema:type_name -> google.protobuf.Struct
+	26, // 8: berth.executor.v1.DescribeResponse.schema:type_name -> google.protobuf.Struct
 	5,  // 9: berth.executor.v1.PlanRequest.step:type_name -> berth.executor.v1.Step
 	24, // 10: berth.executor.v1.PlanResponse.inputs:type_name -> berth.executor.v1.PlanResponse.InputsEntry
 	5,  // 11: berth.executor.v1.RunRequest.step:type_name -> berth.executor.v1.Step
-	12, // 12: berth.executor.v1.RunResponse.log:type_name -> berth.executor.v1.Log
-	13, // 13: berth.executor.v1.RunResponse.progress:type_name -> berth.executor.v1.Progress
-	14, // 14: berth.executor.v1.RunResponse.output:type_name -> berth.executor.v1.Output
-	15, // 15: berth.executor.v1.RunResponse.done:type_name -> berth.executor.v1.Done
-	5,  // 16: berth.executor.v1.ObserveRequest.step:type_name -> berth.executor.v1.Step
-	1,  // 17: berth.executor.v1.ObserveResponse.health:type_name -> berth.executor.v1.Health
-	18, // 18: berth.executor.v1.ObserveResponse.links:type_name -> berth.executor.v1.Link
-	2,  // 19: berth.executor.v1.Failure.fault:type_name -> berth.executor.v1.Fault
-	26, // 20: berth.executor.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	4,  // 21: berth.executor.v1.Step.OutputsEntry.value:type_name -> berth.executor.v1.Outputs
-	6,  // 22: berth.executor.v1.ExecutorService.Describe:input_type -> berth.executor.v1.DescribeRequest
-	8,  // 23: berth.executor.v1.ExecutorService.Plan:input_type -> berth.executor.v1.PlanRequest
-	10, // 24: berth.executor.v1.ExecutorService.Run:input_type -> berth.executor.v1.RunRequest
-	16, // 25: berth.executor.v1.ExecutorService.Observe:input_type -> berth.executor.v1.ObserveRequest
-	7,  // 26: berth.executor.v1.ExecutorService.Describe:output_type -> berth.executor.v1.DescribeResponse
-	9,  // 27: berth.executor.v1.ExecutorService.Plan:output_type -> berth.executor.v1.PlanResponse
-	11, // 28: berth.executor.v1.ExecutorService.Run:output_type -> berth.executor.v1.RunResponse
-	17, // 29: berth.executor.v1.ExecutorService.Observe:output_type -> berth.executor.v1.ObserveResponse
-	26, // [26:30] is the sub-list for method output_type
-	22, // [22:26] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	25, // 12: berth.executor.v1.RunRequest.agreed:type_name -> berth.executor.v1.RunRequest.AgreedEntry
+	12, // 13: berth.executor.v1.RunResponse.log:type_name -> berth.executor.v1.Log
+	13, // 14: berth.executor.v1.RunResponse.progress:type_name -> berth.executor.v1.Progress
+	14, // 15: berth.executor.v1.RunResponse.output:type_name -> berth.executor.v1.Output
+	15, // 16: berth.executor.v1.RunResponse.done:type_name -> berth.executor.v1.Done
+	5,  // 17: berth.executor.v1.ObserveRequest.step:type_name -> berth.executor.v1.Step
+	1,  // 18: berth.executor.v1.ObserveResponse.health:type_name -> berth.executor.v1.Health
+	18, // 19: berth.executor.v1.ObserveResponse.links:type_name -> berth.executor.v1.Link
+	2,  // 20: berth.executor.v1.Failure.fault:type_name -> berth.executor.v1.Fault
+	27, // 21: berth.executor.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	4,  // 22: berth.executor.v1.Step.OutputsEntry.value:type_name -> berth.executor.v1.Outputs
+	6,  // 23: berth.executor.v1.ExecutorService.Describe:input_type -> berth.executor.v1.DescribeRequest
+	8,  // 24: berth.executor.v1.ExecutorService.Plan:input_type -> berth.executor.v1.PlanRequest
+	10, // 25: berth.executor.v1.ExecutorService.Run:input_type -> berth.executor.v1.RunRequest
+	16, // 26: berth.executor.v1.ExecutorService.Observe:input_type -> berth.executor.v1.ObserveRequest
+	7,  // 27: berth.executor.v1.ExecutorService.Describe:output_type -> berth.executor.v1.DescribeResponse
+	9,  // 28: berth.executor.v1.ExecutorService.Plan:output_type -> berth.executor.v1.PlanResponse
+	11, // 29: berth.executor.v1.ExecutorService.Run:output_type -> berth.executor.v1.RunResponse
+	17, // 30: berth.executor.v1.ExecutorService.Observe:output_type -> berth.executor.v1.ObserveResponse
+	27, // [27:31] is the sub-list for method output_type
+	23, // [23:27] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_berth_executor_v1_executor_proto_init() }
@@ -1541,7 +1560,7 @@ func file_berth_executor_v1_executor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_executor_v1_executor_proto_rawDesc), len(file_berth_executor_v1_executor_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
