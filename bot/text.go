@@ -36,7 +36,7 @@ func Escape(s string, most int) string {
 		switch {
 		case strings.ContainsRune("\\`*[]<|~", r),
 			i == 0 && strings.ContainsRune("-+>=", r),
-			r == '_' && !(letter(before) && letter(after)),
+			r == '_' && (!letter(before) || !letter(after)),
 			r == '&' && (letter(after) || after == '#'),
 			(r == '.' || r == ')') && i > 0 && strings.Trim(s[:i], "0123456789") == "": // "1. " begins a list
 			b.WriteByte('\\')

@@ -48,7 +48,7 @@ func FuzzEscape(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		escaped := bot.Escape(s, 1000)
 		root := goldmark.New(goldmark.WithExtensions(extension.Strikethrough, extension.Table)).Parser().Parse(text.NewReader([]byte("x\n\n" + escaped + "\n")))
-		_ = ast.Walk(root, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		_ = ast.Walk(root, func(n ast.Node, _ bool) (ast.WalkStatus, error) {
 			switch n.Kind() {
 			case ast.KindDocument, ast.KindParagraph, ast.KindText:
 			default:

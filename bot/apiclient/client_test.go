@@ -49,7 +49,7 @@ func TestErrorsKeepTheirCode(t *testing.T) {
 			problem(w, 503, actions.CodeUnavailable, "Later.")
 		}, actions.CodeUnavailable, false},
 		"a proxy without a server": {func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, "<html>Bad Gateway</html>", 502)
+			http.Error(w, "<html>Bad Gateway</html>", http.StatusBadGateway)
 		}, actions.CodeUnavailable, true},
 		"some other server": {func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, "<html>Welcome to nginx!</html>")

@@ -43,7 +43,7 @@ func split(line string) ([]word, error) {
 		quoted  bool
 		opener  rune
 		closers string
-		before  rune = ' '
+		before  = ' '
 	)
 	end := func() {
 		if inWord {

@@ -94,7 +94,7 @@ func (d *demo) startCluster(ctx context.Context) error {
 
 // startGitHub starts the stand-in with a repository, people and a pull request.
 func (d *demo) startGitHub(context.Context) error {
-	d.github = githubtest.New(githubtest.Options{})
+	d.github = githubtest.New(githubtest.Options{}) //nolint:contextcheck // the stand-in lives until stop, and has a context of its own
 	if err := d.github.Start(); err != nil {
 		return err
 	}

@@ -24,8 +24,9 @@ const patience = 3 * time.Minute
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil {
+	err := run(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "\ndemo:", err)
 		os.Exit(1)
 	}
@@ -39,7 +40,7 @@ func run(ctx context.Context) error {
 		width = 100
 	}
 	d := &demo{out: newTeller(os.Stdout, width, terminal && os.Getenv("NO_COLOR") == ""), keep: os.Getenv("KEEP") != ""}
-	defer d.stop()
+	defer d.stop() //nolint:contextcheck // what was started is stopped after the context has ended, too
 	d.out.title("Berth gives every pull request its own environment. Watch one come and go.")
 	for _, step := range []func(context.Context) error{
 		d.startCluster, d.startGitHub, d.startBerth,

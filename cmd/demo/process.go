@@ -32,7 +32,7 @@ const keepLines = 200
 func start(name string, env []string, seen func(string), program string, args ...string) (*process, error) {
 	p := &process{name: name, ended: make(chan struct{}), seen: seen}
 	reader, writer := io.Pipe()
-	p.cmd = exec.Command(program, args...)
+	p.cmd = exec.Command(program, args...) //nolint:gosec,noctx // the demo's own programs; stop ends them in order
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Env = writer, writer, env
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
@@ -59,7 +59,7 @@ func (p *process) read(r io.Reader) {
 			p.seen(lines.Text())
 		}
 	}
-	io.Copy(io.Discard, r) //nolint:errcheck // a line too long ends the scanner; the child must not block on it
+	_, _ = io.Copy(io.Discard, r) // a line too long ends the scanner; the child must not block on it
 }
 
 // tail is the last n lines of the child's output.
@@ -89,7 +89,7 @@ func (p *process) stop() {
 // output runs a program to its end and returns what it printed.
 func output(ctx context.Context, env []string, program string, args ...string) (string, error) {
 	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, program, args...)
+	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // the demo's own programs
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, &out, &out
 	err := cmd.Run()
 	return out.String(), err

@@ -149,7 +149,7 @@ func (s *Server) answer(rt *route, c *call) *reply {
 	if err != nil {
 		return problem(http.StatusInternalServerError, err.Error())
 	}
-	fatal, odd := checkRequest(op, c)
+	odd, fatal := checkRequest(op, c)
 	for _, text := range odd {
 		s.violate(rt, c, "request", text)
 	}

@@ -195,11 +195,12 @@ func (s *Server) hookRequest(ctx context.Context, d *delivery) (*http.Request, e
 	if err != nil {
 		return nil, err
 	}
-	target, kind := int64(0), "repository"
+	var target int64
+	kind := "integration"
 	if d.hook.repo != nil {
-		target = d.hook.repo.id
+		target, kind = d.hook.repo.id, "repository"
 	} else {
-		target, kind = s.opts.App.ID, "integration"
+		target = s.opts.App.ID
 	}
 	for key, value := range map[string]string{
 		"Accept": "*/*", "Content-Type": contentType, "User-Agent": "GitHub-Hookshot/0b1c2d3",

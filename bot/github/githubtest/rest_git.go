@@ -47,7 +47,8 @@ func (s *Server) getCommit(c *call) *reply {
 func (s *Server) getRef(c *call) *reply {
 	ref := c.params["ref"]
 	sha, ok := c.repo.refSHA("refs/" + ref)
-	if !ok || !(strings.HasPrefix(ref, "heads/") || strings.HasPrefix(ref, "tags/") || strings.HasPrefix(ref, "pull/")) {
+	kind, _, _ := strings.Cut(ref, "/")
+	if !ok || kind != "heads" && kind != "tags" && kind != "pull" {
 		return notFound()
 	}
 	return answer(http.StatusOK, obj{

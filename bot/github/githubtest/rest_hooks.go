@@ -3,7 +3,6 @@ package githubtest
 import (
 	"cmp"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -135,7 +134,7 @@ func (s *Server) getDelivery(c *call) *reply {
 	}
 	return answer(http.StatusOK, with(s.deliveryView(d), obj{
 		"url":      d.to.URL,
-		"request":  obj{"headers": flat(d.sent), "payload": json.RawMessage(d.Payload)},
+		"request":  obj{"headers": flat(d.sent), "payload": d.Payload},
 		"response": obj{"headers": flat(d.back), "payload": d.Response},
 	}))
 }

@@ -74,7 +74,7 @@ func operation(method, template string) (*openapi3.Operation, error) {
 
 // checkRequest compares a call with its operation. fatal is what GitHub would
 // refuse; odd is what it ignores but a caller should not send.
-func checkRequest(op *openapi3.Operation, c *call) (fatal error, odd []string) {
+func checkRequest(op *openapi3.Operation, c *call) (odd []string, fatal error) {
 	known := map[string]bool{}
 	query := c.r.URL.Query()
 	var errs []error
@@ -106,8 +106,8 @@ func checkRequest(op *openapi3.Operation, c *call) (fatal error, odd []string) {
 			odd = append(odd, "there is no query parameter "+name)
 		}
 	}
-	bodyErr, bodyOdd := checkBody(op, c)
-	return errors.Join(append(errs, bodyErr)...), append(odd, bodyOdd...)
+	bodyOdd, bodyErr := checkBody(op, c)
+	return append(odd, bodyOdd...), errors.Join(append(errs, bodyErr)...)
 }
 
 func checkParameter(p *openapi3.Parameter, text string) error {
@@ -130,16 +130,16 @@ func checkParameter(p *openapi3.Parameter, text string) error {
 	return reason(schema.VisitJSON(value, openapi3.VisitAsRequest()))
 }
 
-func checkBody(op *openapi3.Operation, c *call) (fatal error, odd []string) {
+func checkBody(op *openapi3.Operation, c *call) (odd []string, fatal error) {
 	if op.RequestBody == nil {
 		if len(c.raw) > 0 {
-			return nil, []string{"this operation takes no body"}
+			return []string{"this operation takes no body"}, nil
 		}
 		return nil, nil
 	}
 	if len(c.raw) == 0 {
 		if op.RequestBody.Value.Required {
-			return errors.New("the body is missing"), nil
+			return nil, errors.New("the body is missing")
 		}
 		return nil, nil
 	}
@@ -148,7 +148,7 @@ func checkBody(op *openapi3.Operation, c *call) (fatal error, odd []string) {
 	}
 	media := op.RequestBody.Value.Content.Get("application/json")
 	if media == nil || media.Schema == nil {
-		return nil, odd
+		return odd, nil
 	}
 	schema := media.Schema.Value
 	if known := propertyNames(schema); known != nil {
@@ -158,7 +158,7 @@ func checkBody(op *openapi3.Operation, c *call) (fatal error, odd []string) {
 			}
 		}
 	}
-	return reason(schema.VisitJSON(map[string]any(c.body), openapi3.VisitAsRequest(), openapi3.MultiErrors())), odd
+	return odd, reason(schema.VisitJSON(c.body, openapi3.VisitAsRequest(), openapi3.MultiErrors()))
 }
 
 // propertyNames is every property that an object of the schema may have; nil

@@ -56,7 +56,7 @@ func wrapWords(spans []span, width int) []row {
 			continue
 		case used == 0 && strings.TrimSpace(word.draw(false)) == "":
 			continue
-		case used > 0 && used+row(word).width() > width && strings.TrimSpace(word.draw(false)) != "":
+		case used > 0 && used+word.width() > width && strings.TrimSpace(word.draw(false)) != "":
 			flush()
 		}
 		for word.width() > width-used {
