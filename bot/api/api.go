@@ -50,7 +50,7 @@ func New(o Options) (*API, error) {
 	hookErrors()
 	a := &API{service: o.Service, log: o.Log, version: o.Version, keys: keys, mux: http.NewServeMux()}
 	a.register()
-	a.mux.HandleFunc("/", a.unknown)
+	a.mux.Handle("/", Unknown(a.mux))
 	private := a.authenticate(a.mux)
 	a.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -66,22 +66,25 @@ func New(o Options) (*API, error) {
 // ServeHTTP answers everything under /api.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
 
-// unknown answers paths and methods that there are not.
-func (a *API) unknown(w http.ResponseWriter, r *http.Request) {
-	var methods []string
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
-		other := r.Clone(r.Context())
-		other.Method = method
-		if _, pattern := a.mux.Handler(other); pattern != "" && pattern != "/" {
-			methods = append(methods, method)
+// Unknown answers, with problem documents, what no other pattern of mux takes:
+// paths that there are not, and methods that a path does not take.
+func Unknown(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var methods []string
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
+			other := r.Clone(r.Context())
+			other.Method = method
+			if _, pattern := mux.Handler(other); pattern != "" && pattern != "/" {
+				methods = append(methods, method)
+			}
 		}
-	}
-	if len(methods) == 0 {
-		problem(actions.CodeNotFound, "There is nothing at this path; /api/openapi.json says what there is.").write(w)
-		return
-	}
-	w.Header().Set("Allow", strings.Join(methods, ", "))
-	withStatus(http.StatusMethodNotAllowed, actions.CodeInvalid, "This path takes "+strings.Join(methods, " or ")+".").write(w)
+		if len(methods) == 0 {
+			problem(actions.CodeNotFound, "There is nothing at this path; /api/openapi.json says what there is.").write(w)
+			return
+		}
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		withStatus(http.StatusMethodNotAllowed, actions.CodeInvalid, "This path takes "+strings.Join(methods, " or ")+".").write(w)
+	})
 }
 
 // config is huma's configuration: no documentation pages, no links in bodies.

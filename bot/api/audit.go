@@ -50,7 +50,7 @@ func (a *API) audit(ctx context.Context, q *auditQuery) (*huma.StreamResponse, e
 		return nil, a.fail(ctx, err)
 	}
 	if strings.Contains(q.Accept, ndjson) {
-		return &huma.StreamResponse{Body: func(hc huma.Context) { a.auditLines(hc, r, first) }}, nil
+		return &huma.StreamResponse{Body: func(hc huma.Context) { a.auditLines(hc, r, first) }}, nil //nolint:contextcheck // a stream has huma's context of the request
 	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
 		hc.SetHeader("Content-Type", "application/json")

@@ -59,7 +59,7 @@ func (a *API) events(ctx context.Context, in *eventsInput) (*huma.StreamResponse
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	return &huma.StreamResponse{Body: func(hc huma.Context) {
+	return &huma.StreamResponse{Body: func(hc huma.Context) { //nolint:contextcheck // a stream has huma's context of the request
 		if after != "" && len(first) == 0 && run.State != actions.RunRunning {
 			hc.SetStatus(http.StatusNoContent)
 			return

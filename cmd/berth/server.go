@@ -65,7 +65,7 @@ func newServer(ctx context.Context, cfg *configs.Config, apps *catalog, values s
 	if err := s.openRedis(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.openHost(); err != nil {
+	if err := s.openHost(); err != nil { //nolint:contextcheck // plugins are stopped in order after the context has ended
 		return nil, err
 	}
 	replica, err := replicaID(s.dir)
@@ -111,7 +111,7 @@ func (s *server) openRedis(ctx context.Context) error {
 			return usageError(err)
 		}
 		s.redis = client
-		s.closers = append(s.closers, func() { client.Close() })
+		s.closers = append(s.closers, func() { _ = client.Close() })
 		return nil
 	}
 	own, err := startOwnRedis(ctx, s.dir, s.log)
@@ -175,6 +175,7 @@ func (s *server) routes() http.Handler {
 	})
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}))
+	mux.Handle("/", api.Unknown(mux))
 	return mux
 }
 
@@ -191,12 +192,12 @@ func apiTokens(c *configs.Config) []api.Token {
 // It tells a restarted replica which leases were its own.
 func replicaID(dir *dataDir) (string, error) {
 	path := dir.join("replica")
-	if b, err := os.ReadFile(path); err == nil && len(b) == ulid.EncodedSize {
+	if b, err := os.ReadFile(path); err == nil && len(b) == ulid.EncodedSize { //nolint:gosec // a file of our own in the data directory
 		return string(b), nil
 	}
 	id := ulid.Make().String()
 	if err := os.WriteFile(path, []byte(id), 0o600); err != nil {
-		return "", fmt.Errorf("data directory: %w", err)
+		return "", fmt.Errorf("server.data_dir: %w", err)
 	}
 	return id, nil
 }
