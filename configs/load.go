@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"reflect"
 	"regexp"
@@ -49,22 +50,31 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Load reads and validates the file. What is wrong with it comes as Faults.
-func Load(path string) (*Config, error) {
-	file, err := os.Open(path)
+// Check finds what only the packages that use a config can see in it. It is
+// called for configs that have faults already, too; its faults need no lines.
+type Check func(c *Config) Faults
+
+// Load reads and validates the file. What is wrong with it comes as Faults, all
+// at once; an error that is none says why the file cannot be read.
+func Load(path string, more ...Check) (*Config, error) {
+	file, err := os.Open(path) //nolint:gosec // the operator says which file it is
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no config file %s: %w", path, fs.ErrNotExist)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
+		return nil, fmt.Errorf("the config cannot be read: %w", err)
 	}
 	defer file.Close()
 	raw, err := io.ReadAll(io.LimitReader(file, maxSize+1))
 	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
+		return nil, fmt.Errorf("the config cannot be read: %w", err)
 	}
-	return Parse(raw)
+	return Parse(raw, more...)
 }
 
-// Parse reads and validates a config. What is wrong with it comes as Faults.
-func Parse(raw []byte) (*Config, error) {
+// Parse reads and validates a config. What is wrong with it comes as Faults, all
+// at once.
+func Parse(raw []byte, more ...Check) (*Config, error) {
 	if len(raw) > maxSize {
 		return nil, Faults{{Msg: fmt.Sprintf("the file is larger than %d MiB", maxSize>>20)}}
 	}
@@ -84,6 +94,11 @@ func Parse(raw []byte) (*Config, error) {
 	}
 	c.setDefaults()
 	doc.validate(c)
+	for _, check := range more {
+		for _, f := range check(c) {
+			doc.fault(f.Path, "%s", f.Msg)
+		}
+	}
 	if len(doc.faults) > 0 {
 		slices.SortStableFunc(doc.faults, func(a, b Fault) int { return a.Line - b.Line })
 		return nil, doc.faults
@@ -251,7 +266,13 @@ func syntaxFault(err error) Fault {
 		line, _ := strconv.Atoi(m[1])
 		return Fault{Line: line, Msg: "this is not YAML: " + m[2]}
 	}
-	return Fault{Msg: "this is not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}
+	fault := Fault{Msg: "this is not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}
+	// The library leaves the line out where it is the first, and where the bytes
+	// are no text at all, so that there are no lines.
+	if !strings.Contains(fault.Msg, "UTF-") && !strings.Contains(fault.Msg, "control characters") {
+		fault.Line = 1
+	}
+	return fault
 }
 
 func join(path, key string) string {

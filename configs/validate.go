@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -50,7 +51,7 @@ func (d *document) validate(c *Config) {
 }
 
 func (d *document) server(c *Config) {
-	if _, _, err := net.SplitHostPort(c.Server.Listen); err != nil {
+	if !listenable(c.Server.Listen) {
 		d.fault("server.listen", "%q is not an address; write host:port, such as 127.0.0.1:8080", c.Server.Listen)
 	}
 	if c.Server.PublicURL != "" {
@@ -63,7 +64,7 @@ func (d *document) server(c *Config) {
 		d.fault("redis.addrs", "at least one host:port is needed; without the whole section Berth starts a Redis of its own")
 	}
 	for i, addr := range c.Redis.Addrs {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
+		if !listenable(addr) {
 			d.fault(fmt.Sprintf("redis.addrs[%d]", i), "%q is not host:port", addr)
 		}
 	}
@@ -194,9 +195,23 @@ func (d *document) name(path, name string) {
 }
 
 func (d *document) url(path, raw string) {
-	if u, err := url.Parse(raw); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
 		d.fault(path, "%q is not an address; write https://host", raw)
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		d.fault(path, "the address is more than a host and a path; write https://host")
 	}
+}
+
+// listenable tells whether addr is host:port with a port that there can be.
+func listenable(addr string) bool {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
 }
 
 // listed names the keys of m for a message.

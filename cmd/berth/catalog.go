@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -68,30 +70,84 @@ func (c *catalog) uses() []string {
 }
 
 // loadConfig reads the file and checks what only the packages that use it can
-// check: the graph of parts, the templates. All faults come at once.
+// check: the graph of parts, the templates. All faults come at once, as an error
+// for the person who wrote the file.
 func loadConfig(path string) (*configs.Config, *catalog, error) {
-	c, err := configs.Load(path)
-	if err != nil {
-		return nil, nil, err
+	c, err := configs.Load(path, checkApps)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, usageError(fmt.Errorf("%w; name yours with --config or BERTH_CONFIG", err))
 	}
-	apps := newCatalog(c)
+	if faults, ok := errors.AsType[configs.Faults](err); ok {
+		return nil, nil, usageError(fmt.Errorf("%s is not right, %s:\n%w", path, plural(len(faults), "fault", "faults"), faults))
+	}
+	if err != nil {
+		return nil, nil, usageError(err)
+	}
+	return c, newCatalog(c), nil
+}
+
+// checkApps finds the faults of each app's parts and templates. Those of names,
+// lifetimes and what is missing are found with their own lines by package
+// configs, so they are not told twice.
+func checkApps(c *configs.Config) configs.Faults {
 	var faults configs.Faults
-	for _, app := range apps.sorted {
-		if err := actions.ValidateApp(app); err != nil {
-			faults = append(faults, configs.Fault{Path: "apps." + app.Name, Msg: actions.Message(err)})
+	for _, app := range newCatalog(c).sorted {
+		named := *app
+		named.Name, named.TTL = "app", 0
+		named.Parts = slices.Clone(app.Parts)
+		for i := range named.Parts {
+			if part := &named.Parts[i]; !actions.ValidName(part.Name) {
+				part.Name = fmt.Sprintf("part-%d", i+1)
+			}
+			if named.Parts[i].Use == "" {
+				named.Parts[i].Use = "any"
+			}
+		}
+		for _, err := range each(actions.ValidateApp(&named)) {
+			faults = append(faults, placed(&named, "apps."+app.Name, strings.TrimSuffix(actions.Message(err), ".")))
 		}
 	}
-	if len(faults) > 0 {
-		return nil, nil, faults
+	return faults
+}
+
+// placed is a fault of an app at the path of the part or setting that its
+// message begins with.
+func placed(app *actions.App, path, msg string) configs.Fault {
+	for i, part := range app.Parts {
+		if rest, ok := strings.CutPrefix(msg, "part "+part.Name+": "); ok {
+			return configs.Fault{Path: fmt.Sprintf("%s.parts[%d]", path, i), Msg: rest}
+		}
 	}
-	return c, apps, nil
+	if rest, ok := strings.CutPrefix(msg, "namespace: "); ok {
+		return configs.Fault{Path: path + ".namespace", Msg: rest}
+	}
+	return configs.Fault{Path: path, Msg: msg}
+}
+
+// each is every error that was joined into err.
+func each(err error) []error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, inner := range joined.Unwrap() {
+		all = append(all, each(inner)...)
+	}
+	return all
 }
 
 // secrets are what the config refers to, read.
-type secrets struct{ webhook, token, appKey string }
+type secrets struct {
+	webhook, token, appKey string
+	whole                  bool // all that the config refers to is there
+}
 
 // readSecrets reads every secret that the config refers to. What is missing
-// comes as faults, all at once.
+// comes as configs.Faults, all at once.
 func readSecrets(c *configs.Config) (secrets, error) {
 	var out secrets
 	var faults configs.Faults
@@ -117,7 +173,8 @@ func readSecrets(c *configs.Config) (secrets, error) {
 		read("redis.password", c.Redis.Password, &password)
 	}
 	if len(faults) > 0 {
-		return secrets{}, fmt.Errorf("secrets are missing:\n%w", faults)
+		return secrets{}, usageError(fmt.Errorf("%s missing:\n%w", plural(len(faults), "secret is", "secrets are"), faults))
 	}
+	out.whole = true
 	return out, nil
 }

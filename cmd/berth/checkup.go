@@ -28,8 +28,11 @@ const probeName = "berth-probe"
 type checkup struct {
 	redis    redis.UniversalClient
 	volatile bool // state is lost when this process ends
-	host     *host.Host
-	github   interface { // nil without the section
+	host     interface {
+		Executor(ctx context.Context, use string) (actions.Executor, error)
+		Checks(ctx context.Context) []host.Status
+	}
+	github interface { // nil without the section
 		Checks(ctx context.Context) []bot.Check
 	}
 	apps *catalog
@@ -82,8 +85,8 @@ func (c *checkup) look(ctx context.Context) []bot.Check {
 	return append(out, c.checkClusters(ctx)...)
 }
 
-// checkClusters has each cluster's executor look for an environment that is
-// not there: one that answers "absent" has reached it.
+// checkClusters has an executor of each cluster look for an environment that is
+// not there: one that can tell that it is not has reached the cluster.
 func (c *checkup) checkClusters(ctx context.Context) []bot.Check {
 	var out []bot.Check
 	seen := map[string]bool{}
@@ -93,8 +96,8 @@ func (c *checkup) checkClusters(ctx context.Context) []bot.Check {
 		}
 		seen[app.Cluster.Name] = true
 		check := bot.Check{Name: "cluster " + app.Cluster.Name}
-		if err := c.reach(ctx, app); err != nil {
-			check.Detail = actions.Message(err)
+		if trouble := c.reach(ctx, app); trouble != "" {
+			check.Detail = trouble
 			check.Fix = fmt.Sprintf("Look at clusters.%s: the kubeconfig, its context, and whether the address answers.", app.Cluster.Name)
 		} else {
 			check.OK, check.Detail = true, "answers"
@@ -104,15 +107,25 @@ func (c *checkup) checkClusters(ctx context.Context) []bot.Check {
 	return out
 }
 
-func (c *checkup) reach(ctx context.Context, app *actions.App) error {
+// reach says why an app's cluster cannot be seen, "" when it can. Not being able
+// to see is an executor's observation like others, and no error.
+func (c *checkup) reach(ctx context.Context, app *actions.App) string {
 	part := app.Parts[0]
 	executor, err := c.host.Executor(ctx, part.Use)
 	if err != nil {
-		return err
+		return actions.Message(err)
 	}
-	_, err = executor.Observe(ctx, actions.Step{
+	seen, err := executor.Observe(ctx, actions.Step{
 		ID: probeName, Env: actions.Name{App: app.Name, Env: probeName}, Part: part.Name,
 		With: part.With, Cluster: app.Cluster, Namespace: probeName,
 	})
-	return err
+	switch {
+	case err != nil:
+		return actions.Message(err)
+	case seen.Health == actions.Unknown && seen.Text == "":
+		return "it could not be seen"
+	case seen.Health == actions.Unknown:
+		return seen.Text
+	}
+	return ""
 }

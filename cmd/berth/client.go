@@ -74,7 +74,7 @@ func readLogin() (connection, error) {
 	if err != nil {
 		return connection{}, nil // without a home there is no login, which is fine
 	}
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(path) //nolint:gosec // the person's own file, in their own folder
 	if errors.Is(err, fs.ErrNotExist) {
 		return connection{}, nil
 	}
@@ -106,12 +106,9 @@ func writeLogin(c connection) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.Remove(temp.Name()) // it is not there any more when all went well
-	if _, err := temp.Write(append(data, '\n')); err != nil {
-		temp.Close()
-		return "", err
-	}
-	if err := temp.Close(); err != nil {
+	defer func() { _ = os.Remove(temp.Name()) }() // it is not there any more when all went well
+	_, err = temp.Write(append(data, '\n'))
+	if err := errors.Join(err, temp.Close()); err != nil {
 		return "", err
 	}
 	return path, os.Rename(temp.Name(), path)

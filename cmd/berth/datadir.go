@@ -19,21 +19,21 @@ type dataDir struct {
 func openDataDir(path string) (*dataDir, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+		return nil, fmt.Errorf("server.data_dir: %w", err)
 	}
 	if err := os.MkdirAll(abs, 0o700); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+		return nil, fmt.Errorf("server.data_dir: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(abs, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := os.OpenFile(filepath.Join(abs, "lock"), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the path is the operator's
 	if err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+		return nil, fmt.Errorf("server.data_dir: %w", err)
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		lock.Close()
+		_ = lock.Close() // nothing was written
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("another berth uses the data directory %s; stop it, or set server.data_dir to another folder", abs)
 		}
-		return nil, fmt.Errorf("data directory: lock: %w", err)
+		return nil, fmt.Errorf("server.data_dir: lock: %w", err)
 	}
 	return &dataDir{path: abs, lock: lock}, nil
 }
@@ -44,4 +44,4 @@ func (d *dataDir) join(elem ...string) string {
 }
 
 // close lets another process have the folder.
-func (d *dataDir) close() { d.lock.Close() }
+func (d *dataDir) close() { _ = d.lock.Close() } // nothing was written

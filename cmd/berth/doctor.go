@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os/exec"
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"github.com/berth-dev/berth/bot"
@@ -25,13 +27,13 @@ func newConfig() *cobra.Command {
 	check := &cobra.Command{
 		Use:   "check",
 		Short: "Say everything that is wrong with the config, each fault with its line",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, _, err := loadConfig(path)
 			if err != nil {
-				return usageError(fmt.Errorf("%s is not right:\n%w", path, err))
+				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is right: %d apps, %d clusters.\n", path, len(cfg.Apps), len(cfg.Clusters))
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is right: %s.\n", path, contents(cfg))
 			// A file is often checked where its secrets are not, as in CI.
 			if _, err := readSecrets(cfg); err != nil {
 				fmt.Fprintf(cmd.OutOrStdout(), "Note: to serve with it here, %v\n", err)
@@ -40,9 +42,22 @@ func newConfig() *cobra.Command {
 		},
 	}
 	check.Flags().StringVarP(&path, "config", "c", defaultConfigPath(), "the config file")
-	cmd := &cobra.Command{Use: "config", Short: "Look at a config file"}
+	cmd := &cobra.Command{
+		Use: "config", Short: "Look at a config file", Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError(fmt.Errorf("%q is nothing to do with a config; it is written `berth config check`", args[0]))
+			}
+			return cmd.Help()
+		},
+	}
 	cmd.AddCommand(check)
 	return cmd
+}
+
+// contents counts what a config names.
+func contents(c *configs.Config) string {
+	return plural(len(c.Apps), "app", "apps") + ", " + plural(len(c.Clusters), "cluster", "clusters")
 }
 
 // newDoctor is `berth doctor`.
@@ -52,21 +67,28 @@ func newDoctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what is configured, reachable and permitted, and what to fix",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := slog.New(slog.DiscardHandler)
 			if verbose {
 				log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), doctorPatience)
-			defer cancel()
-			checks, err := examine(ctx, path, log)
+			redis.SetLogger(redisLog{log})
+			cfg, apps, err := loadConfig(path)
 			if err != nil {
 				return err
 			}
-			return report(cmd, checks)
+			ctx, cancel := context.WithTimeout(cmd.Context(), doctorPatience)
+			defer cancel()
+			checks, err := examine(ctx, cfg, apps, log)
+			if err != nil {
+				return err
+			}
+			ok := bot.Check{Name: "config", OK: true, Needed: true, Detail: path + ": " + contents(cfg)}
+			return report(cmd, append([]bot.Check{ok}, checks...))
 		},
 	}
+	withOutput(cmd)
 	cmd.Flags().StringVarP(&path, "config", "c", defaultConfigPath(), "the config file")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log what is done, to standard error")
 	return cmd
@@ -74,36 +96,31 @@ func newDoctor() *cobra.Command {
 
 // examine looks at everything that the config names. It needs no server to
 // run, and disturbs none that does.
-func examine(ctx context.Context, path string, log *slog.Logger) ([]bot.Check, error) {
-	cfg, apps, err := loadConfig(path)
-	if err != nil {
-		return nil, usageError(fmt.Errorf("%s is not right:\n%w", path, err))
-	}
+func examine(ctx context.Context, cfg *configs.Config, apps *catalog, log *slog.Logger) ([]bot.Check, error) {
 	values, err := readSecrets(cfg)
-	if err != nil {
-		return nil, usageError(err)
-	}
-	checks := []bot.Check{{Name: "config", OK: true, Needed: true, Detail: fmt.Sprintf("%s: %d apps, %d clusters", path, len(cfg.Apps), len(cfg.Clusters))}}
+	checks := missing(err)
 	c := checkup{apps: apps, log: log}
-	if cfg.Redis == nil {
+	switch {
+	case cfg.Redis == nil:
 		checks = append(checks, checkRedisServer(ctx))
-	} else {
+	case err == nil || cfg.Redis.Password.IsZero():
 		if c.redis, err = dialRedis(cfg.Redis); err != nil {
 			return nil, usageError(err)
 		}
-		defer c.redis.Close()
+		defer func() { _ = c.redis.Close() }()
 		checks = append(checks, c.checkRedis(ctx))
 	}
-	if c.host, err = newHost(cfg, log); err != nil {
+	plugins, err := newHost(cfg, log)
+	if err != nil {
 		return nil, err
 	}
-	defer closeHost(c.host, log)
-	for _, use := range apps.uses() {
-		// Whether it came up is what checkPlugins tells.
-		_, _ = c.host.Executor(ctx, use)
-	}
+	defer closeHost(plugins, log) //nolint:contextcheck // they are stopped in order however the looking ended
+	// Which of them came up is what checkPlugins tells.
+	_ = plugins.Start(ctx, apps.uses())
+	c.host = plugins
 	checks = append(checks, c.checkPlugins(ctx)...)
-	if cfg.GitHub != nil {
+	// Without its secrets GitHub would say no more than that they are missing.
+	if cfg.GitHub != nil && values.whole {
 		surface, err := github.New(githubOptions(cfg, values, apps, log))
 		if err != nil {
 			return nil, usageError(fmt.Errorf("github: %w", err))
@@ -111,6 +128,18 @@ func examine(ctx context.Context, path string, log *slog.Logger) ([]bot.Check, e
 		c.github = surface
 	}
 	return append(checks, c.look(ctx)...), nil
+}
+
+// missing tells of each secret that could not be read.
+func missing(err error) []bot.Check {
+	faults, _ := errors.AsType[configs.Faults](err)
+	var out []bot.Check
+	for _, fault := range faults {
+		out = append(out, bot.Check{
+			Name: fault.Path, Needed: true, Detail: fault.Msg, Fix: "Set it where Berth is started; the config only refers to it.",
+		})
+	}
+	return out
 }
 
 // checkRedisServer tells what Berth would start when the config names no Redis.
@@ -122,7 +151,7 @@ func checkRedisServer(ctx context.Context) bot.Check {
 		check.Fix = "Install it (apt-get install redis-server), or set redis.addrs."
 		return check
 	}
-	version, err := exec.CommandContext(ctx, program, "--version").Output()
+	version, err := exec.CommandContext(ctx, program, "--version").Output() //nolint:gosec // redis-server as PATH has it
 	if err != nil {
 		check.OK, check.Detail = false, program+" does not run"
 		check.Fix = "Install it again, or set redis.addrs."
@@ -132,24 +161,35 @@ func checkRedisServer(ctx context.Context) bot.Check {
 	return check
 }
 
-// report prints the checks; what Berth needs and has not makes it fail.
+// report prints the checks; what is not as it should be makes it fail.
 func report(cmd *cobra.Command, checks []bot.Check) error {
-	out, bad := cmd.OutOrStdout(), 0
+	bad := 0
 	for _, check := range checks {
-		mark := "ok  "
 		if !check.OK {
-			mark = "BAD "
 			bad++
 		}
-		fmt.Fprintf(out, "%s%-24s %s\n", mark, check.Name, check.Detail)
-		if check.Fix != "" {
-			fmt.Fprintf(out, "    %-24s -> %s\n", "", check.Fix)
+	}
+	err := show(cmd, checks, func(out io.Writer) {
+		wide := 0
+		for _, check := range checks {
+			wide = max(wide, width(oneLine(check.Name)))
 		}
+		for _, check := range checks {
+			mark, name := "ok  ", oneLine(check.Name)
+			if !check.OK {
+				mark = "BAD "
+			}
+			indent := strings.Repeat(" ", wide-width(name)+2)
+			fmt.Fprintf(out, "%s%s%s%s\n", mark, name, indent, oneLine(check.Detail))
+			if check.Fix != "" {
+				fmt.Fprintf(out, "    %s  -> %s\n", strings.Repeat(" ", wide), oneLine(check.Fix))
+			}
+		}
+	})
+	if err == nil && bad > 0 {
+		err = &exitError{code: exitFailed, err: errors.New(plural(bad, "thing needs", "things need") + " a hand")}
 	}
-	if bad > 0 {
-		return &exitError{code: exitFailed, err: errors.New(plural(bad, "thing needs", "things need") + " a hand")}
-	}
-	return nil
+	return err
 }
 
 func plural(n int, one, many string) string {

@@ -11,8 +11,8 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/term"
 
 	"github.com/berth-dev/berth/bot"
@@ -68,13 +68,28 @@ func encode(b *bytes.Buffer, format string, data any) error {
 	if format == "json" {
 		return nil
 	}
-	out, err := yaml.JSONToYAML(b.Bytes())
-	if err != nil {
+	// JSON is YAML, so it is read as such, which keeps the order of the fields,
+	// and written again without JSON's style.
+	var tree yaml.Node
+	if err := yaml.Unmarshal(b.Bytes(), &tree); err != nil {
 		return err
 	}
+	restyle(&tree)
 	b.Reset()
-	_, err = b.Write(out)
-	return err
+	out := yaml.NewEncoder(b)
+	out.SetIndent(2)
+	return errors.Join(out.Encode(&tree), out.Close())
+}
+
+// restyle lets the encoder choose how each value is written. What was a text
+// stays one: the encoder quotes those that would be read as something else.
+func restyle(n *yaml.Node) {
+	if n.Kind != yaml.ScalarNode || n.Tag == "!!str" {
+		n.Style = 0
+	}
+	for _, child := range n.Content {
+		restyle(child)
+	}
 }
 
 // emit prints text. To a terminal nothing goes that could steer it.
@@ -207,9 +222,7 @@ func cut(s string, columns int) string {
 	return s
 }
 
-// ago says how long ago t was, and until how long it is until then.
-func ago(now, t time.Time) string { return bot.Span(now.Sub(t)) + " ago" }
-
+// until says how long it is until t.
 func until(now time.Time, t *time.Time) string {
 	switch {
 	case t == nil:

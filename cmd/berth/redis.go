@@ -84,12 +84,12 @@ func startOwnRedis(ctx context.Context, dir *dataDir, log *slog.Logger) (*ownRed
 	started, done := make(chan error), make(chan struct{})
 	go func() { defer close(done); child.supervise(supervised, started) }()
 	if err := <-started; err != nil {
-		client.Close()
+		_ = client.Close() // it has nothing to tell
 		cancel()
 		return nil, err
 	}
 	stop := func() {
-		client.Close()
+		_ = client.Close() // it has nothing to tell
 		cancel()
 		<-done
 	}
@@ -126,15 +126,15 @@ type redisChild struct {
 // retirePredecessor stops the server that a killed Berth may have left on these
 // files, and waits until it is gone: two servers would spoil them.
 func (r *redisChild) retirePredecessor(ctx context.Context) {
-	if conn, err := net.Dial("unix", r.socket); err != nil {
-		return // nobody listens
-	} else {
-		conn.Close()
-	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", r.socket)
+	if err != nil {
+		return // nobody listens
+	}
+	_ = conn.Close() // that it opened is all that was asked
 	probe := redis.NewClient(&redis.Options{Network: "unix", Addr: r.socket, MaxRetries: -1, DialTimeout: time.Second})
-	defer probe.Close()
+	defer func() { _ = probe.Close() }()
 	if probe.Ping(ctx).Err() != nil {
 		return
 	}
@@ -155,7 +155,8 @@ func (r *redisChild) start() error {
 	defer logFile.Close()
 	// What was acknowledged must survive a power cut (appendfsync always), and
 	// must never be evicted.
-	r.cmd = exec.Command(r.program, "--port", "0", "--unixsocket", r.socket, "--unixsocketperm", "700",
+	r.cmd = exec.Command(r.program, //nolint:gosec,noctx // redis-server as PATH has it; it is stopped in order, not killed with a context
+		"--port", "0", "--unixsocket", r.socket, "--unixsocketperm", "700",
 		"--dir", r.dir, "--appendonly", "yes", "--appendfsync", "always", "--save", "",
 		"--maxmemory-policy", "noeviction", "--daemonize", "no")
 	r.cmd.Stdout, r.cmd.Stderr = logFile, logFile
@@ -234,13 +235,13 @@ func (r *redisChild) terminate() {
 		return
 	}
 	select {
-	case <-r.exited:
+	case _ = <-r.exited:
 	case <-time.After(10 * time.Second):
 		r.log.Error("redis-server does not stop; killing it", "error", r.cmd.Process.Kill())
-		<-r.exited
+		_ = <-r.exited
 	}
 	if filepath.Dir(r.socket) != r.dir {
-		os.RemoveAll(filepath.Dir(r.socket))
+		_ = os.RemoveAll(filepath.Dir(r.socket)) // it is in the system's folder for such things
 	}
 }
 
@@ -266,7 +267,7 @@ func startMemoryRedis(log *slog.Logger) (*ownRedis, error) {
 	}()
 	client := newRedisClient(&redis.UniversalOptions{Addrs: []string{server.Addr()}})
 	return &ownRedis{client: client, volatile: true, stop: func() {
-		client.Close()
+		_ = client.Close() // it has nothing to tell
 		ticker.Stop()
 		close(done)
 		server.Close()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -19,7 +20,7 @@ func newRoot() *cobra.Command {
 		Long: "Berth gives every pull request its own environment, and takes it away again.\n\n" +
 			"`berth serve` runs the bot. The other commands talk to one: it is found by --server,\nBERTH_SERVER or `berth login`; the token is taken from BERTH_TOKEN or `berth login`.\n\n" +
 			"Exit codes: 0 done, 1 the action failed, 2 bad usage or config, 3 waiting for approval\n(without --wait), 4 denied or refused, 5 the server cannot be reached.",
-		SilenceErrors: true, SilenceUsage: true,
+		Version: version, SilenceErrors: true, SilenceUsage: true,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -29,6 +30,7 @@ func newRoot() *cobra.Command {
 		},
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
+	root.SetVersionTemplate("berth {{ .Version }}\n")
 	root.PersistentFlags().String("server", "", "the server's address (BERTH_SERVER)")
 	root.SetFlagErrorFunc(unknownFlag)
 	root.AddGroup(&cobra.Group{ID: "act", Title: "Environments:"}, &cobra.Group{ID: "ask", Title: "Requests:"}, &cobra.Group{ID: "run", Title: "The server and this program:"})
@@ -107,18 +109,44 @@ func fromGrammar(verb, group string) *cobra.Command {
 		long = short + ". " + long
 	}
 	cmd := &cobra.Command{Use: command.Usage(verb), Short: short, Long: long, Example: "  berth " + example, GroupID: group}
+	if !bot.Available(verb) {
+		// It is known, so that the server can say so, but not offered.
+		cmd.Hidden, cmd.Long = true, strings.TrimSuffix(cmp.Or(long, short), ".")+". It is not available in this version."
+	}
 	for _, name := range command.Flags(verb) {
 		takes, text := command.Flag(name)
+		text = strings.ReplaceAll(text, "`", "") // which would name what the flag takes
 		switch {
 		case takes == "":
 			cmd.Flags().Bool(name, false, text)
+			continue
 		case name == "set":
 			cmd.Flags().StringArray(name, nil, text)
 		default:
 			cmd.Flags().String(name, "", text)
 		}
+		f := cmd.Flags().Lookup(name)
+		f.Value = taking{f.Value, takes}
 	}
 	return cmd
+}
+
+// taking is a flag's value with an example of it in the help, where there would
+// be a type.
+type taking struct {
+	pflag.Value
+	takes string
+}
+
+// Type is the example.
+func (t taking) Type() string { return t.takes }
+
+// all is every value of a flag that may be repeated.
+func (t taking) all() []string {
+	if list, ok := t.Value.(pflag.SliceValue); ok {
+		return list.GetSlice()
+	}
+	return []string{t.String()}
 }
 
 // line is the command line of a verb in the grammar's own form, checked by the
@@ -146,19 +174,29 @@ func line(cmd *cobra.Command, verb string, args []string) (bot.Command, error) {
 		}
 		c.TTL = d
 	}
-	if f := cmd.Flags().Lookup("set"); f != nil && f.Changed {
-		pairs, err := cmd.Flags().GetStringArray("set")
-		if err != nil {
-			return c, err
-		}
-		c.Set = map[string]string{}
-		for _, pair := range pairs {
-			key, value, ok := strings.Cut(pair, "=")
-			if _, twice := c.Set[key]; !ok || twice || strings.ContainsAny(key, " \t\n\"'") {
-				return c, usageError(fmt.Errorf("--set takes key=value, each key once; %q is not that", pair))
-			}
-			c.Set[key] = value
-		}
+	var err error
+	if c.Set, err = pairs(cmd.Flags().Lookup("set")); err != nil {
+		return c, err
 	}
 	return command.Parse(c.String())
+}
+
+// pairs are the keys and values of --set; nil when there are none.
+func pairs(f *pflag.Flag) (map[string]string, error) {
+	if f == nil || !f.Changed {
+		return nil, nil
+	}
+	value, ok := f.Value.(taking)
+	if !ok {
+		return nil, fmt.Errorf("--set is a %T", f.Value)
+	}
+	set := map[string]string{}
+	for _, pair := range value.all() {
+		key, value, ok := strings.Cut(pair, "=")
+		if _, twice := set[key]; !ok || twice || strings.ContainsAny(key, " \t\n\"'") {
+			return nil, usageError(fmt.Errorf("--set takes key=value, each key once; %q is not that", pair))
+		}
+		set[key] = value
+	}
+	return set, nil
 }

@@ -35,7 +35,7 @@ func newServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the bot: take commands, and carry them out",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := newLog(os.Stderr, level, format)
 			if err != nil {
@@ -82,11 +82,11 @@ func newLog(w *os.File, level, format string) (*slog.Logger, error) {
 func serve(ctx context.Context, path string, log *slog.Logger) error {
 	cfg, apps, err := loadConfig(path)
 	if err != nil {
-		return usageError(fmt.Errorf("%s is not right:\n%w", path, err))
+		return err
 	}
 	values, err := readSecrets(cfg)
 	if err != nil {
-		return usageError(err)
+		return err
 	}
 	s, err := newServer(ctx, cfg, apps, values, log)
 	if err != nil {
@@ -101,7 +101,7 @@ func serve(ctx context.Context, path string, log *slog.Logger) error {
 func (s *server) run(ctx context.Context) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Server.Listen)
 	if err != nil {
-		return usageError(fmt.Errorf("server.listen: %w", err))
+		return usageError(fmt.Errorf("server.listen: %w; set another address, or stop what has this one", err))
 	}
 	s.addr.Store(listener.Addr().String())
 	s.log.Info("listening", "addr", listener.Addr().String(), "version", version)

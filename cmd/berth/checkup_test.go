@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/plugins/host"
+)
+
+// looker is a host whose one executor sees what the test says.
+type looker struct {
+	seen actions.Observation
+	err  error
+}
+
+func (l looker) Executor(context.Context, string) (actions.Executor, error) {
+	return seeing{looker: l}, nil
+}
+func (l looker) Checks(context.Context) []host.Status { return nil }
+
+type seeing struct {
+	actions.Executor
+	looker looker
+}
+
+func (s seeing) Observe(context.Context, actions.Step) (actions.Observation, error) {
+	return s.looker.seen, s.looker.err
+}
+
+func TestACluster(t *testing.T) {
+	tests := map[string]struct {
+		looker
+		ok     bool
+		detail string
+	}{
+		"where nothing is found answers":        {looker{seen: actions.Observation{Health: actions.Absent}}, true, "answers"},
+		"that cannot be seen does not answer":   {looker{seen: actions.Observation{Health: actions.Unknown, Text: "the cluster does not answer"}}, false, "the cluster does not answer"},
+		"that is not seen for no reason is bad": {looker{seen: actions.Observation{Health: actions.Unknown}}, false, "it could not be seen"},
+		"whose executor fails is bad":           {looker{err: actions.Errorf("x", actions.CodeUnavailable, "It is starting.")}, false, "It is starting."},
+	}
+	app := &actions.App{Name: "shop", Cluster: actions.Cluster{Name: "staging"}, Parts: []actions.Part{{Name: "web", Use: "helm"}}}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := checkup{host: tt.looker, apps: &catalog{sorted: []*actions.App{app}}, log: slog.New(slog.DiscardHandler)}
+			got := c.look(t.Context())
+			if len(got) != 1 || got[0].OK != tt.ok || got[0].Detail != tt.detail || got[0].Name != "cluster staging" {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
