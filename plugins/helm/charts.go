@@ -223,6 +223,9 @@ func fromFolder(dir string) (*source, error) {
 		}
 		return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: fmt.Sprintf("The chart at %q cannot be read: check its files.", showPath(dir)), Err: err}
 	}
+	if newAllowance().spendPacked(files) != nil {
+		return nil, grows(showPath(dir))
+	}
 	return newSource(files), nil
 }
 
@@ -271,13 +274,20 @@ func fromArchiveFile(path string, info fs.FileInfo) (*source, error) {
 }
 
 // unpack reads a chart's archive, with Helm's own guards against paths that
-// leave the chart and archives that grow when they are unpacked.
+// leave the chart, and Berth's against archives that grow.
 func unpack(data []byte, name string) (*source, error) {
+	if newAllowance().spend(data) != nil {
+		return nil, grows(name)
+	}
 	files, err := loader.LoadArchiveFiles(bytes.NewReader(data))
 	if err != nil {
 		return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: fmt.Sprintf("%q is not a chart's archive: %s.", name, oneLine(err)), Err: err}
 	}
 	return newSource(files), nil
+}
+
+func grows(name string) error {
+	return sdk.Invalid("The chart %q is too large when it is unpacked: a chart has at most %d files and %d MiB, with the charts in it.", clip(name, 120), maxFiles, maxUnpacked>>20)
 }
 
 func tooLarge(name string) error {
