@@ -74,7 +74,7 @@ func (c *clusters) open(at sdk.Cluster) (*cluster, error) {
 			if errors.Is(err, fs.ErrNotExist) {
 				why = "is not there: check `kubeconfig` in Berth's config"
 			}
-			return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: "The cluster's kubeconfig " + why + ".", Err: err}
+			return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: kubeconfigName(at) + " " + why + ".", Err: err}
 		}
 		key.modified, key.size = info.ModTime().UnixNano(), info.Size()
 	}
@@ -141,7 +141,7 @@ func loadConfig(at sdk.Cluster) (*rest.Config, error) {
 	if at.Kubeconfig == "" {
 		config, err := rest.InClusterConfig()
 		if err != nil {
-			return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: "The app's cluster has no kubeconfig, and Berth does not run inside a cluster: set `kubeconfig` in Berth's config.", Err: err}
+			return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: clusterName(at) + " has no kubeconfig, and Berth does not run inside a cluster: set `kubeconfig` in Berth's config.", Err: err}
 		}
 		return config, nil
 	}
@@ -150,10 +150,10 @@ func loadConfig(at sdk.Cluster) (*rest.Config, error) {
 		return nil, badConfig(at, err)
 	}
 	if at.Context != "" && raw.Contexts[at.Context] == nil {
-		return nil, sdk.Invalid("The kubeconfig has no context %q: check `context` in Berth's config.", clip(at.Context, 60))
+		return nil, sdk.Invalid("%s has no context %q: check `context` in Berth's config.", kubeconfigName(at), clip(at.Context, 60))
 	}
 	if at.Context == "" && raw.CurrentContext == "" {
-		return nil, sdk.Invalid("The kubeconfig has no current context: set `context` in Berth's config.")
+		return nil, sdk.Invalid("%s has no current context: set `context` in Berth's config.", kubeconfigName(at))
 	}
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: at.Kubeconfig}
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: at.Context}
@@ -166,9 +166,9 @@ func loadConfig(at sdk.Cluster) (*rest.Config, error) {
 
 // badConfig never repeats the file's content, which an error of a parser may.
 func badConfig(at sdk.Cluster, _ error) error {
-	which := "The kubeconfig"
+	which := kubeconfigName(at)
 	if at.Context != "" {
-		which = fmt.Sprintf("The context %q of the kubeconfig", clip(at.Context, 60))
+		which += fmt.Sprintf(", context %q,", clip(at.Context, 60))
 	}
 	return sdk.Invalid("%s cannot be used: it is damaged, or names a cluster, user or certificate that is not there. `kubectl --kubeconfig … version` says more.", which)
 }

@@ -1,6 +1,7 @@
 package helm
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -47,11 +48,20 @@ func redacted(err error) error {
 	return err
 }
 
+// clusterName begins a sentence about a cluster, by the name that people know.
 func clusterName(c sdk.Cluster) string {
-	if c.Context != "" {
-		return fmt.Sprintf("The cluster %q", clip(c.Context, 60))
+	if name := cmp.Or(c.Name, c.Context); name != "" {
+		return fmt.Sprintf("The cluster %q", clip(name, 60))
 	}
 	return "The cluster"
+}
+
+// kubeconfigName begins a sentence about the file with the way into a cluster.
+func kubeconfigName(c sdk.Cluster) string {
+	if c.Name != "" {
+		return fmt.Sprintf("The kubeconfig of cluster %q", clip(c.Name, 60))
+	}
+	return "The kubeconfig"
 }
 
 // errSlow is a request whose answer did not begin in time.

@@ -129,8 +129,9 @@ func TestMistakesInTheSettings(t *testing.T) {
 		"a schema that reaches for files":           {[]func(*sdk.Step){with("chart", broken)}, []string{"only references inside it are followed"}},
 		"a version that the folder does not have":   {[]func(*sdk.Step){with("version", "9.9.9")}, []string{"has version 0.1.0", "9.9.9"}},
 		"a value that the API server does not take": {[]func(*sdk.Step){with("values", map[string]any{"resources": map[string]any{"requests": map[string]any{"cpu": "much"}}})}, []string{"does not accept", "quantities"}},
-		"a kubeconfig that is not there":            {[]func(*sdk.Step){func(s *sdk.Step) { s.Cluster.Kubeconfig = "/none/such" }}, []string{"kubeconfig is not there"}},
-		"a context that is not there":               {[]func(*sdk.Step){func(s *sdk.Step) { s.Cluster.Context = "moon" }}, []string{`no context "moon"`}},
+		"a kubeconfig that is not there": {[]func(*sdk.Step){func(s *sdk.Step) { s.Cluster.Kubeconfig, s.Cluster.Name = "/none/such", "staging" }},
+			[]string{`The kubeconfig of cluster "staging" is not there`}},
+		"a context that is not there": {[]func(*sdk.Step){func(s *sdk.Step) { s.Cluster.Context = "moon" }}, []string{`no context "moon"`}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -222,13 +223,13 @@ func TestAClusterThatCannotBeReached(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			x := New(Options{})
-			step := preview(t, func(s *sdk.Step) { s.Cluster.Kubeconfig = otherConfig(t, tt.change) })
+			step := preview(t, func(s *sdk.Step) { s.Cluster.Kubeconfig, s.Cluster.Name = otherConfig(t, tt.change), "staging" })
 			began := time.Now()
 			_, err := fails(t, x, step)
 			if d := time.Since(began); d > 15*time.Second {
 				t.Errorf("took %v to give up", d)
 			}
-			e := fault(t, err, sdk.FaultDownstream, tt.says)
+			e := fault(t, err, sdk.FaultDownstream, `The cluster "staging" `, tt.says)
 			if e.Retry != tt.retry {
 				t.Errorf("retry is %v: %s", e.Retry, e.Msg)
 			}

@@ -63,12 +63,13 @@ func TestRunHandsOutputsOnAndEventsInOrder(t *testing.T) {
 	s := step("outputs")
 	s.Namespace = "ns"
 	s.Outputs = map[string]actions.Outputs{"db": {"endpoint": "db.example:5432"}}
+	s.Cluster.Name = "staging"
 	s.Agreed = map[string]string{"chart": "sha256:1"}
 	out, err := x.Run(t.Context(), s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out["endpoint"] != "db.ns" || out["from"] != "db.example:5432" || out["agreed"] != "sha256:1" {
+	if out["endpoint"] != "db.ns" || out["from"] != "db.example:5432" || out["agreed"] != "sha256:1" || out["cluster"] != "staging" {
 		t.Errorf("outputs %v", out)
 	}
 	next := 0

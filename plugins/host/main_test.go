@@ -184,6 +184,7 @@ func (x *testExecutor) Run(ctx context.Context, step sdk.Step, out sdk.Events) e
 		out.Output("endpoint", "db."+step.Namespace)
 		out.Output("from", step.Outputs["db"]["endpoint"])
 		out.Output("agreed", step.Agreed["chart"])
+		out.Output("cluster", step.Cluster.Name)
 	}
 	return nil
 }

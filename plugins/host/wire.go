@@ -82,7 +82,7 @@ func stepToWire(op string, s actions.Step) (*executorv1.Step, map[string]any, er
 	w := &executorv1.Step{
 		Id: s.ID, App: s.Env.App, Environment: s.Env.Env, Part: s.Part, Verb: verb,
 		With: with, Vars: s.Vars, Set: s.Set, Commit: s.Commit.SHA,
-		Cluster:   &executorv1.Cluster{Kubeconfig: s.Cluster.Kubeconfig, Context: s.Cluster.Context},
+		Cluster:   &executorv1.Cluster{Kubeconfig: s.Cluster.Kubeconfig, Context: s.Cluster.Context, Name: s.Cluster.Name},
 		Namespace: s.Namespace,
 	}
 	if len(s.Outputs) > 0 {

@@ -79,6 +79,7 @@ type Step struct {
 type Cluster struct {
 	Kubeconfig string // path; "" is the in-cluster account
 	Context    string // "" is the file's current one
+	Name       string // what Berth's config calls it, for messages; may be ""
 }
 
 // Events is where Run tells what happens. It is safe for concurrent use, and

@@ -60,7 +60,7 @@ func stepFrom(s *executorv1.Step, brief bool) Step {
 		Verb: verbs[s.GetVerb()],
 		With: object(s.GetWith()),
 		Vars: s.GetVars(), Set: s.GetSet(), Commit: s.GetCommit(),
-		Cluster:   Cluster{Kubeconfig: s.GetCluster().GetKubeconfig(), Context: s.GetCluster().GetContext()},
+		Cluster:   Cluster{Kubeconfig: s.GetCluster().GetKubeconfig(), Context: s.GetCluster().GetContext(), Name: s.GetCluster().GetName()},
 		Namespace: s.GetNamespace(),
 		Brief:     brief,
 	}

@@ -227,7 +227,9 @@ type Cluster struct {
 	// The path of a kubeconfig file. Empty means the in-cluster account.
 	Kubeconfig string `protobuf:"bytes,1,opt,name=kubeconfig,proto3" json:"kubeconfig,omitempty"`
 	// A context in that file. Empty means its current one.
-	Context       string `protobuf:"bytes,2,opt,name=context,proto3" json:"context,omitempty"`
+	Context string `protobuf:"bytes,2,opt,name=context,proto3" json:"context,omitempty"`
+	// What Berth's config calls the cluster, for messages to people.
+	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -272,6 +274,13 @@ func (x *Cluster) GetKubeconfig() string {
 func (x *Cluster) GetContext() string {
 	if x != nil {
 		return x.Context
+	}
+	return ""
+}
+
+func (x *Cluster) GetName() string {
+	if x != nil {
+		return x.Name
 	}
 	return ""
 }
@@ -1339,12 +1348,13 @@ var File_berth_executor_v1_executor_proto protoreflect.FileDescriptor
 
 const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\n" +
-	" berth/executor/v1/executor.proto\x12\x11berth.executor.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"C\n" +
+	" berth/executor/v1/executor.proto\x12\x11berth.executor.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"W\n" +
 	"\aCluster\x12\x1e\n" +
 	"\n" +
 	"kubeconfig\x18\x01 \x01(\tR\n" +
 	"kubeconfig\x12\x18\n" +
-	"\acontext\x18\x02 \x01(\tR\acontext\"\x84\x01\n" +
+	"\acontext\x18\x02 \x01(\tR\acontext\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\"\x84\x01\n" +
 	"\aOutputs\x12>\n" +
 	"\x06values\x18\x01 \x03(\v2&.berth.executor.v1.Outputs.ValuesEntryR\x06values\x1a9\n" +
 	"\vValuesEntry\x12\x10\n" +
