@@ -119,7 +119,7 @@ func (c *client) ownComment(ctx context.Context, repo string, number int, marker
 			return 0, err
 		}
 		for _, f := range found {
-			if strings.HasPrefix(f.GetBody(), marker) && strings.EqualFold(f.GetUser().GetLogin(), me.Login) {
+			if strings.HasPrefix(f.GetBody(), marker) && strings.EqualFold(f.GetUser().GetLogin(), me) {
 				return f.GetID(), nil
 			}
 		}

@@ -78,7 +78,7 @@ func (s *Surface) lookForFaults(ctx context.Context) []bot.Check {
 	if err != nil {
 		return []bot.Check{{Name: "github", Detail: s.client.base.Host + ": " + short(err), Fix: fixOf(err, "")}}
 	}
-	all := []bot.Check{{Name: "github", OK: true, Detail: "signed in to " + s.client.base.Host + " as " + me.Login + s.rateLeft(ctx)}}
+	all := []bot.Check{{Name: "github", OK: true, Detail: "signed in to " + s.client.base.Host + " as " + me + s.rateLeft(ctx)}}
 	var repos []string
 	for _, app := range s.catalog.Apps() {
 		if app.Repo != "" && !slices.Contains(repos, app.Repo) {

@@ -41,11 +41,8 @@ type client struct {
 	budget   *budget
 	log      *slog.Logger
 	mu       sync.Mutex
-	me       *identity // once known
+	me       string // its login, once known
 }
-
-// identity is who the client is.
-type identity struct{ Login string }
 
 // newClient makes the client of a Surface's options. It speaks to nobody yet.
 func newClient(o Options, s *Surface) (*client, error) {
@@ -139,34 +136,34 @@ func (c *client) authorize(ctx context.Context, repo string) (api *gh.Client, ac
 	return c.app.as(id), fmt.Sprintf("installation-%d", id), nil
 }
 
-// whoami finds out who the client is: its comments are known by their author.
-func (c *client) whoami(ctx context.Context) (identity, error) {
+// whoami is the login that the client has: its comments are known by their author.
+func (c *client) whoami(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	known := c.me
 	c.mu.Unlock()
-	if known != nil {
-		return *known, nil
+	if known != "" {
+		return known, nil
 	}
 	me, err := c.askWho(ctx)
 	if err != nil {
-		return identity{}, err
+		return "", err
 	}
 	c.mu.Lock()
-	c.me = &me
+	c.me = me
 	c.mu.Unlock()
 	return me, nil
 }
 
-func (c *client) askWho(ctx context.Context) (identity, error) {
+func (c *client) askWho(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	const what = "ask who Berth is"
 	if c.app == nil {
 		user, _, err := c.user.Users.Get(ctx, "")
-		return identity{Login: user.GetLogin()}, c.failure(ctx, "token", what, err)
+		return user.GetLogin(), c.failure(ctx, "token", what, err)
 	}
 	app, _, err := c.app.api.Apps.Get(ctx, "")
-	return identity{Login: app.GetSlug() + "[bot]"}, c.failure(ctx, "app", what, err)
+	return app.GetSlug() + "[bot]", c.failure(ctx, "app", what, err)
 }
 
 // web is the address of GitHub's pages, without a slash at its end.

@@ -148,7 +148,7 @@ func (s *Surface) makeDeployment(ctx context.Context, sc *scene, r *approvals.Re
 	} else if err := s.rdb.HSet(ctx, keyDeployed(sc.name), r.ID, deployed{state: deployBegun}.String()).Err(); err != nil {
 		return 0, err
 	}
-	description := shorten(fmt.Sprintf("%s by %s", r.Command, r.Requester.Actor), maxDescription)
+	description := shorten(fmt.Sprintf("%s by %s", r.Command, r.Requester.Actor))
 	return s.client.createDeployment(ctx, sc.repo, sc.name.String(), r.Order.Commit.SHA, r.ID, description)
 }
 
@@ -208,9 +208,9 @@ func describe(r *approvals.Request, state string) string {
 	case deployQueued:
 		return "Waits for its turn"
 	case deployRunning:
-		return shorten("Deploying "+bot.Short(r.Order.Commit.SHA)+" for "+r.Requester.Actor, maxDescription)
+		return shorten("Deploying " + bot.Short(r.Order.Commit.SHA) + " for " + r.Requester.Actor)
 	case deploySuccess:
-		return shorten("Deployed "+bot.Short(r.Order.Commit.SHA), maxDescription)
+		return shorten("Deployed " + bot.Short(r.Order.Commit.SHA))
 	case deployInactive:
 		return "Another request took its place"
 	default:
@@ -218,14 +218,15 @@ func describe(r *approvals.Request, state string) string {
 		if first == "" {
 			first = "It did not succeed"
 		}
-		return shorten(bot.Plain(first), maxDescription)
+		return shorten(bot.Plain(first))
 	}
 }
 
-// shorten cuts s to most characters, the last of which is then "…".
-func shorten(s string, most int) string {
-	if r := []rune(s); len(r) > most {
-		return string(r[:most-1]) + "…"
+// shorten cuts a description to maxDescription characters, the last of which is
+// then "…".
+func shorten(s string) string {
+	if r := []rune(s); len(r) > maxDescription {
+		return string(r[:maxDescription-1]) + "…"
 	}
 	return s
 }

@@ -55,26 +55,27 @@ func (c *client) failure(ctx context.Context, account, what string, err error) e
 	if err == nil {
 		return nil
 	}
-	resp, message, pause := refusal(err)
+	status, message, pause := refusal(err)
 	if pause > 0 {
 		pause = min(pause, maxPause)
 		c.log.WarnContext(ctx, "GitHub wants a pause", "account", account, "seconds", int(pause.Seconds()), "call", what, "said", message)
 		c.budget.block(ctx, account, pause)
 		return &limitedError{after: pause}
 	}
-	if resp == nil {
+	if status == 0 {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	if message == "" {
-		message = http.StatusText(resp.StatusCode)
+		message = http.StatusText(status)
 	}
-	return &apiError{Status: resp.StatusCode, Message: message, Call: what}
+	return &apiError{Status: status, Message: message, Call: what}
 }
 
-// refusal is the answer within err, if it has one, and for how long GitHub
+// refusal is what GitHub answered, when err holds an answer, and for how long it
 // wants to be left alone. After an answer that used its limit up go-github
 // refuses calls by itself, with an answer of its own making that has no headers.
-func refusal(err error) (resp *http.Response, message string, pause time.Duration) {
+func refusal(err error) (status int, message string, pause time.Duration) {
+	var resp *http.Response
 	if e, ok := errors.AsType[*gh.RateLimitError](err); ok {
 		resp, message, pause = e.Response, e.Message, max(time.Second, time.Until(e.Rate.Reset.Time))
 	} else if e, ok := errors.AsType[*gh.AbuseRateLimitError](err); ok {
@@ -90,12 +91,15 @@ func refusal(err error) (resp *http.Response, message string, pause time.Duratio
 		_ = e.Response.Body.Close() // nobody else does
 		resp, message = e.Response, "no token for the installation"
 	}
-	return resp, message, cmp.Or(pauseOf(resp), pause)
+	if resp == nil {
+		return 0, "", 0
+	}
+	return resp.StatusCode, message, cmp.Or(pauseOf(resp), pause)
 }
 
 // pauseOf is the pause that an answer asks for; see transport.
 func pauseOf(resp *http.Response) time.Duration {
-	if resp == nil || !mayPause(resp.StatusCode) {
+	if !mayPause(resp.StatusCode) {
 		return 0
 	}
 	seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))

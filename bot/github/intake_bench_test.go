@@ -101,13 +101,13 @@ func load(tb testing.TB, addr string, c, n int) time.Duration {
 	return time.Since(start)
 }
 
-// benchServer starts a server of make's handler on a Redis with its
+// benchServer starts a server of handler on a Redis with its
 // append-only file on, synced as policy says.
-func benchServer(b *testing.B, policy string, make func(redis.UniversalClient) http.Handler) (addr string, rdb redis.UniversalClient) {
+func benchServer(b *testing.B, policy string, handler func(redis.UniversalClient) http.Handler) (addr string, rdb redis.UniversalClient) {
 	server := redistest.Start(b, "--appendonly", "yes", "--appendfsync", policy)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr, PoolSize: 64})
 	b.Cleanup(func() { _ = client.Close() })
-	web := httptest.NewServer(make(client))
+	web := httptest.NewServer(handler(client))
 	b.Cleanup(web.Close)
 	return web.Listener.Addr().String(), client
 }

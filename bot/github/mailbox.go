@@ -194,20 +194,20 @@ func (m *mailbox) watch(ctx context.Context) {
 // ask looks whether Redis answers and, once it was seen not to, whether it
 // stores again: one that is full, or only reads, answers all the same.
 func (m *mailbox) ask(ctx context.Context) {
-	answered := make(chan error, 1)
+	answered := make(chan bool, 1) // whether it does not
 	go func() {
 		if m.down.Load() {
-			answered <- m.rdb.Set(ctx, keyProbe, "1", time.Minute).Err()
+			answered <- m.rdb.Set(ctx, keyProbe, "1", time.Minute).Err() != nil
 			return
 		}
-		answered <- m.rdb.Ping(ctx).Err()
+		answered <- m.rdb.Ping(ctx).Err() != nil
 	}()
 	timer := time.NewTimer(storeTimeout)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-	case err := <-answered:
-		m.down.Store(err != nil)
+	case down := <-answered:
+		m.down.Store(down)
 	case <-timer.C:
 		m.down.Store(true)
 		<-answered // one question at a time

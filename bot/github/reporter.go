@@ -136,7 +136,7 @@ func (s *Surface) showEnvironment(ctx context.Context, name actions.Name) (again
 // settle lets a refusal of GitHub's be: it is logged, and the next change of
 // the environment tries again.
 func (s *Surface) settle(ctx context.Context, sc *scene, what string, err error) error {
-	if err == nil || !(final(err) || errors.Is(err, errNotInstalled)) {
+	if err == nil || (!final(err) && !errors.Is(err, errNotInstalled)) {
 		return err
 	}
 	s.log.ErrorContext(ctx, "GitHub does not let Berth show an environment", "env", sc.name.String(), "repo", sc.repo, "number", sc.number, "what", what, "error", err)

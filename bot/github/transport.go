@@ -93,7 +93,7 @@ func sayPause(resp *http.Response) {
 	_ = resp.Body.Close()
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	text := strings.ToLower(string(body))
-	pause := time.Duration(0)
+	var pause time.Duration
 	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil {
 		pause = time.Duration(min(seconds, int(maxPause.Seconds()))) * time.Second
 	} else if reset, err := strconv.ParseInt(resp.Header.Get("X-RateLimit-Reset"), 10, 64); err == nil && resp.Header.Get("X-RateLimit-Remaining") == "0" {
