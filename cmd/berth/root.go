@@ -126,7 +126,7 @@ func fromGrammar(verb, group string) *cobra.Command {
 			cmd.Flags().String(name, "", text)
 		}
 		f := cmd.Flags().Lookup(name)
-		f.Value = taking{f.Value, takes}
+		f.Value, f.DefValue = taking{f.Value, takes}, ""
 	}
 	return cmd
 }

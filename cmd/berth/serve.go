@@ -44,6 +44,8 @@ func newServe() *cobra.Command {
 			redis.SetLogger(redisLog{log})
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
 			defer stop()
+			// Who asks a second time while it stops does not want to wait.
+			context.AfterFunc(ctx, stop)
 			return serve(ctx, path, log)
 		},
 	}
