@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -395,5 +396,41 @@ func TestCancelAndDecide(t *testing.T) {
 	a := s.call(http.MethodPost, path+"/cancel", nil, nil)
 	if r := into[api.Request](t, a); a.status != http.StatusOK || r.State != "cancelled" {
 		t.Errorf("cancelling: %d %s", a.status, a.body)
+	}
+}
+
+// TestPagesToTheEnd holds that following `next` shows each environment once,
+// whatever the size of a page.
+func TestPagesToTheEnd(t *testing.T) {
+	s := start(t)
+	s.Work()
+	const all = 120
+	ids := make([]string, all)
+	for i := range ids {
+		ids[i] = s.Say(fmt.Sprintf("deploy shop/env-%d --ref main", i)).Request.ID
+	}
+	for _, id := range ids {
+		s.Await(id, func(r *approvals.Request) bool { return r.State.Ended() })
+	}
+	for _, limit := range []int{1, 50, 60, 119, 120, 200} {
+		seen, cursor, pages := map[string]int{}, "", 0
+		for pages == 0 || cursor != "" {
+			page := into[api.Page[api.Environment]](t, s.call(http.MethodGet, fmt.Sprintf("/api/v1/environments?limit=%d&cursor=%s", limit, url.QueryEscape(cursor)), nil, nil))
+			for _, e := range page.Items {
+				seen[e.Name]++
+			}
+			if cursor = page.Next; len(page.Items) > limit || len(page.Items) == 0 {
+				t.Fatalf("a page of %d has %d", limit, len(page.Items))
+			}
+			pages++
+		}
+		if len(seen) != all || pages != (all+limit-1)/limit {
+			t.Errorf("pages of %d: %d environments on %d pages", limit, len(seen), pages)
+		}
+		for name, times := range seen {
+			if times != 1 {
+				t.Errorf("pages of %d: %s came %d times", limit, name, times)
+			}
+		}
 	}
 }
