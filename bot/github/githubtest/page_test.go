@@ -90,6 +90,28 @@ func TestFoldsStayFoldedInATerminal(t *testing.T) {
 	}
 }
 
+func TestTablesInATerminal(t *testing.T) {
+	tests := map[string]struct{ source, want string }{
+		"columns are aligned":                       {"| a | b |\n|---|--:|\n| long | 1 |\n| x | 10 |", "a      b|────────|long   1|x     10"},
+		"a heading without words is left out":       {"| | |\n|---|---|\n| Runs | x |", "Runs  x"},
+		"a link says where it leads, if that fits":  {"| a |\n|---|\n| [x](http://h) |", "a|────────────|x (http://h)"},
+		"one that would make it too wide does not":  {"| a | b |\n|---|---|\n| [x](http://host/quite/a/long/path/to/it) | y |", "a  b|────|x  y"},
+		"a row is not cut for what is right of it":  {"| | |\n|---|---|\n| Runs | a text that is cut at its end |\n| Expires | soon |", "Runs     a text that is cut at its end|Expires  soon"},
+		"what is too wide all the same is cut once": {"| | |\n|---|---|\n| Runs | a text that is cut, since it is too long |\n| Expires | soon |", "Runs     a text that is cut, since it i…|Expires  soon"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, r := range renderText(test.source, 40) {
+				got = append(got, r.draw(false))
+			}
+			if text := strings.Join(got, "|"); text != test.want {
+				t.Errorf("got %q, want %q", text, test.want)
+			}
+		})
+	}
+}
+
 func FuzzRenderText(f *testing.F) {
 	f.Add(sticky, 40)
 	f.Add("- a\n  - b\n\n| x |\n|--:|\n| :eyes: |", 12)

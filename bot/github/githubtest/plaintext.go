@@ -27,6 +27,7 @@ func renderText(source string, width int) []row {
 type plain struct {
 	src  []byte
 	rows []row
+	bare bool // links are their words alone, without where they lead
 }
 
 func (p *plain) add(rows ...row) { p.rows = append(p.rows, rows...) }
@@ -172,10 +173,45 @@ func (p *plain) html(n *ast.HTMLBlock, width int) {
 	}
 }
 
-// table aligns columns; one that does not fit is cut at the right.
+// table aligns columns. Where it does not fit, links lose where they lead to;
+// what does not fit then either is cut at the right. A heading without words is
+// left out, as nobody would miss it.
 func (p *plain) table(n *east.Table, width int) {
-	var cells [][]row
-	var widths []int
+	cells, widths := p.cells(n)
+	if sum(widths) > width {
+		p.bare = true
+		cells, widths = p.cells(n)
+		p.bare = false
+	}
+	for i, list := range cells {
+		head := i == 0
+		if head && wordless(list) {
+			continue
+		}
+		var out row
+		for c, r := range list {
+			if c > 0 {
+				out = append(out, span{text: "  "})
+			}
+			pad := span{text: strings.Repeat(" ", widths[c]-r.width())}
+			switch {
+			case c < len(n.Alignments) && n.Alignments[c] == east.AlignRight:
+				out = append(append(out, pad), r...)
+			case c == len(list)-1:
+				out = append(out, r...) // nothing stands to the right of it
+			default:
+				out = append(append(out, r...), pad)
+			}
+		}
+		p.add(clip(out, width))
+		if head {
+			p.add(row{{text: strings.Repeat("─", min(width, sum(widths))), codes: []string{dim}}})
+		}
+	}
+}
+
+// cells are the cells of a table, line by line, and the widths of its columns.
+func (p *plain) cells(n *east.Table) (cells [][]row, widths []int) {
 	for line := n.FirstChild(); line != nil; line = line.NextSibling() {
 		var codes []string
 		if _, head := line.(*east.TableHeader); head {
@@ -192,28 +228,25 @@ func (p *plain) table(n *east.Table, width int) {
 		}
 		cells = append(cells, list)
 	}
-	for i, list := range cells {
-		var out row
-		for c, r := range list {
-			pad := span{text: strings.Repeat(" ", widths[c]-r.width())}
-			if c > 0 {
-				out = append(out, span{text: "  "})
-			}
-			if c < len(n.Alignments) && n.Alignments[c] == east.AlignRight {
-				out = append(append(out, pad), r...)
-			} else {
-				out = append(append(out, r...), pad)
-			}
-		}
-		p.add(clip(out, width))
-		if i == 0 {
-			total := 2 * (len(widths) - 1)
-			for _, w := range widths {
-				total += w
-			}
-			p.add(row{{text: strings.Repeat("─", min(width, max(0, total))), codes: []string{dim}}})
+	return cells, widths
+}
+
+// sum is the width of a table whose columns have these widths.
+func sum(widths []int) int {
+	total := max(0, 2*(len(widths)-1))
+	for _, w := range widths {
+		total += w
+	}
+	return total
+}
+
+func wordless(cells []row) bool {
+	for _, r := range cells {
+		if strings.TrimSpace(r.draw(false)) != "" {
+			return false
 		}
 	}
+	return true
 }
 
 // inline collects the spans of a block's text; codes are what surrounds it.
@@ -244,7 +277,7 @@ func (p *plain) inline(parent ast.Node, codes ...string) []span {
 		case *ast.Link:
 			label := p.inline(n, more(under)...)
 			out = append(out, label...)
-			if to := string(n.Destination); len(label) == 0 || row(label).draw(false) != to {
+			if to := string(n.Destination); len(label) == 0 || !p.bare && row(label).draw(false) != to {
 				out = append(out, span{text: " (" + clean(to) + ")", codes: more(dim)})
 			}
 		case *ast.Image:
