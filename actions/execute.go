@@ -206,9 +206,18 @@ func (x *execution) stepEnds(ctx context.Context, i int, state StepState, why st
 	})
 }
 
+// survive, when deferred, makes a failure of a panic: a fault of one executor
+// ends its step, not every run of this process.
+func survive(op string, err *error) {
+	if p := recover(); p != nil {
+		*err = Wrap(op, CodeInternal, fmt.Errorf("panic: %v\n%s", p, debug.Stack()), "Its executor failed inside Berth; Berth's log says where.")
+	}
+}
+
 // try runs a step once.
 func (x *execution) try(ctx context.Context, i int) (out Outputs, err error) {
 	const op = "run.step"
+	defer survive(op, &err)
 	record := x.stepRecord(i)
 	part, ok := x.sc.app.Part(record.Part)
 	if !ok {
@@ -232,11 +241,6 @@ func (x *execution) try(ctx context.Context, i int) (out Outputs, err error) {
 		// A part that is left alone by this verb and that never ran.
 		x.events.add(Event{Kind: EventLog, Part: part.Name, Text: fmt.Sprintf("There are no outputs of %s.", strings.Join(unknown, ", "))})
 	}
-	defer func() {
-		if p := recover(); p != nil { // a fault of one executor ends its step, not every run of this process
-			out, err = nil, Wrap(op, CodeInternal, fmt.Errorf("panic: %v\n%s", p, debug.Stack()), "Its executor failed inside Berth; Berth's log says where.")
-		}
-	}()
 	step.Agreed = maps.Clone(x.sc.agreed[part.Name])
 	limited, cancel := context.WithTimeout(ctx, x.r.stepWithin)
 	defer cancel()

@@ -32,6 +32,7 @@ type world struct {
 	// answers are the plans of parts that do not get the usual one.
 	answers map[string]actions.PartPlan
 	binary  string
+	panics  bool // instead of planning and observing
 	plans   int
 }
 
@@ -69,6 +70,9 @@ func (f *fake) Plan(_ context.Context, s actions.Step) (actions.PartPlan, error)
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
 	f.w.plans++
+	if f.w.panics {
+		panic("boom")
+	}
 	if p, ok := f.w.answers[s.Part]; ok {
 		return p, nil
 	}
@@ -113,6 +117,9 @@ func (f *fake) Run(ctx context.Context, s actions.Step, sink func(actions.Event)
 func (f *fake) Observe(_ context.Context, s actions.Step) (actions.Observation, error) {
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
+	if f.w.panics {
+		panic("boom")
+	}
 	if o, ok := f.w.health[s.Part]; ok {
 		return o, nil
 	}

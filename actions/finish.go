@@ -221,8 +221,9 @@ func (r *Runner) observe(ctx context.Context, sc *scene, env *Environment) map[s
 	return seen
 }
 
-func (r *Runner) observePart(ctx context.Context, sc *scene, part Part, env *Environment) (Observation, error) {
+func (r *Runner) observePart(ctx context.Context, sc *scene, part Part, env *Environment) (o Observation, err error) {
 	const op = "observe"
+	defer survive(op, &err)
 	ex, err := r.executors.Executor(ctx, part.Use)
 	if err != nil {
 		return Observation{}, typed(op, CodeUnavailable, err, "Its executor could not be started.")
@@ -231,7 +232,7 @@ func (r *Runner) observePart(ctx context.Context, sc *scene, part Part, env *Env
 	if err != nil {
 		return Observation{}, err
 	}
-	o, err := ex.Observe(ctx, step)
+	o, err = ex.Observe(ctx, step)
 	if err != nil {
 		return o, typed(op, CodeUnavailable, err, "It could not be seen.")
 	}

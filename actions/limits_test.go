@@ -55,6 +55,19 @@ func TestAnExecutorSaysHowLongToWait(t *testing.T) {
 	}
 }
 
+func TestAPanicEndsNothingElse(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.perform(actions.Order{Verb: actions.VerbDeploy})
+	h.world.panics = true
+	_, err := h.run.Plan(h.ctx, actions.Order{Env: shop42, Verb: actions.VerbDeploy}, false)
+	wantCode(t, err, actions.CodeInternal)
+	seen, err := h.run.Observe(h.ctx, shop42)
+	if err != nil || seen["web"].Health != actions.Unknown || !strings.Contains(seen["web"].Text, "failed inside Berth") {
+		t.Errorf("seen %+v, %v", seen, err)
+	}
+}
+
 func TestPlansAreBounded(t *testing.T) {
 	t.Parallel()
 	line := strings.Repeat("+", 999) + "\n"

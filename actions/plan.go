@@ -71,8 +71,9 @@ func (r *Runner) planParts(ctx context.Context, sc *scene, brief bool) ([]PartPl
 	return parts, nil
 }
 
-func (r *Runner) planPart(ctx context.Context, sc *scene, part Part, brief bool) (PartPlan, error) {
+func (r *Runner) planPart(ctx context.Context, sc *scene, part Part, brief bool) (out PartPlan, err error) {
 	const op = "plan.part"
+	defer survive(op, &err)
 	ex, can, description, err := r.executor(ctx, part, sc.verb)
 	if err != nil {
 		return PartPlan{}, err
@@ -85,7 +86,7 @@ func (r *Runner) planPart(ctx context.Context, sc *scene, part Part, brief bool)
 		return PartPlan{}, err
 	}
 	step.Brief = brief
-	out, err := ex.Plan(ctx, step)
+	out, err = ex.Plan(ctx, step)
 	if err != nil {
 		return PartPlan{}, typed(op, CodeInternal, err, "Its executor failed without saying why; Berth's log says more.")
 	}
