@@ -3,6 +3,7 @@ package github
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -171,7 +172,9 @@ func (s *Surface) factsTable(sc *scene) string {
 	if len(rows) == 0 {
 		return ""
 	}
-	return "| | |\n|---|---|\n" + strings.Join(rows, "\n") + "\n\n"
+	// A table must have a head; the first row is it, for an empty one would show.
+	rows = slices.Insert(rows, 1, "|:--|:--|")
+	return strings.Join(rows, "\n") + "\n\n"
 }
 
 func (s *Surface) commitLink(repo string, c actions.Commit) string {
