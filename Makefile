@@ -12,7 +12,7 @@ DEVCLUSTER = $(shell go run -C cmd/devcluster ./build)
 .PHONY: help build demo test lint bench proto proto-check proto-publish devcluster clean
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build berth and its executors into bin/
 	@mkdir -p bin
@@ -27,7 +27,7 @@ demo: ## A pull request, /deploy, a cluster, a URL: the whole of it on this mach
 test: ## Run every test under the race detector, against a real Redis and a real Kubernetes API
 	@.ci/need redis-server
 	@DEVCLUSTER="$(DEVCLUSTER)"; export DEVCLUSTER; \
-	go vet ./... && go test -race ./... && cd cmd/devcluster && go test ./...
+	go test -race ./... && go test -C cmd/devcluster ./...
 
 lint: proto-check ## Lint the Go code and the protocol
 	$(TOOL) golangci-lint run ./...
