@@ -285,6 +285,21 @@ func (b *before) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 	return next
 }
 
+func TestAHintThatAWrongClockDelayedIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, redistest.Client(t), approvals.Options{})
+	r := b.submit(shop42, actions.VerbDeploy)
+	hint := redis.Z{Score: float64(time.Now().Add(24 * time.Hour).UnixMilli()), Member: r.ID + " " + shop42.String() + " 1"}
+	if err := b.rdb.ZAdd(t.Context(), approvals.DelayedKey, hint).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.rdb.Del(t.Context(), approvals.QueueKey).Err(); err != nil {
+		t.Fatal(err)
+	}
+	b.work(approvals.WorkerOptions{Floor: quick(t, 0), Replica: "one"})
+	b.untilState(r.ID, approvals.StateSucceeded)
+}
+
 func TestARunThatEndsWhileItIsTakenOverIsNotRunAgain(t *testing.T) {
 	t.Parallel()
 	o := redistest.Options(t)

@@ -19,6 +19,9 @@ const (
 	queueKey   = "berth:queue"         // stream of hints, read by the group of workers
 	delayedKey = "berth:queue:delayed" // sorted set of hints, by when they are due (Unix milliseconds)
 	group      = "workers"
+	// farthest is more than any hint is delayed by: one that is due later was
+	// delayed by a clock that ran ahead, and is not waited for.
+	farthest = 5 * time.Minute
 )
 
 // hint says that a request wants attention. The record says which.
@@ -176,7 +179,8 @@ func (q *queue) hinted(ctx context.Context) (map[string]bool, error) {
 		}
 		from = "(" + messages[len(messages)-1].ID
 	}
-	members, err := q.rdb.ZRange(ctx, delayedKey, 0, -1).Result()
+	due := strconv.FormatInt(q.now().Add(farthest).UnixMilli(), 10)
+	members, err := q.rdb.ZRangeByScore(ctx, delayedKey, &redis.ZRangeBy{Min: "-inf", Max: due}).Result()
 	if err != nil {
 		return nil, err
 	}
