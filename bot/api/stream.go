@@ -59,7 +59,7 @@ func (a *API) events(ctx context.Context, in *eventsInput) (*huma.StreamResponse
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	return &huma.StreamResponse{Body: func(hc huma.Context) { //nolint:contextcheck // a stream has huma's context of the request
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
 		if after != "" && len(first) == 0 && run.State != actions.RunRunning {
 			hc.SetStatus(http.StatusNoContent)
 			return
@@ -70,7 +70,7 @@ func (a *API) events(ctx context.Context, in *eventsInput) (*huma.StreamResponse
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
 		w.WriteHeader(http.StatusOK)
-		if err := s.run(hc.Context(), first); err != nil && hc.Context().Err() == nil {
+		if err := s.run(hc.Context(), first); err != nil && hc.Context().Err() == nil { //nolint:contextcheck // a stream has huma's context of the request
 			a.log.DebugContext(ctx, "a stream of events ended early", "run_id", run.ID, "error", err)
 		}
 	}}, nil

@@ -235,10 +235,11 @@ func (r *redisChild) terminate() {
 		return
 	}
 	select {
-	case _ = <-r.exited:
+	case err := <-r.exited:
+		r.log.Debug("redis-server stopped", "status", err)
 	case <-time.After(10 * time.Second):
 		r.log.Error("redis-server does not stop; killing it", "error", r.cmd.Process.Kill())
-		_ = <-r.exited
+		r.log.Debug("redis-server is dead", "status", <-r.exited)
 	}
 	if filepath.Dir(r.socket) != r.dir {
 		_ = os.RemoveAll(filepath.Dir(r.socket)) // it is in the system's folder for such things

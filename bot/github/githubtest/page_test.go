@@ -69,6 +69,18 @@ func TestMarkdownNeverSteersTheTerminalNorEndsALineLate(t *testing.T) {
 	}
 }
 
+// sees holds what source looks like in 40 columns, with "|" between the lines.
+func sees(t *testing.T, source, want string) {
+	t.Helper()
+	var got []string
+	for _, r := range renderText(source, 40) {
+		got = append(got, r.draw(false))
+	}
+	if text := strings.Join(got, "|"); text != want {
+		t.Errorf("got %q, want %q", text, want)
+	}
+}
+
 func TestFoldsStayFoldedInATerminal(t *testing.T) {
 	tests := map[string]struct{ source, want string }{
 		"a fold over several blocks": {"a\n\n<details><summary>Log</summary>\n\nhidden\n\n</details>\n\nb", "a||▸ Log||b"},
@@ -78,15 +90,7 @@ func TestFoldsStayFoldedInATerminal(t *testing.T) {
 		"a hidden marker":            {"<!-- berth <details> -->\nseen", "seen"},
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			var got []string
-			for _, r := range renderText(test.source, 40) {
-				got = append(got, r.draw(false))
-			}
-			if text := strings.Join(got, "|"); text != test.want {
-				t.Errorf("got %q, want %q", text, test.want)
-			}
-		})
+		t.Run(name, func(t *testing.T) { sees(t, test.source, test.want) })
 	}
 }
 
@@ -100,15 +104,7 @@ func TestTablesInATerminal(t *testing.T) {
 		"what is too wide all the same is cut once": {"| | |\n|---|---|\n| Runs | a text that is cut, since it is too long |\n| Expires | soon |", "Runs     a text that is cut, since it i…|Expires  soon"},
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			var got []string
-			for _, r := range renderText(test.source, 40) {
-				got = append(got, r.draw(false))
-			}
-			if text := strings.Join(got, "|"); text != test.want {
-				t.Errorf("got %q, want %q", text, test.want)
-			}
-		})
+		t.Run(name, func(t *testing.T) { sees(t, test.source, test.want) })
 	}
 }
 
