@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -74,37 +76,60 @@ func (c *checkup) checkPlugins(ctx context.Context) []bot.Check {
 	return out
 }
 
-// look asks GitHub and each cluster how they are.
+// look asks GitHub and each cluster how they are, all at once: one that takes
+// the time that it is given takes none from the others.
 func (c *checkup) look(ctx context.Context) []bot.Check {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	var out []bot.Check
+	apps := c.oneOfEachCluster()
+	found := make([][]bot.Check, 1+len(apps))
+	var all sync.WaitGroup
 	if c.github != nil {
-		out = append(out, c.github.Checks(ctx)...)
+		all.Go(func() { found[0] = c.github.Checks(ctx) })
 	}
-	return append(out, c.checkClusters(ctx)...)
+	for i, app := range apps {
+		all.Go(func() { found[1+i] = []bot.Check{c.checkCluster(ctx, app)} })
+	}
+	all.Wait()
+	return slices.Concat(found...)
 }
 
-// checkClusters has an executor of each cluster look for an environment that is
-// not there: one that can tell that it is not has reached the cluster.
-func (c *checkup) checkClusters(ctx context.Context) []bot.Check {
+// unheard is what there is to tell before the first look has ended.
+func (c *checkup) unheard() []bot.Check {
 	var out []bot.Check
-	seen := map[string]bool{}
-	for _, app := range c.apps.Apps() {
-		if app.Cluster.Name == "" || seen[app.Cluster.Name] {
-			continue
-		}
-		seen[app.Cluster.Name] = true
-		check := bot.Check{Name: "cluster " + app.Cluster.Name}
-		if trouble := c.reach(ctx, app); trouble != "" {
-			check.Detail = trouble
-			check.Fix = fmt.Sprintf("Look at clusters.%s: the kubeconfig, its context, and whether the address answers.", app.Cluster.Name)
-		} else {
-			check.OK, check.Detail = true, "answers"
-		}
-		out = append(out, check)
+	tell := func(name string) { out = append(out, bot.Check{Name: name, Detail: "it has not answered yet"}) }
+	if c.github != nil {
+		tell("github")
+	}
+	for _, app := range c.oneOfEachCluster() {
+		tell("cluster " + app.Cluster.Name)
 	}
 	return out
+}
+
+// oneOfEachCluster is an app for each cluster that apps use.
+func (c *checkup) oneOfEachCluster() []*actions.App {
+	var out []*actions.App
+	seen := map[string]bool{"": true}
+	for _, app := range c.apps.Apps() {
+		if !seen[app.Cluster.Name] {
+			seen[app.Cluster.Name] = true
+			out = append(out, app)
+		}
+	}
+	return out
+}
+
+// checkCluster has the executor of an app look for an environment that is not
+// there: one that can tell that it is not has reached the cluster.
+func (c *checkup) checkCluster(ctx context.Context, app *actions.App) bot.Check {
+	check := bot.Check{Name: "cluster " + app.Cluster.Name}
+	if check.Detail = c.reach(ctx, app); check.Detail != "" {
+		check.Fix = fmt.Sprintf("Look at clusters.%s: the kubeconfig, its context, and whether the address answers.", app.Cluster.Name)
+		return check
+	}
+	check.OK, check.Detail = true, "answers"
+	return check
 }
 
 // reach says why an app's cluster cannot be seen, "" when it can. Not being able
@@ -120,6 +145,8 @@ func (c *checkup) reach(ctx context.Context, app *actions.App) string {
 		With: part.With, Cluster: app.Cluster, Namespace: probeName,
 	})
 	switch {
+	case ctx.Err() != nil:
+		return fmt.Sprintf("it has not answered within %v", lookTimeout)
 	case err != nil:
 		return actions.Message(err)
 	case seen.Health == actions.Unknown && seen.Text == "":

@@ -4,8 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 
 	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/bot"
 	"github.com/berth-dev/berth/plugins/host"
 )
 
@@ -27,6 +29,34 @@ type seeing struct {
 
 func (s seeing) Observe(context.Context, actions.Step) (actions.Observation, error) {
 	return s.looker.seen, s.looker.err
+}
+
+// silent is a GitHub that never answers.
+type silent struct{}
+
+func (silent) Checks(ctx context.Context) []bot.Check {
+	<-ctx.Done()
+	return []bot.Check{{Name: "github", Detail: "it does not answer"}}
+}
+
+// TestSilenceIsItsOwn holds that one who does not answer makes nobody else look
+// as if they did not.
+func TestSilenceIsItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app := &actions.App{Name: "shop", Cluster: actions.Cluster{Name: "staging"}, Parts: []actions.Part{{Name: "web", Use: "helm"}}}
+		other := &actions.App{Name: "shop2", Cluster: actions.Cluster{Name: "staging"}, Parts: app.Parts}
+		c := checkup{
+			github: silent{}, host: looker{seen: actions.Observation{Health: actions.Absent}},
+			apps: &catalog{sorted: []*actions.App{app, other}}, log: slog.New(slog.DiscardHandler),
+		}
+		if early := c.unheard(); len(early) != 2 || early[0].Name != "github" || early[1].Name != "cluster staging" || early[0].OK || early[1].OK {
+			t.Errorf("before the first look: %+v", early)
+		}
+		got := c.look(t.Context())
+		if len(got) != 2 || got[0].Name != "github" || got[0].OK || got[1].Name != "cluster staging" || !got[1].OK {
+			t.Errorf("got %+v", got)
+		}
+	})
 }
 
 func TestACluster(t *testing.T) {

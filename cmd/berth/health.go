@@ -44,13 +44,18 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 func (s *server) watch(ctx context.Context) error {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
-	for {
-		found := s.checkup.look(ctx)
+	publish := func(found []bot.Check) {
 		s.checks.Lock()
-		before := s.checks.last
 		s.checks.last = found
 		s.checks.Unlock()
+	}
+	publish(s.checkup.unheard())
+	var before []bot.Check
+	for {
+		found := s.checkup.look(ctx)
+		publish(found)
 		s.logChanges(before, found)
+		before = found
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
