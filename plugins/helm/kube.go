@@ -57,7 +57,7 @@ func (x *Executor) open(ctx context.Context, step sdk.Step, s settings, out sdk.
 		out = silent{}
 	}
 	k := &kubeClient{
-		Client: inner, ctx: ctx, clientset: bound, free: free, namespace: step.Namespace, cluster: cl,
+		Client: inner, ctx: ctx, clientset: bound, free: free, namespace: step.Namespace, mine: environmentOwner(step), cluster: cl,
 		mask: stepMasker(x.masking, step), failFast: s.FailFast,
 	}
 	k.out = maskedEvents{out, k}
@@ -105,6 +105,7 @@ type kubeClient struct {
 	clientset kubernetes.Interface
 	free      kubernetes.Interface // still works when ctx has ended
 	namespace string
+	mine      owner // the environment, into whose namespaces alone objects go
 	out       sdk.Events
 	mask      *masker
 	failFast  time.Duration
@@ -209,6 +210,9 @@ func (k *kubeClient) Create(resources kube.ResourceList) (*kube.Result, error) {
 	if err := k.ctx.Err(); err != nil {
 		return nil, err
 	}
+	if err := k.refuseStrays(resources); err != nil {
+		return nil, k.keep(err)
+	}
 	for _, r := range resources {
 		k.out.Log("creating " + r.Mapping.GroupVersionKind.Kind + " " + r.Name)
 	}
@@ -220,6 +224,9 @@ func (k *kubeClient) Create(resources kube.ResourceList) (*kube.Result, error) {
 func (k *kubeClient) Update(original, to kube.ResourceList, force bool) (*kube.Result, error) {
 	if err := k.ctx.Err(); err != nil {
 		return &kube.Result{}, err
+	}
+	if err := k.refuseStrays(to); err != nil {
+		return &kube.Result{}, k.keep(err)
 	}
 	result, err := k.Client.Update(k.settle(original), to, force)
 	if result != nil {

@@ -128,9 +128,7 @@ func (s *session) removeNamespace(ctx context.Context, step sdk.Step) error {
 	case err != nil:
 		return err
 	}
-	mine := stepOwner(step)
-	mine.part = ""
-	if ns.Labels[labelManagedBy] != managedByBerth || namespaceOwner(ns) != mine {
+	if ns.Labels[labelManagedBy] != managedByBerth || namespaceOwner(ns) != environmentOwner(step) {
 		out.Log("namespace " + s.namespace + " stays: Berth did not make it for this environment")
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -52,14 +53,44 @@ func releaseOwner(past []*release.Release) owner {
 	return owner{}
 }
 
+// environmentOwner is the owner that labels name for what is all of step's
+// environment, not of one of its parts.
+func environmentOwner(step sdk.Step) owner {
+	o := stepOwner(step)
+	o.part = ""
+	return o
+}
+
 // refuseNamespace says why step may not deploy into ns, nil when it may. One
 // without Berth's labels is whoever's it is, and used as it is.
 func refuseNamespace(ns *corev1.Namespace, step sdk.Step) error {
-	mine := stepOwner(step)
-	mine.part = ""
-	if o := namespaceOwner(ns); o.known() && o != mine {
+	if o := namespaceOwner(ns); o.known() && o != environmentOwner(step) {
 		return sdk.Invalid("The namespace %q is that of environment %s, and environments do not share one: give this app another `namespace` in Berth's config. Where they are meant to share it, take the labels %s and %s off the namespace.",
 			ns.Name, o, labelApp, labelEnvironment)
+	}
+	return nil
+}
+
+// refuseStrays says why objects of a chart may not go where the chart wants
+// them, nil when they may: not into another environment's namespace.
+func (k *kubeClient) refuseStrays(resources kube.ResourceList) error {
+	asked := map[string]bool{"": true, k.namespace: true}
+	for _, r := range resources {
+		if asked[r.Namespace] {
+			continue
+		}
+		asked[r.Namespace] = true
+		ns, err := k.clientset.CoreV1().Namespaces().Get(k.ctx, r.Namespace, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+			continue // what comes next shows whether that matters
+		}
+		if err != nil {
+			return err
+		}
+		if o := namespaceOwner(ns); o.known() && o != k.mine {
+			return sdk.Invalid("The chart puts %s %q into namespace %q, which is that of environment %s. Take the namespace out of the chart's template.",
+				r.Mapping.GroupVersionKind.Kind, r.Name, r.Namespace, o)
+		}
 	}
 	return nil
 }
@@ -100,10 +131,9 @@ type holdings struct {
 // holdings tells what is step's own. A release without Berth's labels is when
 // its namespace is; claims without a release are, too.
 func (s *session) holdings(ctx context.Context, past []*release.Release, step sdk.Step) (holdings, error) {
-	mine := stepOwner(step)
 	o := releaseOwner(past)
 	switch {
-	case o == mine:
+	case o == stepOwner(step):
 		return holdings{release: true, claims: true}, nil
 	case o.known():
 		return holdings{stays: fmt.Sprintf("it is that of environment %s", o)}, nil
@@ -112,8 +142,7 @@ func (s *session) holdings(ctx context.Context, past []*release.Release, step sd
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
 		return holdings{}, err
 	}
-	mine.part = ""
-	if err == nil && namespaceOwner(ns) == mine {
+	if err == nil && namespaceOwner(ns) == environmentOwner(step) {
 		return holdings{release: true, claims: true}, nil
 	}
 	return holdings{stays: "Berth did not make it"}, nil

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/berth-dev/berth/plugins/sdk"
@@ -78,4 +79,37 @@ func TestReleasesOfASharedNamespaceStayApart(t *testing.T) {
 	if seen, err := x.Observe(t.Context(), second); err != nil || seen.Health != sdk.Healthy {
 		t.Errorf("the second environment is %+v, %v", seen, err)
 	}
+}
+
+func TestAChartReachesIntoNoOtherEnvironment(t *testing.T) {
+	t.Parallel()
+	x, cs := New(Options{}), client(t)
+	victim := preview(t, func(s *sdk.Step) { s.Env = "pr-1" })
+	run(t, x, victim)
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"Chart.yaml": "apiVersion: v2\nname: reach\nversion: 1.0.0\n", "values.yaml": "env: {}\n",
+		"templates/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: mine}\n",
+	})
+	step := preview(t, with("chart", dir), func(s *sdk.Step) { s.Env = "pr-2" })
+	intruder := "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: intruder\n  namespace: " + victim.Namespace + "\n"
+	asHook := intruder + "  annotations: {helm.sh/hook: pre-upgrade}\n"
+	refused := func(what string) {
+		t.Helper()
+		step.ID += "-x"
+		_, err := fails(t, x, step)
+		fault(t, err, sdk.FaultInvalid, `ConfigMap "intruder" into namespace "`+victim.Namespace+`"`, "environment shop/pr-1")
+		if _, err := cs.CoreV1().ConfigMaps(victim.Namespace).Get(t.Context(), "intruder", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			t.Errorf("%s: the intruder is there: %v", what, err)
+		}
+	}
+	write(t, dir, map[string]string{"templates/b.yaml": intruder})
+	refused("an install")
+	write(t, dir, map[string]string{"templates/b.yaml": ""})
+	run(t, x, step)
+	write(t, dir, map[string]string{"templates/b.yaml": intruder})
+	refused("an upgrade")
+	write(t, dir, map[string]string{"templates/b.yaml": asHook})
+	refused("a hook")
+	run(t, x, verb(step, sdk.Cleanup))
 }
