@@ -41,14 +41,7 @@ func (x *Executor) Observe(ctx context.Context, step sdk.Step) (sdk.Observation,
 }
 
 func (x *Executor) observe(ctx context.Context, step sdk.Step, s settings) (sdk.Observation, error) {
-	ses, err := x.open(ctx, step, s, nil)
-	if err != nil {
-		return sdk.Observation{}, err
-	}
-	if _, err := ses.cluster.capabilities(ctx); err != nil {
-		return sdk.Observation{}, err
-	}
-	past, err := ses.history(ctx)
+	ses, past, err := x.installed(ctx, step, s)
 	if err != nil {
 		return sdk.Observation{}, err
 	}

@@ -35,19 +35,15 @@ func (x *Executor) planDeploy(ctx context.Context, step sdk.Step) (sdk.Plan, err
 	if step.Brief {
 		return plan, nil
 	}
-	ses, err := x.open(ctx, step, s, nil)
-	if err != nil {
-		return sdk.Plan{}, err
-	}
-	past, err := ses.planHistory(ctx)
+	ses, past, err := x.installed(ctx, step, s)
 	if err != nil {
 		return sdk.Plan{}, err
 	}
 	if err := ses.refuseOthers(ctx, past, step); err != nil {
 		return sdk.Plan{}, err
 	}
-	installed := deployed(past)
-	options := chartutil.ReleaseOptions{Name: s.Release, Namespace: step.Namespace, Revision: 1, IsInstall: installed == nil, IsUpgrade: installed != nil}
+	current := deployed(past)
+	options := chartutil.ReleaseOptions{Name: s.Release, Namespace: step.Namespace, Revision: 1, IsInstall: current == nil, IsUpgrade: current != nil}
 	if rel := last(past); rel != nil {
 		options.Revision = rel.Version + 1
 	}
@@ -60,13 +56,13 @@ func (x *Executor) planDeploy(ctx context.Context, step sdk.Step) (sdk.Plan, err
 	if err != nil {
 		return sdk.Plan{}, err
 	}
-	before := manifestOf(installed)
-	c, err := compare(before, r.objects, newMasker(x.masking, configOf(installed), before), newMasker(x.masking, in.values, r.objects))
+	before := manifestOf(current)
+	c, err := compare(before, r.objects, newMasker(x.masking, configOf(current), before), newMasker(x.masking, in.values, r.objects))
 	if err != nil {
 		return sdk.Plan{}, err
 	}
 	plan.Diff, plan.Destructive = c.diff, takesData(c.removed)
-	plan.Summary = summary(in.name, installed, c)
+	plan.Summary = summary(in.name, current, c)
 	return plan, nil
 }
 
@@ -96,12 +92,18 @@ func briefly(chart string) string {
 	return clip(chart, 160)
 }
 
-// planHistory is history for a namespace that may not be there yet.
-func (s *session) planHistory(ctx context.Context) ([]*release.Release, error) {
-	if _, err := s.cluster.capabilities(ctx); err != nil {
-		return nil, err
+// installed opens a session to look at what there is of the release. The
+// namespace may not be there yet.
+func (x *Executor) installed(ctx context.Context, step sdk.Step, s settings) (*session, []*release.Release, error) {
+	ses, err := x.open(ctx, step, s, nil)
+	if err != nil {
+		return nil, nil, err
 	}
-	return s.history(ctx)
+	if _, err := ses.cluster.capabilities(ctx); err != nil {
+		return nil, nil, err
+	}
+	past, err := ses.history(ctx)
+	return ses, past, err
 }
 
 // deployed is the last revision that was deployed, nil without one.
@@ -165,11 +167,7 @@ func (x *Executor) planCleanup(ctx context.Context, step sdk.Step) (sdk.Plan, er
 	if step.Brief {
 		return plan, nil
 	}
-	ses, err := x.open(ctx, step, s, nil)
-	if err != nil {
-		return sdk.Plan{}, err
-	}
-	past, err := ses.planHistory(ctx)
+	ses, past, err := x.installed(ctx, step, s)
 	if err != nil {
 		return sdk.Plan{}, err
 	}
@@ -181,20 +179,26 @@ func (x *Executor) planCleanup(ctx context.Context, step sdk.Step) (sdk.Plan, er
 		plan.Summary += ": it stays, since " + own.stays
 		return plan, nil
 	}
-	var before []object
-	if rel := last(past); rel != nil {
-		before = manifestOf(rel)
-	}
-	mask := newMasker(x.masking, configOf(last(past)), before)
-	c, err := compare(before, nil, mask, mask)
-	if err != nil {
-		return sdk.Plan{}, err
-	}
 	var claims []corev1.PersistentVolumeClaim
 	if own.claims {
 		if claims, err = ses.claims(ctx, ses.claimNames(past)); err != nil {
 			return sdk.Plan{}, err
 		}
+	}
+	err = x.tellLoss(&plan, last(past), claims)
+	return plan, err
+}
+
+// tellLoss says in plan what goes with rel, which may be nil, and with claims.
+func (x *Executor) tellLoss(plan *sdk.Plan, rel *release.Release, claims []corev1.PersistentVolumeClaim) error {
+	var before []object
+	if rel != nil {
+		before = manifestOf(rel)
+	}
+	mask := newMasker(x.masking, configOf(rel), before)
+	c, err := compare(before, nil, mask, mask)
+	if err != nil {
+		return err
 	}
 	var b strings.Builder
 	for _, o := range c.removed {
@@ -209,12 +213,12 @@ func (x *Executor) planCleanup(ctx context.Context, step sdk.Step) (sdk.Plan, er
 	plan.Diff = b.String()
 	plan.Destructive = len(claims) > 0 || takesData(c.removed)
 	switch {
-	case len(past) == 0 && len(claims) == 0:
+	case rel == nil && len(claims) == 0:
 		plan.Summary += ": it is not there"
 	case len(claims) > 0:
 		plan.Summary += fmt.Sprintf(": %s, and %s with data", count(len(c.removed), "object"), count(len(claims), "volume claim"))
 	default:
 		plan.Summary += ": " + count(len(c.removed), "object")
 	}
-	return plan, nil
+	return nil
 }
