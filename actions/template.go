@@ -70,25 +70,17 @@ func (r *renderer) value(at string, v any) (any, error) {
 		}
 		return out, nil
 	case []string:
-		out := make([]any, len(v))
+		list := make([]any, len(v))
 		for i := range v {
-			filled, err := r.value(at+"["+strconv.Itoa(i)+"]", v[i])
-			if err != nil {
-				return nil, err
-			}
-			out[i] = filled
+			list[i] = v[i]
 		}
-		return out, nil
+		return r.value(at, list)
 	case map[string]string:
-		out := make(map[string]any, len(v))
-		for _, key := range slices.Sorted(maps.Keys(v)) {
-			filled, err := r.value(at+"."+key, v[key])
-			if err != nil {
-				return nil, err
-			}
-			out[key] = filled
+		group := make(map[string]any, len(v))
+		for key := range v {
+			group[key] = v[key]
 		}
-		return out, nil
+		return r.value(at, group)
 	case string:
 		return r.leaf(at, v)
 	default:
