@@ -41,9 +41,37 @@ func newRoot() *cobra.Command {
 		cmd.GroupID = "run"
 		root.AddCommand(cmd)
 	}
-	root.SetHelpCommandGroupID("run")
+	root.SetHelpCommand(newHelp(root))
 	root.SetCompletionCommandGroupID("run")
 	return root
+}
+
+// newHelp is `berth help`, which answers a mistyped command as the command
+// itself does.
+func newHelp(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Help about any command", GroupID: "run",
+		ValidArgsFunction: func(_ *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			var found []cobra.Completion
+			for _, cmd := range root.Commands() {
+				if len(args) == 0 && cmd.IsAvailableCommand() && strings.HasPrefix(cmd.Name(), typed) {
+					found = append(found, cobra.CompletionWithDesc(cmd.Name(), cmd.Short))
+				}
+			}
+			return found, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			switch {
+			case err != nil:
+				return err
+			case len(rest) > 0 && cmd == root:
+				return unknownCommand(root, rest[0])
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
 }
 
 // newVersion is `berth version`.
