@@ -279,6 +279,12 @@ func TestWhoAsks(t *testing.T) {
 			}
 		})
 	}
+	t.Run("two tokens at once", func(t *testing.T) {
+		header := http.Header{"Authorization": {"Bearer ci-token", "Bearer eve-token"}}
+		if a := s.raw("GET", "/api/v1/environments", "", nil, header); a.status != 401 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	})
 	t.Run("nobody, where no token is configured", func(t *testing.T) {
 		closed, err := api.New(api.Options{Service: s.Service})
 		if err != nil {

@@ -47,6 +47,9 @@ func (k keyring) actor(r *http.Request) (bot.Actor, *Problem) {
 	if header == "" {
 		return bot.Actor{}, problem(actions.CodeUnauthenticated, "This needs a token: send `Authorization: Bearer TOKEN`, or run `berth login`.")
 	}
+	if len(r.Header.Values("Authorization")) > 1 {
+		return bot.Actor{}, problem(actions.CodeUnauthenticated, "There are several Authorization headers; send one, so that it is plain who asks.")
+	}
 	scheme, token, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Bearer") || strings.TrimSpace(token) == "" {
 		return bot.Actor{}, problem(actions.CodeUnauthenticated, "The Authorization header must be `Bearer TOKEN`.")
