@@ -135,14 +135,20 @@ func (r *redisChild) retirePredecessor(ctx context.Context) {
 	_ = conn.Close() // that it opened is all that was asked
 	probe := redis.NewClient(&redis.Options{Network: "unix", Addr: r.socket, MaxRetries: -1, DialTimeout: time.Second})
 	defer func() { _ = probe.Close() }()
-	if probe.Ping(ctx).Err() != nil {
+	// One that still reads its files back answers everything with LOADING, but
+	// holds them all the same.
+	alive := func() bool {
+		err := probe.Ping(ctx).Err()
+		return err == nil || redis.IsLoadingError(err)
+	}
+	if !alive() {
 		return
 	}
 	r.log.Warn("a redis-server of an earlier run is still there; stopping it", "socket", r.socket)
 	probe.Shutdown(ctx)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for probe.Ping(ctx).Err() == nil && ctx.Err() == nil {
+	for ctx.Err() == nil && alive() {
 		<-tick.C
 	}
 }
