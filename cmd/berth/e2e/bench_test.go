@@ -51,9 +51,9 @@ func BenchmarkStart(b *testing.B) {
 func BenchmarkMemory(b *testing.B) {
 	w := newWorld(b)
 	replica := w.startBerth(w.simpleApp())
+	time.Sleep(2 * time.Second) // the work of starting is over
+	b.ReportMetric(residentMB(b, replica.cmd.Process.Pid), "MB-idle")
 	for b.Loop() {
-		time.Sleep(2 * time.Second) // the work of starting is over
-		b.ReportMetric(residentMB(b, replica.cmd.Process.Pid), "MB-idle")
 		var posts sync.WaitGroup
 		for worker := range 16 {
 			posts.Go(func() { w.postComments(replica, worker, 500) })
