@@ -174,7 +174,7 @@ func TestALifeInCalls(t *testing.T) {
 	s := start(t)
 	s.Work()
 	r := s.deploy("shop/pr-42")
-	if r.State != "succeeded" || r.Requester.Actor != "ci" || r.Environment != "shop/pr-42" || r.RunID == "" || r.Digest == "" || r.EndedAt == nil || r.Plan == nil {
+	if r.State != "succeeded" || r.Requester != "ci" || r.Environment != "shop/pr-42" || r.RunID == "" || r.Digest == "" || r.EndedAt == nil || r.Plan == nil {
 		t.Errorf("the request is %+v", r)
 	}
 	e := s.call(http.MethodGet, "/api/v1/environments/shop/pr-42", nil, nil)

@@ -22,11 +22,12 @@ type Environment struct {
 	App         string            `json:"app" doc:"The app's name." example:"shop"`
 	Name        string            `json:"name" doc:"The environment's own name within the app." example:"pr-42"`
 	State       string            `json:"state" enum:"CreatePending,UpdatePending,Running,Failure,ArchivePending,Archived,RestorePending,CleanupPending,Cleaned"`
-	Commit      *Commit           `json:"commit" doc:"What runs: the last successful deploy's."`
+	Commit      string            `json:"commit" doc:"The SHA of what runs: the last successful deploy's; empty when nothing does."`
 	URL         string            `json:"url" doc:"The first of the links; empty when there is none."`
 	ExpiresAt   *time.Time        `json:"expires_at" doc:"When it is taken down; null when it lives for ever."`
 	Parts       []Part            `json:"parts" doc:"In the order of the app's config."`
 	LastAction  *LastAction       `json:"last_action" doc:"How the last action ended."`
+	Message     string            `json:"commit_message,omitempty" doc:"The commit's first line."`
 	Summary     string            `json:"summary" doc:"How it is, in one sentence for people." example:"is running abc1234; the update to def5678 failed"`
 	Repo        string            `json:"repo,omitempty" example:"acme/shop"`
 	PullRequest int               `json:"pull_request,omitempty"`
@@ -44,15 +45,7 @@ type Environment struct {
 
 // TransformSchema lets be null what may be null.
 func (Environment) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
-	return nullable(s, "commit", "last_action")
-}
-
-// Commit is one commit of the app's repository.
-type Commit struct {
-	SHA     string     `json:"sha"`
-	Message string     `json:"message,omitempty" doc:"The first line."`
-	Author  string     `json:"author,omitempty"`
-	Time    *time.Time `json:"time,omitempty"`
+	return nullable(s, "last_action")
 }
 
 // Part is one unit of an environment.
@@ -71,7 +64,7 @@ type Part struct {
 type LastAction struct {
 	Verb      string    `json:"verb"`
 	State     string    `json:"state" enum:"running,succeeded,failed,cancelled"`
-	Commit    *Commit   `json:"commit,omitempty"`
+	Commit    string    `json:"commit,omitempty"`
 	Error     string    `json:"error,omitempty"`
 	By        string    `json:"by,omitempty"`
 	At        time.Time `json:"at"`
@@ -83,7 +76,7 @@ type LastAction struct {
 type Action struct {
 	Verb      string     `json:"verb"`
 	State     string     `json:"state" enum:"running,succeeded,failed,cancelled"`
-	Commit    *Commit    `json:"commit,omitempty"`
+	Commit    string     `json:"commit,omitempty"`
 	Error     string     `json:"error,omitempty"`
 	By        string     `json:"by,omitempty"`
 	RequestID string     `json:"request_id"`
@@ -100,7 +93,8 @@ type Request struct {
 	App         string            `json:"app" example:"shop"`
 	Environment string            `json:"environment" doc:"Its whole name." example:"shop/pr-42"`
 	Command     string            `json:"command" doc:"As it was typed, in its normal form."`
-	Requester   Actor             `json:"requester"`
+	Requester   string            `json:"requester" doc:"Who asked." example:"ana"`
+	Identity    string            `json:"requester_identity,omitempty" doc:"The account that asked." example:"github:ana"`
 	Digest      string            `json:"digest" doc:"SHA-256 over everything that decides what runs; empty until it is planned."`
 	Approvals   []Decision        `json:"approvals" doc:"The decisions on it, approve and deny."`
 	RunID       string            `json:"run_id" doc:"Empty until it runs."`
@@ -109,7 +103,7 @@ type Request struct {
 	Reason      string            `json:"reason" doc:"Why it ended as it did, for people."`
 	Code        string            `json:"code,omitempty" doc:"What kind of failure it was, when it failed or was refused."`
 	Ref         string            `json:"ref,omitempty"`
-	Commit      *Commit           `json:"commit,omitempty" doc:"What the ref stands for, once it is planned."`
+	Commit      string            `json:"commit,omitempty" doc:"The SHA that the ref stands for, once it is planned."`
 	Set         map[string]string `json:"set,omitempty"`
 	DryRun      bool              `json:"dry_run,omitempty"`
 	Surface     string            `json:"surface" doc:"Where it came from." example:"github"`
@@ -123,7 +117,7 @@ type Request struct {
 type Plan struct {
 	Digest      string             `json:"digest"`
 	Summary     string             `json:"summary"`
-	Commit      *Commit            `json:"commit,omitempty"`
+	Commit      string             `json:"commit,omitempty"`
 	Namespace   string             `json:"namespace,omitempty"`
 	Destructive bool               `json:"destructive,omitempty" doc:"It takes data away."`
 	Parts       []actions.PartPlan `json:"parts"`
@@ -140,7 +134,8 @@ type Actor struct {
 // Decision is one person's approve or deny.
 type Decision struct {
 	Decision string    `json:"decision" enum:"approve,deny"`
-	By       Actor     `json:"by"`
+	By       string    `json:"by" example:"ana"`
+	Identity string    `json:"identity,omitempty" doc:"The account that decided." example:"github:ana"`
 	Reason   string    `json:"reason,omitempty"`
 	At       time.Time `json:"at"`
 	Digest   string    `json:"digest,omitempty" doc:"The digest that was decided on."`
@@ -154,7 +149,7 @@ type Run struct {
 	Environment string               `json:"environment" doc:"Its whole name." example:"shop/pr-42"`
 	Verb        string               `json:"verb"`
 	State       string               `json:"state" enum:"running,succeeded,failed,cancelled"`
-	Commit      *Commit              `json:"commit,omitempty"`
+	Commit      string               `json:"commit,omitempty"`
 	Digest      string               `json:"digest"`
 	By          string               `json:"by"`
 	Steps       []actions.StepRecord `json:"steps"`
@@ -199,18 +194,11 @@ func timeOrNull(t time.Time) *time.Time {
 	return &t
 }
 
-func toCommit(c actions.Commit) *Commit {
-	if c.SHA == "" {
-		return nil
-	}
-	return &Commit{SHA: c.SHA, Message: c.Message, Author: c.Author, Time: timeOrNull(c.Time)}
-}
-
 // toEnvironment shows an environment. app may be nil, when the config knows it
 // no more; seen is what its parts look like now, nil when nobody looked.
 func toEnvironment(app *actions.App, e *actions.Environment, seen map[string]actions.Observation) Environment {
 	out := Environment{
-		App: e.Name.App, Name: e.Name.Env, State: string(e.State), Commit: toCommit(e.Commit), URL: e.URL, ExpiresAt: timeOrNull(e.ExpiresAt),
+		App: e.Name.App, Name: e.Name.Env, State: string(e.State), Commit: e.Commit.SHA, Message: e.Commit.Message, URL: e.URL, ExpiresAt: timeOrNull(e.ExpiresAt),
 		Summary: strings.ReplaceAll(bot.Unescape(bot.Sentence(e)), "`", ""), Repo: e.Repo, PullRequest: e.PullRequest, Namespace: e.Namespace, Cluster: e.Cluster,
 		Links: e.Links, Set: e.Set, Sleeping: e.Sleeping, Lock: e.Lock, RunID: e.RunID, CreatedAt: e.CreatedAt.UTC(), UpdatedAt: e.UpdatedAt.UTC(),
 		Parts: []Part{},
@@ -220,7 +208,7 @@ func toEnvironment(app *actions.App, e *actions.Environment, seen map[string]act
 	}
 	if l := e.LastAction; l != nil {
 		out.LastAction = &LastAction{
-			Verb: string(l.Verb), State: string(l.State), Commit: toCommit(l.Commit), Error: l.Error, By: l.By, At: l.At.UTC(),
+			Verb: string(l.Verb), State: string(l.State), Commit: l.Commit.SHA, Error: l.Error, By: l.By, At: l.At.UTC(),
 			RequestID: l.RequestID, RunID: l.RunID,
 		}
 	}
@@ -248,19 +236,15 @@ func toPart(app *actions.App, e *actions.Environment, name string, seen map[stri
 	return p
 }
 
-func toActor(r approvals.Requester) Actor {
-	return Actor{Actor: r.Actor, Identity: r.Identity, Roles: r.Roles}
-}
-
 func toRequest(r *approvals.Request) Request {
 	out := Request{
 		ID: r.ID, State: string(r.State), Verb: string(r.Order.Verb), App: r.Order.Env.App, Environment: r.Order.Env.String(), Command: r.Command,
-		Requester: toActor(r.Requester), Digest: r.Digest, Approvals: []Decision{}, RunID: r.RunID, CreatedAt: r.CreatedAt.UTC(),
-		EndedAt: timeOrNull(r.EndedAt), Reason: r.Reason, Code: string(r.Code), Ref: r.Order.Ref, Commit: toCommit(r.Order.Commit), Set: r.Order.Set,
+		Requester: r.Requester.Actor, Identity: r.Requester.Identity, Digest: r.Digest, Approvals: []Decision{}, RunID: r.RunID, CreatedAt: r.CreatedAt.UTC(),
+		EndedAt: timeOrNull(r.EndedAt), Reason: r.Reason, Code: string(r.Code), Ref: r.Order.Ref, Commit: r.Order.Commit.SHA, Set: r.Order.Set,
 		DryRun: r.DryRun, Surface: r.Place.Surface, Place: r.Place.ID, Stopping: r.Stop != nil && !r.State.Ended(), UpdatedAt: r.UpdatedAt.UTC(), Plan: toPlan(r.Plan),
 	}
 	for _, d := range r.Decisions {
-		out.Approvals = append(out.Approvals, Decision{Decision: string(d.Verdict), By: toActor(d.By), Reason: d.Reason, At: d.At.UTC(), Digest: d.Digest})
+		out.Approvals = append(out.Approvals, Decision{Decision: string(d.Verdict), By: d.By.Actor, Identity: d.By.Identity, Reason: d.Reason, At: d.At.UTC(), Digest: d.Digest})
 	}
 	return out
 }
@@ -270,7 +254,7 @@ func toPlan(p *actions.Plan) *Plan {
 		return nil
 	}
 	out := &Plan{
-		Digest: p.Digest, Summary: p.Summary, Commit: toCommit(p.Order.Commit), Namespace: p.Namespace, Destructive: p.Destructive,
+		Digest: p.Digest, Summary: p.Summary, Commit: p.Order.Commit.SHA, Namespace: p.Namespace, Destructive: p.Destructive,
 		Parts: p.Parts, MadeAt: p.MadeAt.UTC(),
 	}
 	if out.Parts == nil {
@@ -282,7 +266,7 @@ func toPlan(p *actions.Plan) *Plan {
 func toRun(r *actions.Run) Run {
 	out := Run{
 		ID: r.ID, RequestID: r.RequestID, App: r.Order.Env.App, Environment: r.Order.Env.String(), Verb: string(r.Order.Verb), State: string(r.State),
-		Commit: toCommit(r.Order.Commit), Digest: r.Digest, By: r.Order.By, Steps: r.Steps, Error: r.Error, Code: string(r.Code), Attempt: r.Attempt,
+		Commit: r.Order.Commit.SHA, Digest: r.Digest, By: r.Order.By, Steps: r.Steps, Error: r.Error, Code: string(r.Code), Attempt: r.Attempt,
 		StartedAt: r.StartedAt.UTC(), EndedAt: timeOrNull(r.EndedAt),
 	}
 	if out.Steps == nil {
@@ -293,7 +277,7 @@ func toRun(r *actions.Run) Run {
 
 func toAction(r *actions.Run) Action {
 	return Action{
-		Verb: string(r.Order.Verb), State: string(r.State), Commit: toCommit(r.Order.Commit), Error: r.Error, By: r.Order.By,
+		Verb: string(r.Order.Verb), State: string(r.State), Commit: r.Order.Commit.SHA, Error: r.Error, By: r.Order.By,
 		RequestID: r.RequestID, RunID: r.ID, StartedAt: r.StartedAt.UTC(), EndedAt: timeOrNull(r.EndedAt),
 	}
 }

@@ -81,8 +81,8 @@ func printList(w io.Writer, envs []api.Environment) {
 	rows := [][]string{{"ENVIRONMENT", "STATE", "COMMIT", "EXPIRES", "URL"}}
 	for _, e := range envs {
 		commit := ""
-		if e.Commit != nil {
-			commit = bot.Short(e.Commit.SHA)
+		if e.Commit != "" {
+			commit = bot.Short(e.Commit)
 		}
 		rows = append(rows, []string{e.App + "/" + e.Name, stateOf(e), commit, until(time.Now(), e.ExpiresAt), e.URL})
 	}
@@ -292,7 +292,7 @@ func printRequests(w io.Writer, requests []api.Request) {
 	}
 	rows := [][]string{{"REQUEST", "STATE", "BY", "AGE", "COMMAND", "REASON"}}
 	for _, r := range requests {
-		rows = append(rows, []string{r.ID, r.State, r.Requester.Actor, bot.Span(time.Since(r.CreatedAt)), cut(oneLine(r.Command), 60), cut(oneLine(r.Reason), 60)})
+		rows = append(rows, []string{r.ID, r.State, r.Requester, bot.Span(time.Since(r.CreatedAt)), cut(oneLine(r.Command), 60), cut(oneLine(r.Reason), 60)})
 	}
 	table(w, rows)
 }

@@ -137,8 +137,8 @@ func (d *display) begin(run *api.Run) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.status, d.parts = "", nil
-	if run.Commit != nil {
-		d.status = bot.Short(run.Commit.SHA)
+	if run.Commit != "" {
+		d.status = bot.Short(run.Commit)
 	}
 	for _, s := range run.Steps {
 		d.parts = append(d.parts, partLine{name: oneLine(s.Part), state: string(s.State), from: s.StartedAt, to: s.EndedAt})

@@ -15,7 +15,7 @@ func shownAt(out *bytes.Buffer, columns int) *display {
 	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	now := began.Add(12 * time.Second)
 	d := &display{out: out, title: "deploy shop/pr-42", began: began, now: func() time.Time { return now }, size: func() (int, int) { return columns, 24 }}
-	d.begin(&api.Run{Commit: &api.Commit{SHA: bottestSHA}, Steps: []actions.StepRecord{
+	d.begin(&api.Run{Commit: bottestSHA, Steps: []actions.StepRecord{
 		{Part: "db", State: actions.StepDone, StartedAt: began, EndedAt: began.Add(4 * time.Second)},
 		{Part: "cache", State: actions.StepFailed, StartedAt: began, EndedAt: began.Add(2 * time.Second), Error: "no"},
 		{Part: "web", State: actions.StepWaiting},
