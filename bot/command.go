@@ -35,6 +35,10 @@ var missing = []string{
 // grammar knows more words than that, so that they mean the same later.
 func Available(verb string) bool { return !slices.Contains(missing, verb) }
 
+// MaxCommands is how many commands of one comment are carried out. People type
+// one or two; more is most likely something pasted.
+const MaxCommands = 5
+
 // Command is one line, understood. Which fields a verb fills is said by the
 // grammar (package command); the others are zero.
 type Command struct {

@@ -2,11 +2,14 @@ package command
 
 import (
 	"strings"
+
+	"github.com/berth-dev/berth/bot"
 )
 
 // Lines are the commands in a comment, in order and without their "/": lines
 // of their own that begin (after three spaces at most) with "/VERB". At most
-// MaxLines are returned; the rest is not read.
+// one more than bot.MaxCommands are returned, by which a surface sees that there
+// are too many; the rest is not read.
 //
 // A line that people see as something else is no command: one in fenced or
 // indented code, in a <pre>, in a quote (or carrying one on, as Markdown has
@@ -18,7 +21,7 @@ func Lines(markdown string) []string {
 		found []string
 		s     scanner
 	)
-	for len(markdown) > 0 && len(found) < MaxLines {
+	for len(markdown) > 0 && len(found) <= bot.MaxCommands {
 		var line string
 		line, markdown = cutLine(markdown)
 		if !s.text(line, markdown) {

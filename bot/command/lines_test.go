@@ -11,6 +11,7 @@ import (
 	"github.com/yuin/goldmark/ast"
 	"github.com/yuin/goldmark/text"
 
+	"github.com/berth-dev/berth/bot"
 	"github.com/berth-dev/berth/bot/command"
 )
 
@@ -19,23 +20,23 @@ func TestLines(t *testing.T) {
 		markdown string
 		want     []string
 	}{
-		"a comment that is one command":            {"/deploy", []string{"deploy"}},
-		"a command with flags":                     {"/deploy --ref abc", []string{"deploy --ref abc"}},
-		"a command after words":                    {"Looks good!\n/deploy", []string{"deploy"}},
-		"several commands":                         {"/deploy\nthen\n/status\n", []string{"deploy", "status"}},
-		"lines that end as Windows has it":         {"hi\r\n\r\n/deploy\r\n", []string{"deploy"}},
-		"three spaces before it":                   {"   /deploy  ", []string{"deploy"}},
-		"a capital letter":                         {"/Deploy", []string{"Deploy"}},
-		"a slip":                                   {"/deplpy", []string{"deplpy"}},
-		"a command after a quote and a gap":        {"> what now?\n\n/deploy", []string{"deploy"}},
-		"a command after quoted code":              {"> ```\n> x\n/deploy", []string{"deploy"}},
-		"a command after a quoted heading":         {"> # x\n/deploy", []string{"deploy"}},
-		"a command after code":                     {"```\nx\n```\n/deploy", []string{"deploy"}},
-		"a command after a comment on one line":    {"<!-- x -->\n/deploy", []string{"deploy"}},
-		"a command after a comment that never was": {"a <!-- x\n\n/deploy", []string{"deploy"}},
-		"a command after a comment as code":        {"`<!--`\n/deploy\n-->", []string{"deploy"}},
-		"a command after code in a list":           {"- a\n  ```\n  x\n  ```\n/deploy", []string{"deploy"}},
-		"only the first five":                      {strings.Repeat("/status\n", 9), []string{"status", "status", "status", "status", "status"}},
+		"a comment that is one command":                    {"/deploy", []string{"deploy"}},
+		"a command with flags":                             {"/deploy --ref abc", []string{"deploy --ref abc"}},
+		"a command after words":                            {"Looks good!\n/deploy", []string{"deploy"}},
+		"several commands":                                 {"/deploy\nthen\n/status\n", []string{"deploy", "status"}},
+		"lines that end as Windows has it":                 {"hi\r\n\r\n/deploy\r\n", []string{"deploy"}},
+		"three spaces before it":                           {"   /deploy  ", []string{"deploy"}},
+		"a capital letter":                                 {"/Deploy", []string{"Deploy"}},
+		"a slip":                                           {"/deplpy", []string{"deplpy"}},
+		"a command after a quote and a gap":                {"> what now?\n\n/deploy", []string{"deploy"}},
+		"a command after quoted code":                      {"> ```\n> x\n/deploy", []string{"deploy"}},
+		"a command after a quoted heading":                 {"> # x\n/deploy", []string{"deploy"}},
+		"a command after code":                             {"```\nx\n```\n/deploy", []string{"deploy"}},
+		"a command after a comment on one line":            {"<!-- x -->\n/deploy", []string{"deploy"}},
+		"a command after a comment that never was":         {"a <!-- x\n\n/deploy", []string{"deploy"}},
+		"a command after a comment as code":                {"`<!--`\n/deploy\n-->", []string{"deploy"}},
+		"a command after code in a list":                   {"- a\n  ```\n  x\n  ```\n/deploy", []string{"deploy"}},
+		"the first five and one that shows there are more": {strings.Repeat("/status\n", 9), []string{"status", "status", "status", "status", "status", "status"}},
 
 		"nothing":                           {"", nil},
 		"only spaces":                       {" \n\t\n", nil},
@@ -89,7 +90,7 @@ func TestLinesReadAsMarkdownDoes(t *testing.T) {
 			lines[i] = pieces[random.IntN(len(pieces))]
 		}
 		markdown := strings.Join(lines, "\n") + "\n"
-		got, want := len(command.Lines(markdown)), min(rendered(markdown), command.MaxLines)
+		got, want := len(command.Lines(markdown)), min(rendered(markdown), bot.MaxCommands+1)
 		if got > want || got < want && !unsure(markdown) {
 			t.Fatalf("%d commands, where a parser sees %d:\n%s", got, want, markdown)
 		}
@@ -133,7 +134,7 @@ func FuzzLines(f *testing.F) {
 	f.Add("> a\n/deploy\n\n/status `x` <!-- \n/logs -->")
 	f.Fuzz(func(t *testing.T, markdown string) {
 		lines := command.Lines(markdown)
-		if len(lines) > command.MaxLines {
+		if len(lines) > bot.MaxCommands+1 {
 			t.Fatalf("%d lines", len(lines))
 		}
 		for _, line := range lines {

@@ -16,7 +16,6 @@ const (
 	MaxValue  = 1024 // bytes in a --set value
 	MaxRef    = 244  // bytes in a --ref; the longest branch name that GitHub takes
 	MaxReason = 500  // characters in a --reason
-	MaxLines  = 5    // commands in one comment
 )
 
 // word is a piece of a line between spaces.

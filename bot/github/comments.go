@@ -164,6 +164,8 @@ func (s *Surface) reply(ctx context.Context, c conversation, text, reaction stri
 func (s *Surface) execute(ctx context.Context, c conversation, fork bool, actor bot.Actor, lines []string) error {
 	var answers []string
 	reaction := ""
+	tooMany := len(lines) > bot.MaxCommands
+	lines = lines[:min(len(lines), bot.MaxCommands)]
 	for i, line := range lines {
 		reply, err := s.service.Execute(ctx, bot.Input{
 			Line:  line,
@@ -193,6 +195,10 @@ func (s *Surface) execute(ctx context.Context, c conversation, fork bool, actor 
 			text = bot.Code("/"+line, 200) + ":\n\n" + text
 		}
 		answers = append(answers, text)
+	}
+	if tooMany {
+		reaction = reactionRefused
+		answers = append(answers, fmt.Sprintf("Only the first %d commands of a comment are carried out; put the others into a comment of their own.", bot.MaxCommands))
 	}
 	if len(answers) == 0 {
 		return nil

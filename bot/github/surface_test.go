@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
+	"github.com/berth-dev/berth/bot"
 	"github.com/berth-dev/berth/bot/github/githubtest"
 )
 
@@ -162,6 +163,18 @@ func TestQuestionsAreAnsweredInOneComment(t *testing.T) {
 	w.settled()
 	answers := w.ours("<!-- berth:reply=c" + itoa(id))
 	if len(answers) != 1 || !strings.Contains(answers[0].Body, "This is the help.") || !strings.Contains(answers[0].Body, "`/status`:") {
+		t.Errorf("answered %v", answers)
+	}
+}
+
+func TestCommandsBeyondTheFirstFiveAreSaidToBeLeftOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{NoWorker: true})
+	id := w.say("ana", strings.Repeat("/help\n\n", bot.MaxCommands+2))
+	w.until("they are answered", func() bool { return len(w.reactions(id)) == 2 })
+	w.settled()
+	answers := w.ours("<!-- berth:reply=c" + itoa(id))
+	if len(answers) != 1 || strings.Count(answers[0].Body, "This is the help.") != bot.MaxCommands || !strings.Contains(answers[0].Body, "Only the first 5 commands") {
 		t.Errorf("answered %v", answers)
 	}
 }
