@@ -70,7 +70,7 @@ func Unpack(r io.Reader, dir string, limits Limits) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // it was read and written through other handles
 	u := &unpacker{root: root, limits: limits.withDefaults(), dirs: map[string]bool{".": true}}
 	if err := u.all(r); err != nil {
 		return Result{}, err
