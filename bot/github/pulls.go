@@ -64,10 +64,17 @@ func (s *Surface) closed(ctx context.Context, e pullEvent, apps []*actions.App) 
 	repo := e.Repository.FullName
 	// A delivery may be old. What is open again is not taken away.
 	now, err := s.client.pull(ctx, repo, e.Number)
-	if err != nil && statusOf(err) != http.StatusNotFound && statusOf(err) != http.StatusGone {
+	if status := statusOf(err); status == http.StatusNotFound || status == http.StatusGone {
+		// GitHub says the same of what it hides from us. Nothing is taken away
+		// on the word of a delivery that cannot be checked.
+		s.log.ErrorContext(ctx, "a closed pull request cannot be seen, so its environments stay; clean them up by command, or give Berth's token access",
+			"repo", repo, "number", e.Number, "error", err)
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	if err == nil && now.open {
+	if now.open {
 		s.log.InfoContext(ctx, "a pull request that was closed is open again, so its environments stay", "repo", repo, "number", e.Number)
 		return nil
 	}
@@ -187,8 +194,12 @@ func (s *Surface) pushed(ctx context.Context, e pullEvent, apps []*actions.App) 
 		if env == nil || env.Lock != nil || env.Sleeping || !updatable(env.State) {
 			continue
 		}
-		if ok, err := s.mayUpdate(ctx, e, app); err != nil || !ok {
+		ok, err := s.mayUpdate(ctx, e, app)
+		if err != nil {
 			return err
+		}
+		if !ok {
+			continue
 		}
 		by := s.requester(e)
 		if err := s.submit(ctx, approvals.Request{
