@@ -22,10 +22,10 @@ demo: ## A pull request, /deploy, a cluster, a URL: the whole of it on this mach
 	@.ci/need redis-server || true
 	@$(MAKE) --no-print-directory build
 	@go build -o bin/ ./cmd/demo
-	@DEVCLUSTER="$(DEVCLUSTER)" KEEP="$(KEEP)" bin/demo
+	@KEEP="$(KEEP)" bin/demo
 
 test: ## Run every test under the race detector, against a real Redis and a real Kubernetes API
-	@.ci/need redis-server
+	@.ci/need redis-server gcc:gcc,libc6-dev # the race detector needs a C compiler
 	@DEVCLUSTER="$(DEVCLUSTER)"; export DEVCLUSTER; \
 	go test -race ./... && go test -C cmd/devcluster ./...
 

@@ -60,9 +60,18 @@ func (c *checkup) checkRedis(ctx context.Context) bot.Check {
 	return check
 }
 
-// checkPlugins tells of the executors that the apps use.
+// checkPlugins tells of the executors that the apps use, those that are not
+// installed among them.
 func (c *checkup) checkPlugins(ctx context.Context) []bot.Check {
 	var out []bot.Check
+	for _, use := range c.apps.uses() {
+		if _, err := c.host.Executor(ctx, use); err != nil {
+			out = append(out, bot.Check{
+				Name: "plugin " + use, Needed: true, Detail: actions.Message(err),
+				Fix: fmt.Sprintf("Install berth-%s beside berth or on PATH, or say under plugins where it is.", use),
+			})
+		}
+	}
 	for _, status := range c.host.Checks(ctx) {
 		check := bot.Check{Name: "plugin " + status.Name, Needed: true, OK: status.Up}
 		if status.Up {

@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 	"testing/fstest"
+	"time"
 
 	"golang.org/x/term"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -107,7 +108,11 @@ func (d *demo) showCluster(ctx context.Context) error {
 	}
 	for _, ingress := range ingresses.Items {
 		for _, rule := range ingress.Spec.Rules {
-			d.out.block("url  http://" + rule.Host + d.out.paint("2", "   (the demo's nodes run no containers, so nothing answers there)"))
+			note := "   (the demo's nodes run no containers, so nothing answers there)"
+			if d.cluster == nil {
+				note = "   (the name is made up; a real one needs DNS)"
+			}
+			d.out.block("url  http://" + rule.Host + d.out.paint("2", note))
 		}
 	}
 	return nil
@@ -130,4 +135,21 @@ func (d *demo) showGone(ctx context.Context) error {
 		d.out.step("the namespace %s is gone from the cluster", d.namespace())
 	}
 	return err
+}
+
+// leaveCluster takes the namespace out of a cluster of the user's when the demo
+// ended before its environment was cleaned up.
+func (d *demo) leaveCluster() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	client, err := d.client()
+	if err == nil {
+		err = client.CoreV1().Namespaces().Delete(ctx, d.namespace(), metav1.DeleteOptions{})
+	}
+	switch {
+	case err == nil:
+		d.out.step("the namespace %s is being deleted", d.namespace())
+	case !apierrors.IsNotFound(err):
+		d.out.step("the namespace %s may still be there: %v", d.namespace(), err)
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -46,6 +47,9 @@ func (d *demo) env() string { return fmt.Sprintf("shop/pr-%d", d.pull) }
 // stop takes everything away, what needs others first.
 func (d *demo) stop() {
 	d.berth.stop()
+	if d.cluster == nil && d.berth != nil {
+		d.leaveCluster()
+	}
 	if d.github != nil {
 		d.github.Close()
 	}
@@ -66,10 +70,14 @@ func (d *demo) startCluster(ctx context.Context) error {
 	if d.kubeconfig = askForCluster(d.out); d.kubeconfig != "" {
 		return nil
 	}
-	program := os.Getenv("DEVCLUSTER")
-	if program == "" {
-		return errors.New("DEVCLUSTER does not name the control plane's program; start the demo with: make demo")
+	// Its first build takes minutes, of which it tells on standard error.
+	build := exec.CommandContext(ctx, "go", "run", "-C", filepath.Join("cmd", "devcluster"), "./build")
+	build.Stderr = os.Stderr
+	built, err := build.Output()
+	if err != nil {
+		return fmt.Errorf("the control plane cannot be built; start the demo with make demo: %w", err)
 	}
+	program := strings.TrimSpace(string(built))
 	began, ready := time.Now(), make(chan string, 1)
 	d.cluster, err = start("devcluster", os.Environ(), func(line string) {
 		if path, ok := strings.CutPrefix(line, "KUBECONFIG="); ok {
@@ -179,9 +187,18 @@ apps:
           values:
             replicaCount: 2
             podAnnotations: {devcluster/ready-after: 2s}   # the demo's cluster then takes its time
-            image: {repository: registry.example.org/acme/shop, tag: "{{ .SHA }}"}
+            image: %s
             ingress: {enabled: true, host: "{{ .Name }}.shop.preview.example.org"}
-`, addr, filepath.Join(d.dir, "data"), d.github.APIURL(), hex.EncodeToString(hash[:]), d.kubeconfig, repo)
+`, addr, filepath.Join(d.dir, "data"), d.github.APIURL(), hex.EncodeToString(hash[:]), d.kubeconfig, repo, d.image())
+}
+
+// image is what the shop runs: an image of the commit on simulated nodes, which
+// pull nothing, and a public one that serves a page on a cluster of the user's.
+func (d *demo) image() string {
+	if d.cluster == nil {
+		return "{repository: docker.io/nginxinc/nginx-unprivileged, tag: stable}"
+	}
+	return `{repository: registry.example.org/acme/shop, tag: "{{ .SHA }}"}`
 }
 
 // awaitReady waits for /readyz.
