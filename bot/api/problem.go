@@ -1,8 +1,10 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -45,7 +47,7 @@ var statuses = map[actions.Code]int{
 	actions.CodeConflict:        http.StatusConflict,
 	actions.CodeStale:           http.StatusConflict,
 	actions.CodeFenced:          http.StatusConflict,
-	actions.CodeCancelled:       http.StatusConflict,
+	actions.CodeCancelled:       http.StatusServiceUnavailable, // a call ends early only with its client or with this server
 	actions.CodeUnavailable:     http.StatusServiceUnavailable,
 	actions.CodeDownstream:      http.StatusBadGateway,
 	actions.CodeInternal:        http.StatusInternalServerError,
@@ -70,7 +72,22 @@ func problemOf(err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
 		return p
 	}
+	if code := actions.CodeOf(err); code == actions.CodeCancelled || code == actions.CodeInternal && errors.Is(err, context.Canceled) {
+		return problem(actions.CodeUnavailable, "Berth is being stopped, and it is not known whether this was done; send it again in a moment, with the same Idempotency-Key if it had one.")
+	}
 	return problem(actions.CodeOf(err), actions.Message(err))
+}
+
+// retryAfter is how long a client is asked to wait before it sends again what
+// could not be done just now, in seconds.
+const retryAfter = "1"
+
+// GetHeaders are the headers that the problem is sent with.
+func (p *Problem) GetHeaders() http.Header {
+	if p.Status != http.StatusServiceUnavailable {
+		return nil
+	}
+	return http.Header{"Retry-After": {retryAfter}}
 }
 
 // refused is a Reply that refuses as a Problem.
@@ -139,6 +156,7 @@ func sentence(s string) string {
 
 // write sends the problem where huma has no part in it.
 func (p *Problem) write(w http.ResponseWriter) {
+	maps.Copy(w.Header(), p.GetHeaders())
 	w.Header().Set("Content-Type", ProblemType)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(p.Status)
