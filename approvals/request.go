@@ -34,7 +34,7 @@ type Request struct {
 	ID        string        `json:"id"` // a ULID in lower case
 	State     State         `json:"state"`
 	Order     actions.Order `json:"order"`
-	Command   string        `json:"command"` // as it was typed, normalised
+	Command   string        `json:"command"` // as it was typed, normalised, without the values of --set: it is shown to everybody, and stays in the audit
 	Requester Requester     `json:"requester"`
 	Place     Place         `json:"place"`
 	Digest    string        `json:"digest,omitempty"`

@@ -6,9 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
-	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -121,7 +118,7 @@ func (q *Requests) create(ctx context.Context, r *Request) ([]string, error) {
 		actions.Record{
 			Kind: "request.submitted", Actor: r.Requester.Actor, Identity: r.Requester.Identity, Surface: r.Place.Surface,
 			Address: r.Place.Address, RequestID: r.ID, Time: r.CreatedAt,
-			Detail: map[string]string{"verb": string(r.Order.Verb), "command": auditable(r), "to": string(StatePlanning)},
+			Detail: map[string]string{"verb": string(r.Order.Verb), "command": r.Command, "to": string(StatePlanning)},
 		})
 	if err != nil {
 		return nil, err
@@ -135,26 +132,6 @@ func (q *Requests) create(ctx context.Context, r *Request) ([]string, error) {
 		return nil, actions.Errorf(op, actions.CodeInternal, "Redis gave an unexpected answer.")
 	}
 	return words, nil
-}
-
-// secretKey is how keys of --set end whose values an audit record, which is kept
-// for ever, must not hold.
-var secretKey = regexp.MustCompile(`(?i)(passw(or)?d|passphrase|token|secret|key|credentials?|dsn)s?$`)
-
-// auditable is r's command without the values of such keys.
-func auditable(r *Request) string {
-	command := r.Command
-	for _, key := range slices.Sorted(maps.Keys(r.Order.Set)) {
-		if !secretKey.MatchString(key) {
-			continue
-		}
-		if value := r.Order.Set[key]; len(value) >= 4 { // shorter ones are part of other words
-			command = strings.ReplaceAll(command, value, "***")
-		}
-		// And up to the next flag, since it may be quoted in the command.
-		command = regexp.MustCompile(regexp.QuoteMeta(key)+`=.*?( --|$)`).ReplaceAllString(command, key+"=***$1")
-	}
-	return command
 }
 
 // known is the request that r's key leads to already, nil when there is none.

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/berth-dev/berth/actions"
@@ -34,7 +35,8 @@ func (s *Service) act(ctx context.Context, in Input, c Command) (Reply, error) {
 	if err != nil {
 		return Reply{}, err
 	}
-	if !created && (stored.Command != r.Command || stored.Requester.Identity != r.Requester.Identity) {
+	same := stored.Command == r.Command && maps.Equal(stored.Order.Set, r.Order.Set) && stored.Requester.Identity == r.Requester.Identity
+	if !created && !same {
 		return Reply{}, refusal(actions.CodeConflict, "That idempotency key belongs to another command (request `%s`); use a new one.", stored.ID)
 	}
 	return s.accepted(in, stored), nil
@@ -51,7 +53,7 @@ func (s *Service) request(in Input, c Command, app *actions.App, env actions.Nam
 		order.PullRequest = env.PullRequest()
 	}
 	return approvals.Request{
-		Order: order, Command: c.String(), Requester: requester, Place: in.Place, DryRun: c.DryRun, Key: in.Key,
+		Order: order, Command: c.Masked(), Requester: requester, Place: in.Place, DryRun: c.DryRun, Key: in.Key,
 	}
 }
 

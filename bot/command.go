@@ -68,6 +68,33 @@ func (c Command) Target() string {
 // a fixed order, quotes only where they are needed. Parsing it gives the same
 // command.
 func (c Command) String() string {
+	return c.text(quote)
+}
+
+// Hidden stands for a value of --set where the command is shown.
+const Hidden = "…"
+
+// Masked is String with Hidden in place of each value of --set: values may be
+// secrets, and commands are shown where more people read than may know them,
+// such as on a public pull request.
+func (c Command) Masked() string {
+	return c.text(func(string) string { return Hidden })
+}
+
+// Masked is set with Hidden in place of each value.
+func Masked(set map[string]string) map[string]string {
+	if set == nil {
+		return nil
+	}
+	out := make(map[string]string, len(set))
+	for key := range set {
+		out[key] = Hidden
+	}
+	return out
+}
+
+// text writes the command, and each value of --set as shown writes it.
+func (c Command) text(shown func(value string) string) string {
 	words := []string{c.Verb}
 	for _, w := range []string{c.Target(), c.ID, c.Topic} {
 		if w != "" {
@@ -86,7 +113,7 @@ func (c Command) String() string {
 	}
 	slices.Sort(keys)
 	for _, key := range keys {
-		words = append(words, "--set", key+"="+quote(c.Set[key]))
+		words = append(words, "--set", key+"="+shown(c.Set[key]))
 	}
 	if c.TTL > 0 {
 		words = append(words, "--ttl", FormatTTL(c.TTL))

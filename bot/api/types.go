@@ -34,7 +34,7 @@ type Environment struct {
 	Namespace   string            `json:"namespace,omitempty"`
 	Cluster     string            `json:"cluster,omitempty"`
 	Links       []actions.Link    `json:"links"`
-	Set         map[string]string `json:"set,omitempty" doc:"What it was deployed with (--set)."`
+	Set         map[string]string `json:"set,omitempty" doc:"The keys that it was deployed with (--set). Values can be secrets and are shown as …"`
 	Sleeping    bool              `json:"sleeping,omitempty"`
 	Lock        *actions.Lock     `json:"lock,omitempty" doc:"Who keeps everybody's actions away from it."`
 	RunID       string            `json:"run_id,omitempty" doc:"The run that holds it now."`
@@ -104,7 +104,7 @@ type Request struct {
 	Code        string            `json:"code,omitempty" doc:"What kind of failure it was, when it failed or was refused."`
 	Ref         string            `json:"ref,omitempty"`
 	Commit      string            `json:"commit,omitempty" doc:"The SHA that the ref stands for, once it is planned."`
-	Set         map[string]string `json:"set,omitempty"`
+	Set         map[string]string `json:"set,omitempty" doc:"The keys of --set. Values can be secrets and are shown as …"`
 	DryRun      bool              `json:"dry_run,omitempty"`
 	Surface     string            `json:"surface" doc:"Where it came from." example:"github"`
 	Place       string            `json:"place,omitempty" example:"acme/shop#42"`
@@ -200,7 +200,7 @@ func toEnvironment(app *actions.App, e *actions.Environment, seen map[string]act
 	out := Environment{
 		App: e.Name.App, Name: e.Name.Env, State: string(e.State), Commit: e.Commit.SHA, Message: e.Commit.Message, URL: e.URL, ExpiresAt: timeOrNull(e.ExpiresAt),
 		Summary: strings.ReplaceAll(bot.Unescape(bot.Sentence(e)), "`", ""), Repo: e.Repo, PullRequest: e.PullRequest, Namespace: e.Namespace, Cluster: e.Cluster,
-		Links: e.Links, Set: e.Set, Sleeping: e.Sleeping, Lock: e.Lock, RunID: e.RunID, CreatedAt: e.CreatedAt.UTC(), UpdatedAt: e.UpdatedAt.UTC(),
+		Links: e.Links, Set: bot.Masked(e.Set), Sleeping: e.Sleeping, Lock: e.Lock, RunID: e.RunID, CreatedAt: e.CreatedAt.UTC(), UpdatedAt: e.UpdatedAt.UTC(),
 		Parts: []Part{},
 	}
 	if out.Links == nil {
@@ -240,7 +240,7 @@ func toRequest(r *approvals.Request) Request {
 	out := Request{
 		ID: r.ID, State: string(r.State), Verb: string(r.Order.Verb), App: r.Order.Env.App, Environment: r.Order.Env.String(), Command: r.Command,
 		Requester: r.Requester.Actor, Identity: r.Requester.Identity, Digest: r.Digest, Approvals: []Decision{}, RunID: r.RunID, CreatedAt: r.CreatedAt.UTC(),
-		EndedAt: timeOrNull(r.EndedAt), Reason: r.Reason, Code: string(r.Code), Ref: r.Order.Ref, Commit: r.Order.Commit.SHA, Set: r.Order.Set,
+		EndedAt: timeOrNull(r.EndedAt), Reason: r.Reason, Code: string(r.Code), Ref: r.Order.Ref, Commit: r.Order.Commit.SHA, Set: bot.Masked(r.Order.Set),
 		DryRun: r.DryRun, Surface: r.Place.Surface, Place: r.Place.ID, Stopping: r.Stop != nil && !r.State.Ended(), UpdatedAt: r.UpdatedAt.UTC(), Plan: toPlan(r.Plan),
 	}
 	for _, d := range r.Decisions {

@@ -209,6 +209,8 @@ func addSet(c *bot.Command, pair string) error {
 		return invalid("%s cannot be a key of `--set`: use letters, digits, \"_\", \"-\" and dots, such as `image.tag`.", show(key))
 	case len(value) > MaxValue:
 		return invalid("The value of `--set %s` may be %d bytes long at most; it has %d.", key, MaxValue, len(value))
+	case value == bot.Hidden:
+		return invalid("`--set %s=%s` is how a value is shown that Berth does not tell; write the value itself.", key, bot.Hidden)
 	case len(c.Set) == MaxSets:
 		return invalid("A command may have %d `--set` at most.", MaxSets)
 	}

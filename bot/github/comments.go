@@ -192,7 +192,7 @@ func (s *Surface) execute(ctx context.Context, c conversation, fork bool, actor 
 		}
 		text := quiet(reply.Text)
 		if len(lines) > 1 {
-			text = bot.Code("/"+line, 200) + ":\n\n" + text
+			text = bot.Code("/"+withoutValues(line), 200) + ":\n\n" + text
 		}
 		answers = append(answers, text)
 	}
@@ -204,6 +204,15 @@ func (s *Surface) execute(ctx context.Context, c conversation, fork bool, actor 
 		return nil
 	}
 	return s.reply(ctx, c, strings.Join(answers, "\n\n---\n\n"), reaction)
+}
+
+// withoutValues is a line as an answer may repeat it: the comment can be edited
+// by whoever gave a secret away in it, and the answer cannot.
+func withoutValues(line string) string {
+	if before, _, found := strings.Cut(line, "--set"); found {
+		return before + "--set " + bot.Hidden
+	}
+	return line
 }
 
 // placeID names a pull request: "acme/shop#42".
