@@ -47,3 +47,41 @@ func (q *Requests) Claim(ctx context.Context, key, content string) (bool, error)
 	}
 	return false, actions.Errorf(op, actions.CodeConflict, "The idempotency key could not be kept; send the same again.")
 }
+
+// Chosen is what key was bound to by Choose, and whether it was.
+func (q *Requests) Chosen(ctx context.Context, env actions.Name, key string) (choice string, known bool, err error) {
+	choice, err = q.rdb.Get(ctx, q.chosenKey(env, key)).Result()
+	if errors.Is(err, redis.Nil) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, redisError("requests.chosen", err)
+	}
+	return choice, true, nil
+}
+
+// Choose binds key, within env, to what a command that names nothing itself is
+// about, for as long as requests know their keys, and returns what it is bound
+// to: the first choice stands. With it a command that arrives again is about
+// the same thing, whatever has happened since.
+func (q *Requests) Choose(ctx context.Context, env actions.Name, key, choice string) (string, error) {
+	const op = "requests.choose"
+	for range 2 { // the second time if an earlier choice ran out in between
+		set, err := q.rdb.SetNX(ctx, q.chosenKey(env, key), choice, keepKeys).Result()
+		if err != nil {
+			return "", redisError(op, err)
+		}
+		if set {
+			return choice, nil
+		}
+		if first, known, err := q.Chosen(ctx, env, key); known || err != nil {
+			return first, err
+		}
+	}
+	return "", actions.Errorf(op, actions.CodeConflict, "The idempotency key could not be kept; send the same again.")
+}
+
+func (q *Requests) chosenKey(env actions.Name, key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return q.store.Key(env, "chosen:"+hex.EncodeToString(sum[:]))
+}

@@ -10,21 +10,12 @@ import (
 
 // cancel withdraws a request, or stops what runs.
 func (s *Service) cancel(ctx context.Context, in Input, c Command) (Reply, error) {
-	id := c.ID
+	id, again := c.ID, false
 	if id == "" {
-		_, env, err := s.target(in, c)
-		if err != nil {
+		var err error
+		if id, again, err = s.newest(ctx, in, c); err != nil {
 			return Reply{}, err
 		}
-		active, err := s.active(ctx, env)
-		if err != nil {
-			return Reply{}, err
-		}
-		if len(active) == 0 {
-			return Reply{}, refusal(actions.CodeNotFound, "Nothing is under way for %s, so there is nothing to cancel. %s says how it is.",
-				Code(env.String(), 100), s.shown(in, VerbStatus, env))
-		}
-		id = active[0].ID
 	} else {
 		r, err := s.find(ctx, in, id)
 		if err != nil {
@@ -33,6 +24,12 @@ func (s *Service) cancel(ctx context.Context, in Input, c Command) (Reply, error
 		id = r.ID
 	}
 	r, err := s.requests.Cancel(ctx, id, in.Actor.requester(), c.Reason)
+	if actions.CodeOf(err) == actions.CodeConflict && !actions.Retryable(err) {
+		ended, getErr := s.requests.Get(ctx, id)
+		if getErr == nil && ended.State.Ended() && (again || ended.Stop != nil && ended.Stop.By.Identity == in.Actor.Identity) {
+			return Reply{Tone: ToneInfo, Request: ended, Text: command(ended) + " (request `" + ended.ID + "`) has ended already: it is " + requestState(ended) + "."}, nil
+		}
+	}
 	if err != nil {
 		return Reply{}, err
 	}
@@ -40,15 +37,67 @@ func (s *Service) cancel(ctx context.Context, in Input, c Command) (Reply, error
 		return Reply{Tone: ToneInfo, Request: r, Text: "Stopping " + command(r) + " (request `" + r.ID + "`); what is half done stays as it is until the next deploy or cleanup. " +
 			s.shown(in, VerbStatus, r.Order.Env) + " says when it has stopped."}, nil
 	}
+	if r.Stop != nil {
+		return Reply{Tone: ToneInfo, Request: r, Text: command(r) + " (request `" + r.ID + "`) is stopped already."}, nil
+	}
 	return Reply{Tone: ToneInfo, Request: r, Text: "Cancelled " + command(r) + " (request `" + r.ID + "`) before it ran; nothing was changed."}, nil
 }
 
-// decide approves or denies a request.
+// newest is the id of the newest request under way for the environment that a
+// command means, and whether an earlier arrival of the same command chose it.
+// That one it stays, or none if there was none: else a command that arrives
+// again would cancel one request after the other.
+func (s *Service) newest(ctx context.Context, in Input, c Command) (id string, again bool, err error) {
+	_, env, err := s.target(in, c)
+	if err != nil {
+		return "", false, err
+	}
+	if in.Key != "" {
+		if id, again, err = s.requests.Chosen(ctx, env, in.Key); err != nil {
+			return "", false, err
+		}
+	}
+	if !again {
+		active, err := s.active(ctx, env)
+		if err != nil {
+			return "", false, err
+		}
+		if len(active) > 0 {
+			id = active[0].ID
+		}
+		if in.Key != "" {
+			if id, err = s.requests.Choose(ctx, env, in.Key, id); err != nil {
+				return "", false, err
+			}
+		}
+	}
+	if id == "" {
+		return "", false, refusal(actions.CodeNotFound, "Nothing is under way for %s, so there is nothing to cancel. %s says how it is.",
+			Code(env.String(), 100), s.shown(in, VerbStatus, env))
+	}
+	return id, again, nil
+}
+
+// decide approves or denies a request. A decision that arrives again counts for
+// the plan that the first arrival was about and for no later one.
 func (s *Service) decide(ctx context.Context, in Input, c Command) (Reply, error) {
-	if _, err := s.find(ctx, in, c.ID); err != nil {
+	r, err := s.find(ctx, in, c.ID)
+	if err != nil {
 		return Reply{}, err
 	}
-	r, err := s.requests.Decide(ctx, c.ID, approvals.Decision{
+	if in.Key != "" {
+		about, again, err := s.requests.Chosen(ctx, r.Order.Env, in.Key)
+		if err != nil {
+			return Reply{}, err
+		}
+		if again && (r.State != approvals.StatePending || r.Digest != about) {
+			return Reply{Tone: ToneInfo, Request: r, Text: "That was said already; " + command(r) + " (request `" + r.ID + "`) is " + requestState(r) + " now."}, nil
+		}
+		if _, err := s.requests.Choose(ctx, r.Order.Env, in.Key, r.Digest); err != nil {
+			return Reply{}, err
+		}
+	}
+	r, err = s.requests.Decide(ctx, r.ID, approvals.Decision{
 		Verdict: approvals.Verdict(c.Verb), By: in.Actor.requester(), Reason: c.Reason, Place: in.Place,
 	})
 	if err != nil {
@@ -62,8 +111,8 @@ func (s *Service) decide(ctx context.Context, in Input, c Command) (Reply, error
 		s.shown(in, VerbStatus, r.Order.Env) + " says how it goes on."}, nil
 }
 
-// lock locks and unlocks an environment. Doing it twice is success, so that a
-// command that arrives twice does no harm.
+// lock locks and unlocks an environment. Doing it twice is success, and one
+// that arrives again changes nothing that others did since.
 func (s *Service) lock(ctx context.Context, in Input, c Command) (Reply, error) {
 	_, name, err := s.target(in, c)
 	if err != nil {
@@ -73,28 +122,58 @@ func (s *Service) lock(ctx context.Context, in Input, c Command) (Reply, error) 
 	if err != nil {
 		return Reply{}, err
 	}
-	requester := in.Actor.requester()
-	shown := Code(name.String(), 100)
-	if c.Verb == VerbUnlock {
-		if env.Lock == nil {
-			return Reply{Tone: ToneInfo, Environment: env, Text: shown + " was not locked; actions at it are open to everybody who may."}, nil
-		}
-		by := Escape(env.Lock.By, 80)
-		env, err = s.store.SetLock(ctx, name, nil, s.record(in, "environment.unlocked", c))
+	if in.Key != "" {
+		_, again, err := s.requests.Chosen(ctx, name, in.Key)
 		if err != nil {
 			return Reply{}, err
 		}
-		return Reply{Tone: ToneInfo, Environment: env, Text: shown + " is open again; " + by + " had locked it."}, nil
+		if again {
+			now := "is not locked now"
+			if env.Lock != nil {
+				now = "is locked by " + Escape(env.Lock.By, 80) + " now"
+			}
+			return Reply{Tone: ToneInfo, Environment: env, Text: "That was done already; " + Code(name.String(), 100) + " " + now + "."}, nil
+		}
 	}
+	set := s.setLock
+	if c.Verb == VerbUnlock {
+		set = s.unlock
+	}
+	reply, err := set(ctx, in, c, env)
+	if err == nil && in.Key != "" {
+		// It is remembered once it is done: an arrival in between finds the lock as
+		// it should be, unless somebody changed it within that moment.
+		_, err = s.requests.Choose(ctx, name, in.Key, c.Verb)
+	}
+	return reply, err
+}
+
+// unlock opens an environment to everybody.
+func (s *Service) unlock(ctx context.Context, in Input, c Command, env *actions.Environment) (Reply, error) {
+	shown := Code(env.Name.String(), 100)
+	if env.Lock == nil {
+		return Reply{Tone: ToneInfo, Environment: env, Text: shown + " was not locked; actions at it are open to everybody who may."}, nil
+	}
+	by := Escape(env.Lock.By, 80)
+	env, err := s.store.SetLock(ctx, env.Name, nil, s.record(in, "environment.unlocked", c))
+	if err != nil {
+		return Reply{}, err
+	}
+	return Reply{Tone: ToneInfo, Environment: env, Text: shown + " is open again; " + by + " had locked it."}, nil
+}
+
+// setLock closes an environment.
+func (s *Service) setLock(ctx context.Context, in Input, c Command, env *actions.Environment) (Reply, error) {
+	requester := in.Actor.requester()
 	if env.Lock != nil {
 		if env.Lock.By == requester.Actor && env.Lock.Reason == c.Reason {
 			return s.locked(in, env), nil
 		}
 		return Reply{}, refusal(actions.CodeConflict, "%s is locked by %s since %s already. Ask them, or open it with %s first.",
-			shown, Escape(env.Lock.By, 80), moment(env.Lock.At), s.shown(in, VerbUnlock, name))
+			Code(env.Name.String(), 100), Escape(env.Lock.By, 80), moment(env.Lock.At), s.shown(in, VerbUnlock, env.Name))
 	}
 	lock := &actions.Lock{By: requester.Actor, Reason: c.Reason, At: s.now().UTC()}
-	env, err = s.store.SetLock(ctx, name, lock, s.record(in, "environment.locked", c))
+	env, err := s.store.SetLock(ctx, env.Name, lock, s.record(in, "environment.locked", c))
 	if err != nil {
 		return Reply{}, err
 	}

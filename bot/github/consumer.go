@@ -188,7 +188,7 @@ func (s *Surface) handle(ctx context.Context, p parcel) {
 		return
 	}
 	if err != nil {
-		log.WarnContext(ctx, "a delivery that was handled could not be marked so; handling it again changes nothing", "error", err)
+		log.WarnContext(ctx, "a delivery that was handled could not be marked so; it is handled again, and its commands do nothing twice", "error", err)
 	}
 }
 
