@@ -63,6 +63,9 @@ type Commit struct {
 	Message string    `json:"message,omitempty"` // first line
 	Author  string    `json:"author,omitempty"`
 	Time    time.Time `json:"time,omitzero"`
+	// Fork tells that the commit comes, or may come, from another repository:
+	// whoever made it need not be somebody who can push to the app's own.
+	Fork bool `json:"fork,omitempty"`
 }
 
 // Order says what an action is to do, before anything is looked up. It is part

@@ -164,6 +164,7 @@ type repos struct {
 	dirs map[string]string // SHA → folder
 	held int
 	down bool
+	fork bool // every commit is a fork's
 }
 
 func (r *repos) Resolve(_ context.Context, repo, ref string) (actions.Commit, error) {
@@ -176,7 +177,7 @@ func (r *repos) Resolve(_ context.Context, repo, ref string) (actions.Commit, er
 	if !ok {
 		return actions.Commit{}, actions.Errorf("resolve", actions.CodeNotFound, "There is no %q in %s.", ref, repo)
 	}
-	return actions.Commit{SHA: sha, Message: "commit " + sha[:3]}, nil
+	return actions.Commit{SHA: sha, Message: "commit " + sha[:3], Fork: r.fork}, nil
 }
 
 func (r *repos) Fetch(_ context.Context, repo, sha string) (string, func(), error) {

@@ -70,6 +70,9 @@ func (r *Runner) sceneOf(ctx context.Context, order Order, env *Environment) (*s
 	if err := r.choose(ctx, sc); err != nil {
 		return nil, err
 	}
+	if err := sc.trusted(); err != nil {
+		return nil, err
+	}
 	return sc, r.furnish(sc)
 }
 
@@ -149,6 +152,19 @@ func checkOrder(app *App, env *Environment, o Order) error {
 		}
 	}
 	return nil
+}
+
+// trusted keeps code from strangers' repositories out unless the app lets it
+// in, whoever asked for it and wherever. What is there already can always be
+// looked at, put aside and removed.
+func (sc *scene) trusted() error {
+	runs := sc.order.Verb.TakesCommit() || sc.order.Verb == VerbRollback
+	if !runs || !sc.order.Commit.Fork || sc.app.AllowForks {
+		return nil
+	}
+	return Errorf("plan.trust", CodeForbidden,
+		"Commit %s comes from a fork, or is on no branch of %s, and apps.%s.allow_forks is not set, so it does not run; somebody who keeps Berth's config can allow it, or push the branch to %s itself.",
+		shortSHA(sc.order.Commit.SHA), sc.app.Repo, sc.app.Name, sc.app.Repo)
 }
 
 // fullSHA is a commit's whole name.

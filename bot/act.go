@@ -15,7 +15,7 @@ func (s *Service) act(ctx context.Context, in Input, c Command) (Reply, error) {
 	if err != nil {
 		return Reply{}, err
 	}
-	if err := s.forks(in, c, app, env); err != nil {
+	if err := forks(in, app); err != nil {
 		return Reply{}, err
 	}
 	if err := allowed(app, c); err != nil {
@@ -78,24 +78,16 @@ func (s *Service) accepted(in Input, r *approvals.Request) Reply {
 	return reply
 }
 
-// forks keeps code from strangers' repositories out unless the config lets it
-// in. Only on its own pull request is it known where the code comes from.
-func (s *Service) forks(in Input, c Command, app *actions.App, env actions.Name) error {
-	if app.AllowForks {
+// forks answers at once on a fork's pull request that its code is kept out
+// unless the config lets it in. Where else a fork's commit is asked for,
+// planning finds out.
+func forks(in Input, app *actions.App) error {
+	if app.AllowForks || !in.Fork {
 		return nil
 	}
-	if in.Fork {
-		return refusal(actions.CodeForbidden,
-			"This pull request comes from a fork, and `apps.%s.allow_forks` is not set, so nothing ran. Somebody who keeps Berth's config can allow it; or push the branch to %s itself.",
-			app.Name, Escape(app.Repo, 140))
-	}
-	runsCode := actions.Verb(c.Verb).TakesCommit() || c.Verb == VerbDiff
-	if number := env.PullRequest(); runsCode && in.PullRequest > 0 && number > 0 && number != in.PullRequest {
-		return refusal(actions.CodeForbidden,
-			"From here it cannot be told whether pull request %d comes from a fork, which `apps.%s.allow_forks` does not let in; type the command on that pull request.",
-			number, app.Name)
-	}
-	return nil
+	return refusal(actions.CodeForbidden,
+		"This pull request comes from a fork, and `apps.%s.allow_forks` is not set, so nothing ran. Somebody who keeps Berth's config can allow it; or push the branch to %s itself.",
+		app.Name, Escape(app.Repo, 140))
 }
 
 // allowed checks --set against what the app lets people set.

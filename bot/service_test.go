@@ -141,7 +141,6 @@ func TestRefusals(t *testing.T) {
 		"a viewer who deploys":                      {in("deploy shop/pr-1", viewer), actions.CodeForbidden, "may only look"},
 		"somebody without a role":                   {in("status shop/pr-7", nobody), actions.CodeForbidden, "has no role here"},
 		"a fork":                                    {fork, actions.CodeForbidden, "`apps.shop.allow_forks`"},
-		"another pull request of unknown descent":   {github("deploy shop/pr-43", 42), actions.CodeForbidden, "type the command on that pull request"},
 		"an app of another repository":              {github("deploy store/pr-42", 42), actions.CodeForbidden, "not an app of acme/shop"},
 		"a repository with several apps":            {in("deploy", store), actions.CodeInvalid, "`/deploy store` or `/deploy store-admin`"},
 		"a repository with no app":                  {in("deploy", other), actions.CodeNotFound, "No app of Berth is built from acme/else"},

@@ -204,6 +204,44 @@ func (c *client) commit(ctx context.Context, repo, ref string) (found *gh.Reposi
 	return found, err
 }
 
+// holds tells whether a commit is on a branch of repo, or was: GitHub finds the
+// commits of every fork in the repository that they are forks of. The answers
+// that cost GitHub least come first.
+func (c *client) holds(ctx context.Context, repo, sha string) (held bool, err error) {
+	err = c.do(ctx, call{what: "list the branches at a commit of", repo: repo}, func(ctx context.Context, at place) error {
+		branches, _, err := at.Repositories.ListBranchesHeadCommit(ctx, at.owner, at.name, sha)
+		held = len(branches) > 0
+		return err
+	})
+	if held || err != nil {
+		return held, err
+	}
+	err = c.do(ctx, call{what: "list the pull requests with a commit of", repo: repo}, func(ctx context.Context, at place) error {
+		pulls, _, err := at.PullRequests.ListPullRequestsWithCommit(ctx, at.owner, at.name, sha, &gh.ListOptions{PerPage: perPage})
+		for _, p := range pulls {
+			held = held || strings.EqualFold(p.GetHead().GetRepo().GetFullName(), repo)
+		}
+		return err
+	})
+	if held || err != nil {
+		return held, err
+	}
+	about, err := c.repository(ctx, repo)
+	if err != nil {
+		return false, err
+	}
+	err = c.do(ctx, call{what: "compare a commit with the default branch of", repo: repo}, func(ctx context.Context, at place) error {
+		// One commit a page: only the status matters.
+		compared, _, err := at.Repositories.CompareCommits(ctx, at.owner, at.name, about.GetDefaultBranch(), sha, &gh.ListOptions{PerPage: 1})
+		held = compared.GetStatus() == "behind" || compared.GetStatus() == "identical"
+		return err
+	})
+	if statusOf(err) == http.StatusNotFound {
+		return false, nil // GitHub's word for two commits that have no ancestor in common
+	}
+	return held && err == nil, err
+}
+
 func (c *client) repository(ctx context.Context, repo string) (found *gh.Repository, err error) {
 	err = c.do(ctx, call{what: "get", repo: repo}, func(ctx context.Context, at place) (err error) {
 		found, _, err = at.Repositories.Get(ctx, at.owner, at.name)

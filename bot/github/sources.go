@@ -29,7 +29,8 @@ var (
 )
 
 // sources reads repositories. What a full SHA means never changes, so only that
-// is remembered; what a branch means is asked each time.
+// is remembered; what a branch means is asked each time. So is whether a commit
+// of a fork still is one, since it may be merged.
 type sources struct {
 	client *client
 	cache  *archive.Cache
@@ -53,13 +54,16 @@ func (s *sources) Resolve(ctx context.Context, repo, ref string) (actions.Commit
 	if c, ok := s.remembered(repo, ref); ok {
 		return c, nil
 	}
-	at, err := s.target(ctx, repo, ref)
+	at, fork, err := s.target(ctx, repo, ref)
 	if err != nil {
 		return actions.Commit{}, s.failure(ctx, op, repo, ref, err)
 	}
 	found, err := s.client.commit(ctx, repo, at)
 	if err == nil && !fullSHA.MatchString(found.GetSHA()) {
 		err = fmt.Errorf("GitHub says that %q is commit %q", at, found.GetSHA())
+	}
+	if err == nil && anybodys(ref, found.GetSHA()) {
+		fork, err = s.foreign(ctx, repo, found.GetSHA())
 	}
 	if err != nil {
 		return actions.Commit{}, s.failure(ctx, op, repo, ref, err)
@@ -68,27 +72,30 @@ func (s *sources) Resolve(ctx context.Context, repo, ref string) (actions.Commit
 	c := actions.Commit{
 		SHA: found.GetSHA(), Message: clip(strings.TrimSpace(title), 200),
 		Author: clip(found.GetCommit().GetAuthor().GetName(), 100), Time: found.GetCommit().GetCommitter().GetDate().UTC(),
+		Fork: fork,
 	}
-	s.remember(repo, c)
+	if !fork {
+		s.remember(repo, c)
+	}
 	return c, nil
 }
 
-// target is what the API calls ref.
-func (s *sources) target(ctx context.Context, repo, ref string) (string, error) {
+// target is what the API calls ref, and whether that is a fork's.
+func (s *sources) target(ctx context.Context, repo, ref string) (at string, fork bool, err error) {
 	if ref == "" {
 		r, err := s.client.repository(ctx, repo)
-		return r.GetDefaultBranch(), err
+		return r.GetDefaultBranch(), false, err
 	}
 	m := pullHead.FindStringSubmatch(ref)
 	if m == nil {
-		return ref, nil
+		return ref, false, nil
 	}
 	number, err := strconv.Atoi(m[1])
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	p, err := s.client.pull(ctx, repo, number)
-	return p.sha, err
+	return p.sha, p.fork(repo), err
 }
 
 // failure makes of what went wrong what people can do about it. Only GitHub's
