@@ -112,6 +112,16 @@ func TestAForkNeedsAnExplicitYes(t *testing.T) {
 	}
 }
 
+func TestAForksCommitIsRefusedFromAnotherPullRequest(t *testing.T) {
+	w := newWorld(t)
+	must(t, w.github.AddRepo(githubtest.Repo{Name: "mallory/shop", ForkOf: repo}))
+	evil, err := w.github.OpenPullRequest(githubtest.PullRequest{Repo: repo, HeadRepo: "mallory/shop", Head: "evil", Author: "mallory"})
+	must(t, err)
+	w.startBerth(w.simpleApp())
+	w.comment(ana, fmt.Sprintf("/deploy --ref refs/pull/%d/head", evil))
+	w.awaitSays("fork", "allow_forks")
+}
+
 func TestEveryRealWorldPayloadIsTaken(t *testing.T) {
 	w := newWorld(t)
 	b := w.startBerth(w.simpleApp())
