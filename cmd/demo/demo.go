@@ -71,7 +71,7 @@ func (d *demo) startCluster(ctx context.Context) error {
 		return nil
 	}
 	// Its first build takes minutes, of which it tells on standard error.
-	build := exec.CommandContext(ctx, "go", "run", "-C", filepath.Join("cmd", "devcluster"), "./build")
+	build := exec.CommandContext(ctx, "go", "run", "-C", "cmd/devcluster", "./build")
 	build.Stderr = os.Stderr
 	built, err := build.Output()
 	if err != nil {
