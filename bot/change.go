@@ -85,30 +85,43 @@ func (s *Service) decide(ctx context.Context, in Input, c Command) (Reply, error
 	if err != nil {
 		return Reply{}, err
 	}
+	again := false
 	if in.Key != "" {
-		about, again, err := s.requests.Chosen(ctx, r.Order.Env, in.Key)
-		if err != nil {
+		var about string
+		if about, again, err = s.requests.Chosen(ctx, r.Order.Env, in.Key); err != nil {
 			return Reply{}, err
 		}
 		if again && (r.State != approvals.StatePending || r.Digest != about) {
-			return Reply{Tone: ToneInfo, Request: r, Text: "That was said already; " + command(r) + " (request `" + r.ID + "`) is " + requestState(r) + " now."}, nil
+			return said(r), nil
 		}
 		if _, err := s.requests.Choose(ctx, r.Order.Env, in.Key, r.Digest); err != nil {
 			return Reply{}, err
 		}
 	}
-	r, err = s.requests.Decide(ctx, r.ID, approvals.Decision{
+	decided, err := s.requests.Decide(ctx, r.ID, approvals.Decision{
 		Verdict: approvals.Verdict(c.Verb), By: in.Actor.requester(), Reason: c.Reason, Place: in.Place,
 	})
+	if again && actions.CodeOf(err) == actions.CodeConflict {
+		// What was said the first time has moved it on since it was looked at.
+		if r, err = s.requests.Get(ctx, r.ID); err == nil {
+			return said(r), nil
+		}
+	}
 	if err != nil {
 		return Reply{}, err
 	}
+	r = decided
 	did := "approved"
 	if c.Verb == VerbDeny {
 		did = "denied"
 	}
 	return Reply{Tone: ToneInfo, Request: r, Text: in.Actor.who() + " " + did + " " + command(r) + " (request `" + r.ID + "`). " +
 		s.shown(in, VerbStatus, r.Order.Env) + " says how it goes on."}, nil
+}
+
+// said answers a decision that arrived before.
+func said(r *approvals.Request) Reply {
+	return Reply{Tone: ToneInfo, Request: r, Text: "That was said already; " + command(r) + " (request `" + r.ID + "`) is " + requestState(r) + " now."}
 }
 
 // lock locks and unlocks an environment. Doing it twice is success, and one
