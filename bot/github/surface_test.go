@@ -298,6 +298,22 @@ func TestClosingWhileADeployWaitsLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// TestClosingWhatCannotBeSeenTakesNothingAway holds that GitHub's 404, which it
+// also gives for what it hides, is not taken for the pull request being gone.
+func TestClosingWhatCannotBeSeenTakesNothingAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{NoWorker: true})
+	w.say("ana", "/deploy")
+	w.settled()
+	w.Fail("GET", "/repos/*/*/pulls/*", 404, -1)
+	w.must(w.ClosePullRequest(bothRepo, w.pull, "ana"))
+	w.settled()
+	all := w.allRequests()
+	if len(all) != 1 || all[0].State.Ended() {
+		t.Errorf("requests = %+v", all)
+	}
+}
+
 func TestAnEnvironmentThatIsNoPullRequestsIsAnsweredWhereItWasAskedFor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})

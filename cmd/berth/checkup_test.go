@@ -81,3 +81,18 @@ func TestACluster(t *testing.T) {
 		})
 	}
 }
+
+func TestAnExecutorThatIsNotInstalledIsNamed(t *testing.T) {
+	h := host.New(host.Options{BinDir: t.TempDir()})
+	t.Cleanup(func() {
+		if err := h.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	app := &actions.App{Name: "shop", Parts: []actions.Part{{Name: "web", Use: "no-such-executor"}}}
+	c := checkup{host: h, apps: &catalog{sorted: []*actions.App{app}}, log: slog.New(slog.DiscardHandler)}
+	got := c.checkPlugins(t.Context())
+	if len(got) != 1 || got[0].Name != "plugin no-such-executor" || got[0].OK || !got[0].Needed || got[0].Fix == "" {
+		t.Errorf("got %+v", got)
+	}
+}
