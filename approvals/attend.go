@@ -138,7 +138,7 @@ func (w *Worker) evaluate(work context.Context, r *Request, tries int) (step, er
 func (w *Worker) obey(o Outcome) (change, error) {
 	c := change{edit: func(r *Request) { r.Reason = o.Reason }, why: make(map[string]string)}
 	for i, rule := range o.Rules {
-		c.why[fmt.Sprintf("rule_%d", i+1)] = rule
+		c.why[fmt.Sprintf("rule_%d", i+1)] = rule.Rule
 	}
 	switch o.Effect {
 	case EffectRelease:

@@ -46,6 +46,9 @@ type Request struct {
 	Replans   int           `json:"replans,omitempty"`   // times that its digest no longer held when it was to run
 	Key       string        `json:"key,omitempty"`       // idempotency key
 	Decisions []Decision    `json:"decisions,omitempty"` // on what Digest stands for; planning it again voids them
+	Outcome   *Outcome      `json:"outcome,omitempty"`   // what the policy said last; nil before it was asked
+	Glass     *Glass        `json:"glass,omitempty"`     // somebody broke the glass: rules that allow it are set aside
+	Changed   []string      `json:"changed,omitempty"`   // what differed from the plan that was agreed on before, when it was planned again
 	Stop      *Stop         `json:"stop,omitempty"`      // somebody asked to stop it while it ran
 	CreatedAt time.Time     `json:"created_at"`
 	UpdatedAt time.Time     `json:"updated_at"`
@@ -75,6 +78,14 @@ type Stop struct {
 	At     time.Time `json:"at"`
 }
 
+// Glass is somebody's wish to set the rules aside that they may set aside. It is
+// told loudly, and audited. Replanning keeps it.
+type Glass struct {
+	By     Requester `json:"by"`
+	Reason string    `json:"reason"` // never empty
+	At     time.Time `json:"at"`     // filled in by Submit and Decide
+}
+
 // Verdict is what a Decision says.
 type Verdict string
 
@@ -92,4 +103,6 @@ type Decision struct {
 	Place   Place     `json:"place"`            // where it was made
 	At      time.Time `json:"at"`               // filled in by Decide
 	Digest  string    `json:"digest,omitempty"` // what was decided on; filled in by Decide
+	// BreakGlass makes an approve a Glass as well. It needs a Reason.
+	BreakGlass bool `json:"break_glass,omitempty"`
 }

@@ -59,15 +59,15 @@ func twoApprove(r *approvals.Request) (approvals.Outcome, error) {
 		}
 	}
 	if n >= 2 {
-		return approvals.Outcome{Effect: approvals.EffectRelease, Rules: []string{"two"}}, nil
+		return approvals.Outcome{Effect: approvals.EffectRelease, Rules: []approvals.RuleOutcome{{Rule: "two"}}}, nil
 	}
-	return approvals.Outcome{Effect: approvals.EffectApprove, Reason: "Two others must agree.", Rules: []string{"two"}}, nil
+	return approvals.Outcome{Effect: approvals.EffectApprove, Reason: "Two others must agree.", Rules: []approvals.RuleOutcome{{Rule: "two"}}}, nil
 }
 
 func TestHowRequestsEnd(t *testing.T) {
 	t.Parallel()
 	refuse := func(*approvals.Request) (approvals.Outcome, error) {
-		return approvals.Outcome{Effect: approvals.EffectRefuse, Reason: "Not on a Friday.", Rules: []string{"friday"}}, nil
+		return approvals.Outcome{Effect: approvals.EffectRefuse, Reason: "Not on a Friday.", Rules: []approvals.RuleOutcome{{Rule: "friday"}}}, nil
 	}
 	planFails := func(err error) func(*floor) {
 		return func(f *floor) { f.onPlan = func(context.Context, actions.Order, int) error { return err } }
