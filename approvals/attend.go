@@ -82,7 +82,7 @@ func (w *Worker) advance(work context.Context, r *Request, tries int) (step, err
 	case StatePending:
 		return w.evaluate(work, r, tries)
 	case StateReleased:
-		return w.start(work, r)
+		return w.start(work, r, tries)
 	case StateRunning:
 		return w.resume(work, r, tries)
 	default:
@@ -101,14 +101,11 @@ func (w *Worker) plan(work context.Context, r *Request, tries int) (step, error)
 	if r.DryRun {
 		return w.leave(work, r, change{to: StateSucceeded, edit: adoptPlan(&planned)})
 	}
-	outcome, err := w.callPolicy(work, &planned)
+	outcome, err := w.requests.weigh(work, &planned)
 	if err != nil {
 		return w.planFailed(work, r, err, tries)
 	}
-	c, err := w.obey(outcome)
-	if err != nil {
-		return w.planFailed(work, r, err, tries)
-	}
+	c := obey(outcome)
 	say := c.edit
 	c.edit = func(r *Request) {
 		adoptPlan(&planned)(r)
@@ -119,39 +116,50 @@ func (w *Worker) plan(work context.Context, r *Request, tries int) (step, error)
 
 // evaluate asks the policy again what r, which is pending, needs.
 func (w *Worker) evaluate(work context.Context, r *Request, tries int) (step, error) {
-	outcome, err := w.callPolicy(work, r)
+	outcome, err := w.requests.weigh(work, r)
 	if err != nil {
-		w.log.WarnContext(work, "the policy could not tell", "request_id", r.ID, "error", err)
-		return step{after: verdict{later: backoff(tries, firstRetry, lastRetry), tries: tries + 1}}, nil
+		return w.cannotTell(work, r, err, tries)
 	}
-	c, err := w.obey(outcome)
-	if err != nil {
-		return step{}, err
-	}
-	if c.to == StatePending { // nothing new: the next decision brings the next hint
-		return step{}, nil
+	c := obey(outcome)
+	if c.to == StatePending {
+		if c.kind = news(r.Outcome, outcome); c.kind == "" { // nothing new: the next decision, or Again, brings the next hint
+			w.requests.again(work, r)
+			return step{}, nil
+		}
 	}
 	return w.leave(work, r, c)
 }
 
-// obey is the change that a policy's outcome asks for.
-func (w *Worker) obey(o Outcome) (change, error) {
-	c := change{edit: func(r *Request) { r.Reason = o.Reason }, why: make(map[string]string)}
-	for i, rule := range o.Rules {
-		c.why[fmt.Sprintf("rule_%d", i+1)] = rule.Rule
+// cannotTell is what becomes of r, which waits, when the policy could not say
+// what it needs: it waits on, and says why.
+func (w *Worker) cannotTell(work context.Context, r *Request, err error, tries int) (step, error) {
+	w.log.WarnContext(work, "the policy could not tell", "request_id", r.ID, "error", err)
+	after := step{after: verdict{later: backoff(tries, firstRetry, lastRetry), tries: tries + 1}}
+	msg := actions.Message(err)
+	if r.Reason == msg && r.State == StatePending {
+		return after, nil
 	}
-	switch o.Effect {
-	case EffectRelease:
-		c.to, c.edit = StateReleased, func(r *Request) { r.Reason = "" }
-	case EffectApprove:
-		c.to = StatePending
-	case EffectRefuse:
-		c.to = StateRefused
-		c.edit = func(r *Request) { r.Reason, r.Code = o.Reason, actions.CodeForbidden }
-	default:
-		return change{}, actions.Errorf("worker.policy", actions.CodeInternal, "The policy gave an answer that Berth does not know.")
+	_, err = w.requests.move(work, r, change{to: StatePending, kind: "request.policy_failed", edit: func(r *Request) { r.Reason = msg }})
+	return after, err
+}
+
+// recheck asks the policy once more about r, which is released and about to
+// run: it may be another policy than the one that released it, or an approver
+// may have lost the role. It returns nil when r may run.
+func (w *Worker) recheck(work context.Context, r *Request, tries int) (*step, error) {
+	outcome, err := w.requests.weigh(work, r)
+	if err != nil {
+		s, err := w.cannotTell(work, r, err, tries)
+		return &s, err
 	}
-	return c, nil
+	if outcome.Effect == EffectRelease {
+		return nil, nil
+	}
+	w.log.InfoContext(work, "a released request is held back: the policy says otherwise now", "request_id", r.ID, "effect", outcome.Effect, "reason", outcome.Reason)
+	c := obey(outcome)
+	c.kind = "request.held_back"
+	s, err := w.leave(work, r, c)
+	return &s, err
 }
 
 // leave makes a change that takes r out of planning or pending, and calls the
@@ -164,6 +172,9 @@ func (w *Worker) leave(work context.Context, r *Request, c change) (step, error)
 	w.log.InfoContext(work, "a request moved on", "request_id", r.ID, "env", r.Order.Env.String(), "from", r.State, "to", next.State)
 	if next.State == StateReleased {
 		return step{next: next}, nil
+	}
+	if next.State == StatePending {
+		w.requests.again(context.WithoutCancel(work), next)
 	}
 	w.requests.nudge(context.WithoutCancel(work), r.Order.Env)
 	return step{}, nil
@@ -209,12 +220,6 @@ func (w *Worker) callPlan(work context.Context, order actions.Order) (plan *acti
 		err = actions.Errorf("worker.plan", actions.CodeInternal, "Planning gave no plan.")
 	}
 	return plan, err
-}
-
-// callPolicy is Policy.Evaluate, whose panics are failures.
-func (w *Worker) callPolicy(work context.Context, r *Request) (outcome Outcome, err error) {
-	defer w.recovered(work, "policy", &err)
-	return w.policy.Evaluate(work, r)
 }
 
 // callRun is Floor.Run, whose panics are failures.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/berth-dev/berth/actions"
 )
@@ -49,13 +50,17 @@ func (q *Requests) Cancel(ctx context.Context, id string, by Requester, reason s
 	})
 }
 
-// Decide adds a decision to a pending request. A deny ends it. After an approve
-// the policy is asked again, by a worker, whether that was enough: the request
-// that is returned is still pending, and released a moment later if it was. Who
-// decided before and decides again changes their mind.
+// Decide adds a decision to a pending request and asks the policy what it makes
+// of it: the decision, its effect (the request is released, denied, or waits on)
+// and the audit record are one atomic change. Who decided before and decides
+// again changes their mind.
 //
-// It returns CodeConflict when the request is not pending, CodeNotFound for an
-// unknown id and CodeInvalid for a decision that is none.
+// It returns CodeForbidden, with who can decide, for a decision that no rule
+// counts; that is audited and nothing else changes. It returns CodeConflict when
+// the request is not pending, CodeNotFound for an unknown id, CodeInvalid for a
+// decision that is none, and the policy's own error when it cannot tell at all.
+// When the policy could not see something just now, the decision is kept and
+// weighed later: the request that is returned is still pending.
 func (q *Requests) Decide(ctx context.Context, id string, d Decision) (*Request, error) {
 	const op = "requests.decide"
 	switch {
@@ -65,6 +70,8 @@ func (q *Requests) Decide(ctx context.Context, id string, d Decision) (*Request,
 		return nil, actions.Errorf(op, actions.CodeInvalid, "Nobody is named who decides.")
 	case len(d.Reason) > maxText:
 		return nil, actions.Errorf(op, actions.CodeInvalid, "The reason is longer than %d bytes.", maxText)
+	case d.BreakGlass && (d.Verdict != Approve || strings.TrimSpace(d.Reason) == ""):
+		return nil, actions.Errorf(op, actions.CodeInvalid, "Breaking the glass is an approve with a reason, which everybody will read.")
 	}
 	return q.retry(ctx, id, func(r *Request) (*Request, error) {
 		switch {
@@ -85,37 +92,116 @@ func (q *Requests) decide(ctx context.Context, r *Request, d Decision) (*Request
 	same := func(other Decision) bool {
 		return other.By.Actor == d.By.Actor && other.By.Identity == d.By.Identity
 	}
-	if i := slices.IndexFunc(r.Decisions, same); i >= 0 && r.Decisions[i].Verdict == d.Verdict {
+	if i := slices.IndexFunc(r.Decisions, same); i >= 0 && r.Decisions[i].Verdict == d.Verdict && r.Decisions[i].BreakGlass == d.BreakGlass {
 		return r, nil // the same click again
 	}
-	c := change{
-		to: StatePending, by: d.By, place: d.Place, kind: "request.approved",
-		edit: func(next *Request) {
-			next.Decisions = append(slices.DeleteFunc(slices.Clone(r.Decisions), same), d)
-		},
+	decided := *r
+	decided.Decisions = append(slices.DeleteFunc(slices.Clone(r.Decisions), same), d)
+	if d.BreakGlass {
+		decided.Glass = &Glass{By: d.By, Reason: d.Reason, At: d.At, Digest: d.Digest}
 	}
-	if d.Reason != "" {
-		c.why = map[string]string{"reason": d.Reason}
-	}
-	if d.Verdict == Deny {
-		add := c.edit
-		c.to, c.kind = StateDenied, ""
-		c.edit = func(next *Request) {
-			add(next)
-			next.Reason = saidBy("Denied", d.By, d.Reason)
+	outcome, err := q.weigh(ctx, &decided)
+	switch {
+	case err != nil && !actions.Retryable(err) && actions.CodeOf(err) != actions.CodeUnavailable:
+		return nil, err
+	case err != nil:
+		q.log.WarnContext(ctx, "a decision is kept and weighed later", "request_id", r.ID, "actor", d.By.Actor, "error", err)
+		outcome = Outcome{Effect: EffectApprove, Reason: actions.Message(err), Again: d.At.Add(weighAgain)}
+		if r.Outcome != nil {
+			outcome.Rules = r.Outcome.Rules
+		}
+	default:
+		if d.Verdict == Deny && !outcome.weighs() && outcome.Effect != EffectRefuse {
+			outcome.Effect = EffectDeny // nobody's approval is asked for by rule; a no is a no
+		}
+		if err := q.uncounted(ctx, r, d, &outcome); err != nil {
+			return nil, err
 		}
 	}
+	c := decisionChange(d, &decided, outcome)
 	next, err := q.move(ctx, r, c)
 	if err != nil {
 		return nil, err
 	}
 	ctx = context.WithoutCancel(ctx)
-	if d.Verdict == Deny {
+	switch {
+	case next.State.Ended():
 		q.nudge(ctx, r.Order.Env)
-	} else {
+	case next.State == StateReleased:
 		q.enqueue(ctx, next)
+	default:
+		q.again(ctx, next)
 	}
 	return next, nil
+}
+
+// decisionChange is the change that d makes, of which outcome came.
+func decisionChange(d Decision, decided *Request, outcome Outcome) change {
+	c := obey(outcome)
+	obeyed := c.edit
+	c.by, c.place = d.By, d.Place
+	c.edit = func(next *Request) {
+		next.Decisions, next.Glass = decided.Decisions, decided.Glass
+		obeyed(next)
+		if outcome.Effect == EffectDeny {
+			next.Reason = saidBy("Denied", d.By, d.Reason)
+		}
+	}
+	switch {
+	case d.BreakGlass:
+		c.kind = "request.glass_broken"
+	case d.Verdict == Approve:
+		c.kind = "request.approved"
+	case outcome.Effect == EffectDeny:
+		c.kind = "request.denied"
+	default:
+		c.kind = "request.objected"
+	}
+	if d.Reason != "" {
+		c.why["reason"] = d.Reason
+	}
+	return c
+}
+
+// uncounted says why d counts for no rule, nil when it does. That somebody tried
+// is audited.
+func (q *Requests) uncounted(ctx context.Context, r *Request, d Decision, o *Outcome) error {
+	const op = "requests.decide"
+	msg := ""
+	if counts, why := o.Counts(d.By.Identity); !counts {
+		msg = fmt.Sprintf("%s's decision on request %s does not count: %s.", d.By.Actor, r.ID, strings.TrimSuffix(why, "."))
+	}
+	if broken := slices.ContainsFunc(o.Rules, func(rule RuleOutcome) bool { return rule.BrokenBy != "" }); d.BreakGlass && !broken {
+		msg = fmt.Sprintf("%s cannot break the glass for request %s: no rule that it waits for lets them.", d.By.Actor, r.ID)
+	}
+	if msg == "" {
+		return nil
+	}
+	if o.Reason != "" {
+		msg += " " + o.Reason
+	}
+	c := change{
+		to: r.State, by: d.By, place: d.Place, kind: "request.decision_refused", edit: func(*Request) {},
+		why: map[string]string{"decision": string(d.Verdict), "reason": msg},
+	}
+	if _, err := q.move(ctx, r, c); err != nil {
+		return err
+	}
+	return actions.Errorf(op, actions.CodeForbidden, "%s", msg)
+}
+
+// weighAgain is how long after a policy could not see something it is asked anew.
+const weighAgain = 15 * time.Second
+
+// again has a pending request looked at when time alone may change what its
+// policy says. The sweeper does it when this fails.
+func (q *Requests) again(ctx context.Context, r *Request) {
+	if r.Outcome == nil || r.Outcome.Again.IsZero() {
+		return
+	}
+	if err := q.queue.delay(ctx, hint{env: r.Order.Env, id: r.ID}, max(0, r.Outcome.Again.Sub(q.clock()))); err != nil {
+		q.log.WarnContext(ctx, "a look at a waiting request was not put down; the sweeper will see to it", "request_id", r.ID, "error", err)
+	}
 }
 
 // retry reads a request and calls try with it, again when somebody else changed

@@ -182,14 +182,8 @@ func (m *machine) start(name string) *replica {
 	r.rdb = r.wire.client(m.options)
 	store := actions.NewStore(r.rdb, actions.StoreOptions{})
 	w := approvals.NewWorker(approvals.WorkerOptions{
-		Requests: approvals.NewRequests(r.rdb, store, approvals.Options{}), Store: store, Replica: name,
+		Requests: approvals.NewRequests(r.rdb, store, approvals.Options{Policy: policy(archiveNeedsOne)}), Store: store, Replica: name,
 		Floor: r.does, Lease: machineLease, Grace: -1, Concurrency: 4,
-		Policy: policy(func(r *approvals.Request) (approvals.Outcome, error) {
-			if r.Order.Verb != actions.VerbArchive || len(r.Decisions) > 0 {
-				return approvals.Outcome{Effect: approvals.EffectRelease}, nil
-			}
-			return approvals.Outcome{Effect: approvals.EffectApprove, Reason: "Somebody must agree."}, nil
-		}),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
@@ -198,6 +192,14 @@ func (m *machine) start(name string) *replica {
 		_ = w.Run(ctx)
 	}()
 	return r
+}
+
+// archiveNeedsOne asks for a decision on each archive.
+func archiveNeedsOne(r *approvals.Request) (approvals.Outcome, error) {
+	if r.Order.Verb != actions.VerbArchive || len(r.Decisions) > 0 {
+		return approvals.Outcome{Effect: approvals.EffectRelease}, nil
+	}
+	return approvals.Outcome{Effect: approvals.EffectApprove, Reason: "Somebody must agree."}, nil
 }
 
 // kill ends r as kill -9 does: nothing that it would do reaches Redis any more.
@@ -323,7 +325,7 @@ func TestRequestsEndOnceWhateverHappens(t *testing.T) {
 			rt.Fatal(err)
 		}
 		m := &machine{
-			t: rt, options: o, bench: newBench(t, rdb, approvals.Options{}), keys: map[string]string{},
+			t: rt, options: o, bench: newBench(t, rdb, approvals.Options{Policy: policy(archiveNeedsOne)}), keys: map[string]string{},
 			world: &world{
 				busy: map[actions.Name]*mortal{}, ends: map[string]int{}, tries: map[string]int{}, planned: map[string]int{}, seed: rapid.Uint64().Draw(rt, "fate"),
 			},

@@ -2,6 +2,8 @@ package approvals
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -75,24 +77,37 @@ type Ignored struct {
 	Identity string `json:"identity,omitempty"`
 }
 
-// Counts tells whether the decision of identity counts for a rule that matched.
-// When it counts for none, why says why not.
+// Counts tells whether the decision of identity counts for some rule. When it
+// counts for none, why says why not.
 func (o *Outcome) Counts(identity string) (counts bool, why string) {
 	for _, rule := range o.Rules {
-		if rule.Effect == EffectRefuse || rule.Effect == EffectRelease && len(rule.Groups) == 0 {
+		if len(rule.Groups) == 0 || rule.BrokenBy != "" {
 			continue
 		}
-		ignored := false
-		for _, i := range rule.Ignored {
-			if i.Identity == identity {
-				ignored, why = true, i.Why
-			}
-		}
-		if !ignored {
+		i := slices.IndexFunc(rule.Ignored, func(i Ignored) bool { return i.Identity == identity })
+		if i < 0 {
 			return true, ""
 		}
+		why = rule.Ignored[i].Why
 	}
-	return false, why
+	return why == "", why
+}
+
+// weighs tells whether some rule weighs decisions at all.
+func (o *Outcome) weighs() bool {
+	return slices.ContainsFunc(o.Rules, func(r RuleOutcome) bool { return len(r.Groups) > 0 })
+}
+
+// names are the rules that matched, for the audit: "cleanup-needs-sre approve, freeze release (broken by ana)".
+func (o *Outcome) names() string {
+	texts := make([]string, len(o.Rules))
+	for i, r := range o.Rules {
+		texts[i] = r.Rule + " " + string(r.Effect)
+		if r.BrokenBy != "" {
+			texts[i] += " (broken by " + r.BrokenBy + ")"
+		}
+	}
+	return strings.Join(texts, ", ")
 }
 
 // Policy says what a planned request needs before it may run. It is asked when

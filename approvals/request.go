@@ -79,11 +79,14 @@ type Stop struct {
 }
 
 // Glass is somebody's wish to set the rules aside that they may set aside. It is
-// told loudly, and audited. Replanning keeps it.
+// told loudly, and audited.
 type Glass struct {
 	By     Requester `json:"by"`
 	Reason string    `json:"reason"` // never empty
 	At     time.Time `json:"at"`     // filled in by Submit and Decide
+	// Digest is what it was broken for, when that was planned already: another
+	// plan makes it whole again. A request that was made with it keeps it.
+	Digest string `json:"digest,omitempty"`
 }
 
 // Verdict is what a Decision says.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -45,6 +46,7 @@ type Options struct {
 	Log     *slog.Logger     // nil means none
 	NewID   func() string    // a ULID in lower case; nil means a random one of now
 	Metrics *Metrics         // nil means that nothing is counted
+	Policy  Policy           // what a request needs before it runs; nil means ReleaseAtOnce
 
 	Keep     time.Duration // how long an ended request can be read; 0 means 90 days, and 8 days is the least
 	Patience time.Duration // how long a request waits for decisions before it expires; 0 means 72 hours
@@ -58,6 +60,7 @@ type Requests struct {
 	store   *actions.Store
 	queue   *queue
 	metrics *Metrics
+	policy  atomic.Pointer[Policy]
 	now     func() time.Time
 	newID   func() string
 	log     *slog.Logger
@@ -80,6 +83,7 @@ func NewRequests(rdb redis.UniversalClient, store *actions.Store, o Options) *Re
 	if q.metrics == nil {
 		q.metrics = NewMetrics()
 	}
+	q.SetPolicy(o.Policy)
 	if q.newID == nil {
 		q.newID = newIDs(q.now)
 	}

@@ -1,6 +1,7 @@
 package approvals
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -13,7 +14,7 @@ import (
 const stopLook = 400 * time.Millisecond
 
 // start runs r, which is released, if it is its turn.
-func (w *Worker) start(work context.Context, r *Request) (step, error) {
+func (w *Worker) start(work context.Context, r *Request, tries int) (step, error) {
 	standing, err := w.requests.standing(work, r.Order.Env)
 	if err != nil {
 		return step{}, err
@@ -30,6 +31,9 @@ func (w *Worker) start(work context.Context, r *Request) (step, error) {
 	}
 	if before(standing, r) != nil {
 		return step{after: verdict{later: turnWait}}, nil
+	}
+	if held, err := w.recheck(work, r, tries); held != nil || err != nil {
+		return *cmp.Or(held, &step{}), err
 	}
 	asked := time.Now()
 	lease, err := w.store.Acquire(work, r.Order.Env, w.holder, w.lease)

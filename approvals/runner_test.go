@@ -137,10 +137,11 @@ func TestWhatChangedSinceItWasPlannedIsPlannedAgain(t *testing.T) {
 	b := newBench(t, redistest.Client(t), approvals.Options{})
 	s := &shelf{begun: make(chan actions.Step, 10), end: make(chan error, 10), value: "old"}
 	// The value changes between the plan and the run.
-	b.work(approvals.WorkerOptions{Policy: policy(func(*approvals.Request) (approvals.Outcome, error) {
+	b.SetPolicy(policy(func(*approvals.Request) (approvals.Outcome, error) {
 		s.value = "new"
 		return approvals.Outcome{Effect: approvals.EffectRelease}, nil
-	}), Floor: b.runner(s)})
+	}))
+	b.work(approvals.WorkerOptions{Floor: b.runner(s)})
 	r := b.submit(shop42, actions.VerbDeploy)
 	step := <-s.begun
 	s.end <- nil

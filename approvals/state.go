@@ -17,7 +17,7 @@ import (
 var moves = map[State][]State{
 	StatePlanning: {StatePending, StateReleased, StateSucceeded, StateFailed, StateRefused, StateSuperseded, StateCancelled},
 	StatePending:  {StatePending, StateReleased, StateRefused, StateDenied, StateExpired, StateSuperseded, StateCancelled},
-	StateReleased: {StateRunning, StateSuperseded, StateCancelled},
+	StateReleased: {StateRunning, StatePending, StateRefused, StateDenied, StateExpired, StateSuperseded, StateCancelled},
 	StateRunning:  {StateRunning, StatePlanning, StateSucceeded, StateFailed, StateCancelled},
 }
 

@@ -22,7 +22,7 @@ func TestMoves(t *testing.T) {
 	allowed := map[approvals.State][]approvals.State{
 		planning: {pending, released, succeeded, failed, refused, superseded, cancelled},
 		pending:  {pending, released, refused, approvals.StateDenied, approvals.StateExpired, superseded, cancelled},
-		released: {running, superseded, cancelled},
+		released: {running, pending, refused, approvals.StateDenied, approvals.StateExpired, superseded, cancelled},
 		running:  {running, planning, succeeded, failed, cancelled},
 	}
 	b := newBench(t, redistest.Client(t), approvals.Options{})

@@ -74,7 +74,11 @@ func (q *Requests) Submit(ctx context.Context, r Request) (*Request, bool, error
 	}
 	now := q.clock()
 	r.State, r.Revision, r.CreatedAt, r.UpdatedAt, r.EndedAt = StatePlanning, 1, now, now, time.Time{}
-	r.Digest, r.Plan, r.RunID, r.Reason, r.Code, r.Replans, r.Decisions, r.Stop = "", nil, "", "", "", 0, nil, nil
+	r.Digest, r.Plan, r.RunID, r.Reason, r.Code, r.Replans = "", nil, "", "", "", 0
+	r.Decisions, r.Outcome, r.Changed, r.Stop = nil, nil, nil, nil
+	if r.Glass != nil {
+		r.Glass = &Glass{By: r.Requester, Reason: r.Glass.Reason, At: now}
+	}
 	if known, err := q.known(ctx, &r); known != nil || err != nil {
 		return known, false, err
 	}
@@ -118,7 +122,7 @@ func (q *Requests) create(ctx context.Context, r *Request) ([]string, error) {
 		actions.Record{
 			Kind: "request.submitted", Actor: r.Requester.Actor, Identity: r.Requester.Identity, Surface: r.Place.Surface,
 			Address: r.Place.Address, RequestID: r.ID, Time: r.CreatedAt,
-			Detail: map[string]string{"verb": string(r.Order.Verb), "command": r.Command, "to": string(StatePlanning)},
+			Detail: submitted(r),
 		})
 	if err != nil {
 		return nil, err
@@ -132,6 +136,15 @@ func (q *Requests) create(ctx context.Context, r *Request) ([]string, error) {
 		return nil, actions.Errorf(op, actions.CodeInternal, "Redis gave an unexpected answer.")
 	}
 	return words, nil
+}
+
+// submitted is the detail of the audit record of a new request.
+func submitted(r *Request) map[string]string {
+	detail := map[string]string{"verb": string(r.Order.Verb), "command": r.Command, "to": string(StatePlanning)}
+	if r.Glass != nil {
+		detail["break_glass"] = r.Glass.Reason
+	}
+	return detail
 }
 
 // known is the request that r's key leads to already, nil when there is none.
@@ -252,13 +265,16 @@ func check(op string, r *Request) error {
 	if r.Requester.Actor == "" {
 		return invalid("A request needs somebody who makes it.")
 	}
+	if r.Glass != nil && strings.TrimSpace(r.Glass.Reason) == "" {
+		return invalid("Breaking the glass needs a reason, which everybody will read.")
+	}
 	if len(r.Command) > maxCommand {
 		return invalid("The command is longer than %d bytes.", maxCommand)
 	}
 	o := &r.Order
 	for name, text := range map[string]string{
 		"actor": r.Requester.Actor, "identity": r.Requester.Identity, "surface": r.Place.Surface, "place": r.Place.ID,
-		"message": r.Place.Message, "address": r.Place.Address, "ref": o.Ref, "reason": o.Reason, "requester": o.By,
+		"message": r.Place.Message, "address": r.Place.Address, "ref": o.Ref, "reason": o.Reason, "requester": o.By, "reason of breaking the glass": glassReason(r),
 	} {
 		if len(text) > maxText {
 			return invalid("The %s of the request is longer than %d bytes.", name, maxText)
@@ -272,6 +288,13 @@ func check(op string, r *Request) error {
 		return invalid("A request may set %d values of %d bytes in all.", maxSet, maxSetSize)
 	}
 	return nil
+}
+
+func glassReason(r *Request) string {
+	if r.Glass == nil {
+		return ""
+	}
+	return r.Glass.Reason
 }
 
 // keyKey is where r's idempotency key leads to its id. Keys come from outside

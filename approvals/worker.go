@@ -28,7 +28,6 @@ type WorkerOptions struct {
 	Requests *Requests
 	Store    *actions.Store
 	Floor    Floor
-	Policy   Policy // nil means ReleaseAtOnce
 
 	// Replica names this process, and the one that takes its place after a
 	// restart; no two run under one name at once. What was in the hands of the
@@ -65,7 +64,6 @@ type Worker struct {
 	store    *actions.Store
 	queue    *queue
 	floor    Floor
-	policy   Policy
 	metrics  *Metrics
 
 	replica string
@@ -86,11 +84,8 @@ type Worker struct {
 // NewWorker makes a Worker; Run sets it to work.
 func NewWorker(o WorkerOptions) *Worker {
 	w := &Worker{
-		requests: o.Requests, store: o.Store, queue: o.Requests.queue, floor: o.Floor, policy: o.Policy, metrics: o.Requests.metrics,
+		requests: o.Requests, store: o.Store, queue: o.Requests.queue, floor: o.Floor, metrics: o.Requests.metrics,
 		replica: o.Replica, lease: o.Lease, grace: o.Grace, log: o.Log, jobs: make(map[string]*job),
-	}
-	if w.policy == nil {
-		w.policy = ReleaseAtOnce{}
 	}
 	if w.replica == "" {
 		w.replica = "replica-" + strings.ToLower(rand.Text())

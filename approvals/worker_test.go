@@ -156,7 +156,8 @@ func TestHowRequestsEnd(t *testing.T) {
 			if test.floor != nil {
 				test.floor(f)
 			}
-			b.work(approvals.WorkerOptions{Floor: f, Policy: test.policy})
+			b.SetPolicy(test.policy)
+			b.work(approvals.WorkerOptions{Floor: f})
 			r := b.submit(shop42, actions.VerbDeploy, func(r *approvals.Request) { r.DryRun = test.dry })
 			r = b.until(r.ID, "ended", func(r *approvals.Request) bool { return r.State.Ended() })
 			if r.State != test.state || r.Code != test.code || r.Reason != test.reason || r.EndedAt.IsZero() {
@@ -263,7 +264,8 @@ func TestDecisions(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, redistest.Client(t), approvals.Options{})
 	f := newFloor(t)
-	b.work(approvals.WorkerOptions{Floor: f, Policy: policy(twoApprove)})
+	b.SetPolicy(policy(twoApprove))
+	b.work(approvals.WorkerOptions{Floor: f})
 	decide := func(id string, v approvals.Verdict, by approvals.Requester) *approvals.Request {
 		t.Helper()
 		r, err := b.Decide(t.Context(), id, approvals.Decision{Verdict: v, By: by, Reason: "as " + by.Actor})
@@ -293,7 +295,7 @@ func TestDecisions(t *testing.T) {
 	r = b.untilState(r.ID, approvals.StateSucceeded)
 	wantEqual(t, "audit", b.kinds(shop42, r.ID), []string{
 		"request.submitted", "request.pending", "request.approved", "request.approved", "request.approved",
-		"request.released", "request.running", "request.succeeded",
+		"request.running", "request.succeeded",
 	})
 	_, err = b.Decide(t.Context(), r.ID, approvals.Decision{Verdict: approvals.Deny, By: ben})
 	wantCode(t, err, actions.CodeConflict)
@@ -310,12 +312,13 @@ func TestDecisions(t *testing.T) {
 func TestAPendingRequestHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, redistest.Client(t), approvals.Options{})
-	b.work(approvals.WorkerOptions{Floor: newFloor(t), Policy: policy(func(r *approvals.Request) (approvals.Outcome, error) {
+	b.SetPolicy(policy(func(r *approvals.Request) (approvals.Outcome, error) {
 		if r.Order.Verb == actions.VerbArchive {
 			return approvals.Outcome{Effect: approvals.EffectApprove, Reason: "Somebody must agree."}, nil
 		}
 		return approvals.Outcome{Effect: approvals.EffectRelease}, nil
-	})})
+	}))
+	b.work(approvals.WorkerOptions{Floor: newFloor(t)})
 	waits := b.untilState(b.submit(shop42, actions.VerbArchive).ID, approvals.StatePending)
 	b.untilState(b.submit(shop42, actions.VerbDeploy).ID, approvals.StateSucceeded)
 	if r, err := b.Get(t.Context(), waits.ID); err != nil || r.State != approvals.StatePending {
@@ -327,7 +330,8 @@ func TestAPendingRequestHoldsNobodyUp(t *testing.T) {
 func TestAPendingRequestExpires(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, redistest.Client(t), approvals.Options{Patience: time.Second})
-	b.work(approvals.WorkerOptions{Floor: newFloor(t), Policy: policy(twoApprove)})
+	b.SetPolicy(policy(twoApprove))
+	b.work(approvals.WorkerOptions{Floor: newFloor(t)})
 	r := b.untilState(b.submit(shop42, actions.VerbDeploy).ID, approvals.StateExpired)
 	if !strings.Contains(r.Reason, "within 1s") {
 		t.Errorf("it says %q", r.Reason)

@@ -71,8 +71,9 @@ func (w *World) Work() { w.WorkBy(approvals.ReleaseAtOnce{}) }
 
 // WorkBy starts a worker that asks a policy. It ends with the test.
 func (w *World) WorkBy(policy approvals.Policy) {
+	w.Requests.SetPolicy(policy)
 	worker := approvals.NewWorker(approvals.WorkerOptions{
-		Requests: w.Requests, Store: w.Store, Floor: w.Runner, Policy: policy, Lease: 5 * time.Second, Grace: -1,
+		Requests: w.Requests, Store: w.Store, Floor: w.Runner, Lease: 5 * time.Second, Grace: -1,
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
