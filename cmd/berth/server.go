@@ -89,7 +89,7 @@ func newServer(ctx context.Context, cfg *configs.Config, apps *catalog, values s
 	}
 	runner := actions.NewRunner(actions.RunnerOptions{Store: store, Catalog: apps, Executors: s.host, Sources: sources, Log: log})
 	s.worker = approvals.NewWorker(approvals.WorkerOptions{
-		Requests: requests, Store: store, Floor: runner, Policy: approvals.ReleaseAtOnce{}, Replica: replica, Log: log,
+		Requests: requests, Store: store, Floor: runner, Replica: replica, Log: log,
 	})
 	service := bot.New(bot.Options{
 		Catalog: apps, Store: store, Requests: requests, Observer: runner, Parse: command.Parse, Log: log,
