@@ -7,21 +7,25 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/configs"
 )
 
-// catalog is the apps of the config.
-type catalog struct {
+// catalog is the apps of the config, which can be replaced while Berth runs.
+type catalog struct{ now atomic.Pointer[appSet] }
+
+// appSet is the apps of one version of the config.
+type appSet struct {
 	byName map[string]*actions.App
 	sorted []*actions.App
 }
 
 // newCatalog copies the apps out of the config.
 func newCatalog(c *configs.Config) *catalog {
-	out := &catalog{byName: map[string]*actions.App{}}
+	set := &appSet{byName: map[string]*actions.App{}}
 	for _, name := range slices.Sorted(maps.Keys(c.Apps)) {
 		app := c.Apps[name]
 		made := &actions.App{
@@ -34,19 +38,25 @@ func newCatalog(c *configs.Config) *catalog {
 		for _, part := range app.Parts {
 			made.Parts = append(made.Parts, actions.Part{Name: part.Name, Use: part.Use, With: part.With, Needs: part.Needs})
 		}
-		out.byName[name] = made
-		out.sorted = append(out.sorted, made)
+		set.byName[name] = made
+		set.sorted = append(set.sorted, made)
 	}
+	out := &catalog{}
+	out.now.Store(set)
 	return out
 }
 
+// replace makes the apps of other the catalog's own.
+func (c *catalog) replace(other *catalog) { c.now.Store(other.now.Load()) }
+
 // App finds an app; the error names those that there are.
 func (c *catalog) App(name string) (*actions.App, error) {
-	if app, ok := c.byName[name]; ok {
+	set := c.now.Load()
+	if app, ok := set.byName[name]; ok {
 		return app, nil
 	}
-	known := make([]string, len(c.sorted))
-	for i, app := range c.sorted {
+	known := make([]string, len(set.sorted))
+	for i, app := range set.sorted {
 		known[i] = app.Name
 	}
 	if len(known) == 0 {
@@ -56,12 +66,12 @@ func (c *catalog) App(name string) (*actions.App, error) {
 }
 
 // Apps lists the apps by name.
-func (c *catalog) Apps() []*actions.App { return c.sorted }
+func (c *catalog) Apps() []*actions.App { return c.now.Load().sorted }
 
 // uses are the executors that the apps name.
 func (c *catalog) uses() []string {
 	seen := map[string]bool{}
-	for _, app := range c.sorted {
+	for _, app := range c.Apps() {
 		for _, part := range app.Parts {
 			seen[part.Use] = true
 		}
@@ -91,7 +101,7 @@ func loadConfig(path string) (*configs.Config, *catalog, error) {
 // configs, so they are not told twice.
 func checkApps(c *configs.Config) configs.Faults {
 	var faults configs.Faults
-	for _, app := range newCatalog(c).sorted {
+	for _, app := range newCatalog(c).Apps() {
 		named := *app
 		named.Name, named.TTL = "app", 0
 		named.Parts = slices.Clone(app.Parts)
