@@ -90,6 +90,8 @@ func (q *Requests) source(f Filter) source {
 		return source{key: q.listKey(f.Env), env: f.Env}
 	case active:
 		return source{key: activeIndexKey, app: f.App}
+	case f.State == StateFailed:
+		return source{key: failedIndexKey, app: f.App}
 	default:
 		return source{key: indexKey, app: f.App}
 	}

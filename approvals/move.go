@@ -7,6 +7,8 @@ import (
 	"maps"
 	"strconv"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/berth-dev/berth/actions"
 )
 
@@ -148,11 +150,18 @@ func moved(op string, r *Request, to State, reply any) error {
 	}
 }
 
-// forget takes an ended request out of the index of active ones. A failure costs
-// the sweeper a look.
+// forget takes an ended request out of the index of active ones, and puts one
+// that failed into theirs. A failure costs the sweeper a look.
 func (q *Requests) forget(ctx context.Context, r *Request) {
 	ctx = context.WithoutCancel(ctx)
-	if err := q.rdb.ZRem(ctx, activeIndexKey, member(r.ID, r.Order.Env)).Err(); err != nil {
+	_, err := q.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		if r.State == StateFailed {
+			p.ZAdd(ctx, failedIndexKey, redis.Z{Member: member(r.ID, r.Order.Env)})
+		}
+		p.ZRem(ctx, activeIndexKey, member(r.ID, r.Order.Env))
+		return nil
+	})
+	if err != nil {
 		q.log.WarnContext(ctx, "an ended request stays in the index of active ones for now", "request_id", r.ID, "error", err)
 	}
 }

@@ -89,10 +89,15 @@ func (w *Worker) sweepOnce(ctx context.Context) error {
 	return w.reindex(ctx)
 }
 
-// trim takes out of the index of all requests what is no longer kept.
+// trim takes out of the indexes of ended requests what is no longer kept.
 func (w *Worker) trim(ctx context.Context) error {
 	oldest := w.requests.clock().Add(-w.requests.keep - w.requests.patience)
-	return w.requests.rdb.ZRemRangeByLex(ctx, indexKey, "-", "("+firstID(oldest)).Err()
+	for _, key := range []string{indexKey, failedIndexKey} {
+		if err := w.requests.rdb.ZRemRangeByLex(ctx, key, "-", "("+firstID(oldest)).Err(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // measure shows how long the queue is.
@@ -156,6 +161,10 @@ func (w *Worker) restoreOne(ctx context.Context, e entry, r *Request) error {
 		m := e.id
 		if !e.env.IsZero() {
 			m = member(e.id, e.env)
+		}
+		if r != nil && r.State == StateFailed {
+			w.requests.forget(ctx, r)
+			return nil
 		}
 		return w.requests.rdb.ZRem(ctx, activeIndexKey, m).Err()
 	case r.State != StatePending:

@@ -1,0 +1,60 @@
+package approvals_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/actions/redistest"
+	"github.com/berth-dev/berth/approvals"
+)
+
+func TestAFailedRequestIsListedAndRetried(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, redistest.Client(t), approvals.Options{})
+	f := newFloor(t)
+	fails := true
+	f.onRun = func(context.Context, actions.RunRequest, int) (actions.RunState, error) {
+		if fails {
+			fails = false
+			return actions.RunFailed, nil
+		}
+		return actions.RunSucceeded, nil
+	}
+	b.work(approvals.WorkerOptions{Floor: f})
+	failed := b.untilState(b.submit(shop42, actions.VerbDeploy).ID, approvals.StateFailed)
+	list, _, err := b.List(t.Context(), approvals.Filter{State: approvals.StateFailed})
+	if err != nil || len(list) != 1 || list[0].ID != failed.ID {
+		t.Fatalf("the failed ones are %v, %v", list, err)
+	}
+	again, err := b.Retry(t.Context(), failed.ID, ben, approvals.Place{Surface: "cli"})
+	if err != nil || again.ID == failed.ID || again.Requester.Actor != "ben" || again.Order.Verb != actions.VerbDeploy {
+		t.Fatalf("retried as %+v, %v", again, err)
+	}
+	if same, err := b.Retry(t.Context(), failed.ID, ben, approvals.Place{Surface: "cli"}); err != nil || same.ID != again.ID {
+		t.Errorf("retried twice as %+v, %v", same, err)
+	}
+	b.untilState(again.ID, approvals.StateSucceeded)
+	_, err = b.Retry(t.Context(), again.ID, ben, approvals.Place{})
+	wantCode(t, err, actions.CodeConflict)
+	_, err = b.Retry(t.Context(), "nope", ben, approvals.Place{})
+	wantCode(t, err, actions.CodeNotFound)
+	if active, err := b.Requests.Active(t.Context(), ""); err != nil || len(active) != 0 {
+		t.Errorf("active are %v, %v", active, err)
+	}
+}
+
+func TestActiveAreThoseOfAnAppThatHaveNotEnded(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, redistest.Client(t), approvals.Options{})
+	one := b.submit(shop42, actions.VerbDeploy)
+	two := b.submit(shop43, actions.VerbDeploy)
+	b.submit(actions.Name{App: "blog", Env: "pr-1"}, actions.VerbDeploy)
+	active, err := b.Requests.Active(t.Context(), "shop")
+	if err != nil || len(active) != 2 || active[0].ID != one.ID || active[1].ID != two.ID {
+		t.Errorf("active are %v, %v", active, err)
+	}
+	if all, err := b.Requests.Active(t.Context(), ""); err != nil || len(all) != 3 {
+		t.Errorf("of all apps %d are active, %v", len(all), err)
+	}
+}
