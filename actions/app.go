@@ -76,10 +76,11 @@ type Order struct {
 	Ref         string            `json:"ref,omitempty"`   // branch, tag or SHA that was asked for; "" means the pull request's head, or the default branch
 	Commit      Commit            `json:"commit,omitzero"` // Ref resolved; filled in by planning
 	PullRequest int               `json:"pull_request,omitempty"`
-	Set         map[string]string `json:"set,omitempty"`    // from --set, keys checked against App.AllowSet
-	TTL         time.Duration     `json:"ttl,omitempty"`    // from --ttl; 0 means the app's
-	By          string            `json:"by"`               // the requester's actor name, for records
-	Reason      string            `json:"reason,omitempty"` // from --reason
+	Set         map[string]string `json:"set,omitempty"`      // from --set, keys checked against App.AllowSet
+	TTL         time.Duration     `json:"ttl,omitempty"`      // from --ttl; 0 means the app's
+	By          string            `json:"by"`                 // the requester's actor name, for records
+	Identity    string            `json:"identity,omitempty"` // the requester's account: "github:ana"
+	Reason      string            `json:"reason,omitempty"`   // from --reason
 }
 
 // Facts are what templates in a namespace and in a part's `with` may say. A

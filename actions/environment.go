@@ -24,6 +24,7 @@ type Environment struct {
 	State       State                 `json:"state"`
 	Repo        string                `json:"repo,omitempty"`
 	PullRequest int                   `json:"pull_request,omitempty"`
+	Owner       Owner                 `json:"owner,omitzero"` // who had it made, in this life
 	Namespace   string                `json:"namespace,omitempty"`
 	Cluster     string                `json:"cluster,omitempty"`
 	Commit      Commit                `json:"commit,omitzero"` // what runs: the last successful deploy's
@@ -43,6 +44,13 @@ type Environment struct {
 	ExpiresAt   time.Time             `json:"expires_at,omitzero"`
 	Revision    int64                 `json:"revision"` // goes up with every change of this record
 	Fence       int64                 `json:"fence"`    // the token of the last writer
+}
+
+// Owner is who had an environment made: the order's By and Identity. Its names
+// are as they were then; whose account the identity is now, others know.
+type Owner struct {
+	Actor    string `json:"actor,omitempty"`    // for display
+	Identity string `json:"identity,omitempty"` // "github:ana"; "" in records that are older than it
 }
 
 // PartStatus is what is known of a part from its last step.
@@ -139,4 +147,10 @@ type Plan struct {
 	Destructive bool       `json:"destructive,omitempty"`
 	Summary     string     `json:"summary"`
 	MadeAt      time.Time  `json:"made_at"`
+	// Basis is everything that Digest covers, by name; Digest is DigestOf it.
+	// Values that can be secrets are in it as SHA-256 alone. It is for comparing
+	// (see Changed), not for people to read.
+	Basis   map[string]string `json:"basis,omitempty"`
+	Added   int               `json:"added,omitempty"`   // lines that the parts' whole diffs add
+	Removed int               `json:"removed,omitempty"` // and take away; a brief plan has neither
 }

@@ -61,7 +61,11 @@ type Step struct {
 	Namespace string
 	Outputs   map[string]Outputs // of the parts that this one needs, by part
 	Brief     bool               // Plan only: digest inputs alone, no diff
-	Agreed    map[string]string  // Run only: PartPlan.Inputs as agreed on, for what may move between the check and the step
+	// Agreed are PartPlan.Inputs as agreed on; empty while nothing was. A Run
+	// holds on to them, for what may move between the check and the step. A Plan
+	// that gets them is that check: where it cannot look up what they tell, such
+	// as what a tag means while its registry is away, they still hold.
+	Agreed map[string]string
 }
 
 // Outputs are what a part tells the parts that need it: endpoint, address,
@@ -78,6 +82,30 @@ type PartPlan struct {
 	Inputs      map[string]string `json:"inputs,omitempty"`      // what decides the result, by name: "chart": "sha256:…"
 	Executor    string            `json:"executor,omitempty"`    // SHA-256 of the executor's binary
 	Provisional bool              `json:"provisional,omitempty"` // uses outputs of a part that has none yet
+	// Resources are what the step makes, changes and takes away, what takes data
+	// with it first; a brief plan has none. ResourcesLeft is how many more there
+	// are than are named: whoever looks for one must not take it for absent then.
+	Resources     []Resource `json:"resources,omitempty"`
+	ResourcesLeft int        `json:"resources_left,omitempty"`
+	Cost          string     `json:"cost,omitempty"`    // one line on what it asks for: "requests 500m CPU and 512Mi memory (2 pods)"; "" when unknown
+	Added         int        `json:"added,omitempty"`   // lines of the whole diff, were it cut; filled in by planning
+	Removed       int        `json:"removed,omitempty"` // the same
+}
+
+// What becomes of a Resource.
+const (
+	ResourceCreate = "create"
+	ResourceUpdate = "update"
+	ResourceDelete = "delete"
+)
+
+// Resource is one thing that a step makes, changes or takes away.
+type Resource struct {
+	Kind        string `json:"kind"` // "Deployment", "RDS instance"
+	Name        string `json:"name"`
+	Namespace   string `json:"namespace,omitempty"`
+	Change      string `json:"change"`                // ResourceCreate, ResourceUpdate or ResourceDelete
+	Destructive bool   `json:"destructive,omitempty"` // takes data away
 }
 
 // EventKind tells what an Event is.

@@ -2,14 +2,12 @@ package actions
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
-	"time"
 )
 
 // Plan says what an order would do, part by part, and changes nothing. Its
@@ -41,11 +39,15 @@ func (r *Runner) plan(ctx context.Context, sc *scene, brief bool) (*Plan, error)
 	}
 	for _, part := range p.Parts {
 		p.Destructive = p.Destructive || part.Destructive
+		p.Added, p.Removed = p.Added+part.Added, p.Removed+part.Removed
 	}
 	p.Summary = summary(sc, p)
 	var err error
-	p.Digest, err = digest(sc, p)
-	return p, err
+	if p.Basis, err = factsOf(sc, p); err != nil {
+		return nil, err
+	}
+	p.Digest = DigestOf(p.Basis)
+	return p, nil
 }
 
 // planParts plans all parts side by side.
@@ -85,7 +87,7 @@ func (r *Runner) planPart(ctx context.Context, sc *scene, part Part, brief bool)
 	if err != nil {
 		return PartPlan{}, err
 	}
-	step.Brief = brief
+	step.Brief, step.Agreed = brief, maps.Clone(sc.agreed[part.Name])
 	out, err = ex.Plan(ctx, step)
 	if err != nil {
 		return PartPlan{}, typed(op, CodeInternal, err, "Its executor failed without saying why; Berth's log says more.")
@@ -96,7 +98,10 @@ func (r *Runner) planPart(ctx context.Context, sc *scene, part Part, brief bool)
 	}
 	out.Part, out.Use, out.Executor = part.Name, part.Use, description.Binary
 	out.Provisional = out.Provisional || provisional
+	out.Added, out.Removed = countLines(out.Diff)
 	out.Summary, out.Diff = short(out.Summary, maxLine), shortDiff(out.Diff, maxDiff)
+	out.Cost = short(strings.Join(strings.Fields(out.Cost), " "), maxCost)
+	out.Resources, out.ResourcesLeft = resourcesOf(out.Resources, out.ResourcesLeft)
 	if out.Summary == "" {
 		out.Summary = fmt.Sprintf("%s %s", sc.verb, part.Name)
 	}
@@ -109,7 +114,95 @@ const (
 	maxDiff = 512 << 10
 	// maxInputs is how much an executor may say of what decides a step, in bytes.
 	maxInputs = 64 << 10
+	// maxCost is the longest line on what a part asks for, in bytes.
+	maxCost = 500
+	// maxResources is how many resources of a part a plan names, and
+	// maxResourceName how long, in bytes, each word of one may be: names of
+	// Kubernetes have up to 253.
+	maxResources, maxResourceName = 1000, 256
 )
+
+// resourcesOf are the resources that a plan names: all that go, first of all
+// those that take data with them, then those that change and those that come,
+// as far as there is room. Its second result is how many more there are, left
+// of which were not even told.
+func resourcesOf(told []Resource, left int) ([]Resource, int) {
+	rank := func(r Resource) int {
+		switch {
+		case r.Destructive:
+			return 0
+		case r.Change == ResourceDelete:
+			return 1
+		case r.Change == ResourceUpdate:
+			return 2
+		}
+		return 3
+	}
+	out := make([]Resource, len(told))
+	for i, r := range told {
+		if r.Change != ResourceCreate && r.Change != ResourceDelete {
+			r.Change = ResourceUpdate // what it is to be cannot be told; something changes
+		}
+		r.Kind, r.Name, r.Namespace = short(r.Kind, maxResourceName), short(r.Name, maxResourceName), short(r.Namespace, maxResourceName)
+		out[i] = r
+	}
+	slices.SortStableFunc(out, func(a, b Resource) int { return rank(a) - rank(b) })
+	if len(out) > maxResources {
+		left += len(out) - maxResources
+		out = out[:maxResources:maxResources]
+	}
+	return slices.Clip(out), max(left, 0)
+}
+
+// countLines counts the lines that a unified diff adds and takes away. The two
+// lines that name the files of each hunk's side are not among them.
+func countLines(diff string) (added, removed int) {
+	inside, from, to := false, 0, 0 // in a hunk, and how many lines of each side it still has
+	for line := range strings.Lines(diff) {
+		if inside && from <= 0 && to <= 0 {
+			inside = false
+		}
+		switch {
+		case strings.HasPrefix(line, "@@ ") && !inside:
+			if from, to = hunkSizes(line); from > 0 || to > 0 {
+				inside = true
+			}
+		case !inside && (strings.HasPrefix(line, "--- ") || strings.HasPrefix(line, "+++ ")):
+		case strings.HasPrefix(line, "+"):
+			added, to = added+1, to-1
+		case strings.HasPrefix(line, "-"):
+			removed, from = removed+1, from-1
+		case !strings.HasPrefix(line, `\`): // a line of both sides
+			from, to = from-1, to-1
+		}
+	}
+	return added, removed
+}
+
+// hunkSizes reads how many lines of each side a hunk has from its first line:
+// "@@ -1,4 +1,5 @@". Sizes that are left out are 1; other text has none.
+func hunkSizes(line string) (from, to int) {
+	sides := strings.Fields(line)
+	if len(sides) < 3 {
+		return 0, 0
+	}
+	size := func(side, sign string) int {
+		text, ok := strings.CutPrefix(side, sign)
+		if !ok {
+			return 0
+		}
+		_, count, has := strings.Cut(text, ",")
+		if !has {
+			return 1
+		}
+		n, err := strconv.Atoi(count)
+		if err != nil || n < 0 {
+			return 0
+		}
+		return n
+	}
+	return size(sides[1], "-"), size(sides[2], "+")
+}
 
 func sizeOf(m map[string]string) int {
 	size := 0
@@ -194,55 +287,4 @@ func summary(sc *scene, p *Plan) string {
 		fmt.Fprintf(&b, "%s%s: %s", sep, part.Part, part.Summary)
 	}
 	return short(b.String(), most)
-}
-
-// digested is everything that decides what runs. Its JSON, as encoding/json
-// writes it (members in this order, keys of maps sorted), is what a digest is
-// of. Neither time nor the state of the environment is in it, but for the
-// outputs that templates used.
-type digested struct {
-	Version   int               `json:"version"`
-	Verb      Verb              `json:"verb"`
-	Env       Name              `json:"environment"`
-	Commit    string            `json:"commit"`
-	Namespace string            `json:"namespace"`
-	Cluster   string            `json:"cluster"`
-	Context   string            `json:"context"`
-	Vars      map[string]string `json:"vars,omitempty"`
-	Set       map[string]string `json:"set,omitempty"`
-	TTL       time.Duration     `json:"ttl"`
-	Parts     []digestedPart    `json:"parts"`
-}
-
-type digestedPart struct {
-	Name     string            `json:"name"`
-	Use      string            `json:"use"`
-	Needs    []string          `json:"needs,omitempty"`
-	With     map[string]any    `json:"with,omitempty"`
-	Executor string            `json:"executor,omitempty"`
-	Inputs   map[string]string `json:"inputs,omitempty"`
-}
-
-// digest is the SHA-256, in hex, of what decides what runs.
-func digest(sc *scene, p *Plan) (string, error) {
-	const op = "plan.digest"
-	d := digested{
-		Version: 1, Verb: sc.order.Verb, Env: sc.order.Env, Commit: sc.order.Commit.SHA, Namespace: sc.namespace,
-		Cluster: sc.app.Cluster.Name, Context: sc.app.Cluster.Context, Vars: sc.app.Vars, Set: sc.set, TTL: sc.ttl(),
-	}
-	for _, planned := range p.Parts {
-		part, _ := sc.app.Part(planned.Part)
-		with, err := sc.asWritten(part, sc.env)
-		if err != nil {
-			return "", inPart(part.Name, err)
-		}
-		needs := slices.Sorted(slices.Values(part.Needs))
-		d.Parts = append(d.Parts, digestedPart{Name: part.Name, Use: part.Use, Needs: needs, With: with, Executor: planned.Executor, Inputs: planned.Inputs})
-	}
-	text, err := json.Marshal(d)
-	if err != nil {
-		return "", Wrap(op, CodeInvalid, err, fmt.Sprintf("The configuration of %s holds a value that cannot be written down, such as a number that is none.", sc.app.Name))
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:]), nil
 }

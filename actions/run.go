@@ -45,7 +45,7 @@ func (r *Runner) Run(ctx context.Context, lease *Lease, req RunRequest) (*Run, e
 	if run == nil {
 		run, err = x.begin(ctx, req)
 	} else {
-		run, err = x.resume(ctx, run)
+		run, err = x.resume(ctx, run, req)
 	}
 	if err != nil || run != nil {
 		return run, err
@@ -65,7 +65,7 @@ type execution struct {
 // begin checks that what was agreed on is what would run, and writes the run's
 // record. A run that can only fail is returned as a failed one.
 func (x *execution) begin(ctx context.Context, req RunRequest) (*Run, error) {
-	sc, err := x.check(ctx, req.Order, req.Digest)
+	sc, err := x.check(ctx, req)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil && !cancelled(ctx), CodeOf(err) == CodeStale, CodeOf(err) == CodeFenced, x.redisGone(ctx):
@@ -115,7 +115,7 @@ func (x *execution) begin(ctx context.Context, req RunRequest) (*Run, error) {
 func (x *execution) start(run *Run, env *Environment, now time.Time) {
 	o := run.Order
 	if env.Name.IsZero() || env.State == StateCleaned { // a new life
-		*env = Environment{Name: o.Env, Revision: env.Revision, State: env.State, CreatedAt: now, LastAction: env.LastAction}
+		*env = Environment{Name: o.Env, Revision: env.Revision, State: env.State, CreatedAt: now, LastAction: env.LastAction, Owner: Owner{Actor: o.By, Identity: o.Identity}}
 		if ttl := x.sc.ttl(); ttl > 0 {
 			env.ExpiresAt = now.Add(ttl)
 		}
@@ -138,7 +138,8 @@ func settled(s State) State {
 
 // check plans again, briefly, and compares. Failures that may pass are tried
 // again.
-func (x *execution) check(ctx context.Context, order Order, agreed string) (*scene, error) {
+func (x *execution) check(ctx context.Context, req RunRequest) (*scene, error) {
+	order := req.Order
 	for try := 1; ; try++ {
 		sc, err := x.r.scene(ctx, order)
 		if err == nil && sc.env != nil && sc.env.State.Pending() {
@@ -149,10 +150,11 @@ func (x *execution) check(ctx context.Context, order Order, agreed string) (*sce
 		}
 		var plan *Plan
 		if err == nil {
+			sc.agreed = inputsIn(req.basis(), sc.app.Parts)
 			plan, err = x.r.plan(ctx, sc, true)
 		}
-		if err == nil && plan.Digest != agreed {
-			err = Errorf("run.check", CodeStale, "What would run on %s now is not what was agreed on (%s); it is planned again.", order.Env, changed(order, plan.Order))
+		if err == nil && plan.Digest != req.Digest {
+			err = stale("run.check", req, plan)
 		}
 		if err == nil {
 			sc.agreed = inputsOf(plan)
@@ -170,6 +172,17 @@ func (x *execution) check(ctx context.Context, order Order, agreed string) (*sce
 	}
 }
 
+// stale says that what would run now is not what was agreed on, and what
+// became different.
+func stale(op string, req RunRequest, now *Plan) error {
+	const most = 5
+	changes := Changed(&Plan{Digest: req.Digest, Order: req.Order, Basis: req.basis()}, now)
+	if n := len(changes); n > most {
+		changes = append(changes[:most:most], fmt.Sprintf("and %d more", n-most))
+	}
+	return Errorf(op, CodeStale, "What would run on %s now is not what was agreed on (%s); it is planned again.", req.Order.Env, strings.Join(changes, "; "))
+}
+
 // inputsOf are what the executors said decides their steps, by part.
 func inputsOf(p *Plan) map[string]map[string]string {
 	inputs := make(map[string]map[string]string, len(p.Parts))
@@ -179,14 +192,6 @@ func inputsOf(p *Plan) map[string]map[string]string {
 		}
 	}
 	return inputs
-}
-
-// changed says what became different, as far as an order shows it.
-func changed(then, now Order) string {
-	if then.Commit.SHA != now.Commit.SHA && now.Commit.SHA != "" {
-		return "the newest commit is " + shortSHA(now.Commit.SHA)
-	}
-	return "the configuration, a chart, an image or an executor is another"
 }
 
 // redisGone tells whether Redis does not answer, so that nothing can be said of
@@ -263,7 +268,7 @@ func (x *execution) refuse(ctx context.Context, req RunRequest, state RunState, 
 }
 
 // resume takes a run up that another worker has begun.
-func (x *execution) resume(ctx context.Context, run *Run) (*Run, error) {
+func (x *execution) resume(ctx context.Context, run *Run, req RunRequest) (*Run, error) {
 	env, err := x.r.store.Environment(context.WithoutCancel(ctx), run.Order.Env)
 	if err != nil {
 		return nil, err
@@ -273,7 +278,7 @@ func (x *execution) resume(ctx context.Context, run *Run) (*Run, error) {
 		return x.overtaken(ctx, run)
 	}
 	if !cancelled(ctx) && !slices.ContainsFunc(run.Steps, func(s StepRecord) bool { return s.Tries > 0 }) {
-		if err := x.stillAgreed(ctx, run, env); err != nil {
+		if err := x.stillAgreed(ctx, run, env, req); err != nil {
 			return nil, err
 		}
 	}
@@ -300,7 +305,8 @@ func (x *execution) resume(ctx context.Context, run *Run) (*Run, error) {
 // stillAgreed checks the digest of a run of which nothing has run yet. When it
 // does not hold, the run ends, the environment is as it was, and the error has
 // CodeStale.
-func (x *execution) stillAgreed(ctx context.Context, run *Run, env *Environment) error {
+func (x *execution) stillAgreed(ctx context.Context, run *Run, env *Environment, req RunRequest) error {
+	req.Order, req.Digest = run.Order, run.Digest // what the run began with
 	before := *env
 	before.State = run.Before
 	var seen *Environment
@@ -310,19 +316,25 @@ func (x *execution) stillAgreed(ctx context.Context, run *Run, env *Environment)
 	sc, err := x.r.sceneOf(ctx, run.Order, seen)
 	if err == nil {
 		defer sc.close()
+		sc.agreed = inputsIn(req.basis(), sc.app.Parts)
 		var plan *Plan
-		if plan, err = x.r.plan(ctx, sc, true); err == nil && plan.Digest == run.Digest {
-			return nil
+		if plan, err = x.r.plan(ctx, sc, true); err == nil {
+			if plan.Digest == run.Digest {
+				return nil
+			}
+			err = stale("run.resume", req, plan)
 		}
 	}
-	if err != nil && (mayPass(err) || ctx.Err() != nil) {
+	if mayPass(err) || ctx.Err() != nil {
 		return endOf(ctx, err)
 	}
-	stale := Errorf("run.resume", CodeStale, "What would run on %s now is not what was agreed on; it is planned again.", run.Order.Env)
-	if _, err := x.finish(ctx, RunFailed, stale, outcome{untouched: true}); err != nil {
-		return err
+	if CodeOf(err) != CodeStale {
+		err = Wrap("run.resume", CodeStale, err, fmt.Sprintf("What was agreed on for %s cannot run any more (%s); it is planned again.", run.Order.Env, strings.TrimSuffix(Message(err), ".")))
 	}
-	return stale
+	if _, failed := x.finish(ctx, RunFailed, err, outcome{untouched: true}); failed != nil {
+		return failed
+	}
+	return err
 }
 
 // overtaken ends a run that was left in the middle and whose environment

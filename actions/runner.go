@@ -76,6 +76,18 @@ type RunRequest struct {
 	RequestID string
 	Order     Order  // with Commit resolved, as planned
 	Digest    string // of the plan that was agreed on
+	// Basis is that plan's. With it, what was looked up for the plan holds while
+	// it cannot be looked up again, and an error with CodeStale names what
+	// changed. One that Digest is not of counts as none, and none is allowed.
+	Basis map[string]string
+}
+
+// basis is the request's Basis if Digest is of it.
+func (r RunRequest) basis() map[string]string {
+	if len(r.Basis) > 0 && DigestOf(r.Basis) == r.Digest {
+		return r.Basis
+	}
+	return nil
 }
 
 // ErrCancelRequested is a cause for cancelling Run's context: somebody wants the
