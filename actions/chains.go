@@ -11,16 +11,38 @@ import (
 // one without a chain does no harm.
 const chainsKey = keyPrefix + "chains"
 
+// BerthChain names the chain of what belongs to no environment: accounts that
+// were linked, configurations that were loaded, refusals of what never was. No
+// environment can have that name.
+var BerthChain = Name{App: "berth"}
+
+// ParseChain reads the name of a chain: "berth", or an environment's app/name.
+func ParseChain(s string) (Name, error) {
+	if s == ChainName(BerthChain) {
+		return BerthChain, nil
+	}
+	return ParseName(s)
+}
+
+// ChainName is what ParseChain reads.
+func ChainName(n Name) string {
+	if n.Env == "" {
+		return n.App
+	}
+	return n.String()
+}
+
 // Chains lists up to limit environments that have audit records, sorted by name
 // and after the given one; the zero Name is before all. app is "" for those of
-// every app. Environments that were asked for and never made are among them.
+// every app, and BerthChain is among those, in its place in the order of names.
+// Environments that were asked for and never made are listed as well.
 func (s *Store) Chains(ctx context.Context, app string, after Name, limit int) ([]Name, error) {
 	from, to := "-", "+"
 	if app != "" {
 		if !ValidName(app) {
 			return nil, nil
 		}
-		from, to = "["+app+"/", "("+app+"0" // "0" follows "/"
+		from, to = "("+app+"/", "("+app+"0" // "0" follows "/"
 	}
 	if !after.IsZero() {
 		from = "(" + after.String()
@@ -31,7 +53,9 @@ func (s *Store) Chains(ctx context.Context, app string, after Name, limit int) (
 	}
 	var names []Name
 	for _, m := range members {
-		if name, err := ParseName(m); err == nil {
+		if m == BerthChain.String() {
+			names = append(names, BerthChain)
+		} else if name, err := ParseName(m); err == nil {
 			names = append(names, name)
 		}
 	}

@@ -21,6 +21,8 @@ type Store struct {
 	rdb     redis.UniversalClient
 	now     func() time.Time
 	log     *slog.Logger
+	keep    time.Duration // of audit records; 0 is for ever
+	every   time.Duration // between anchors
 	seed    maphash.Seed
 	stripes [stripeCount]stripe
 }
@@ -29,16 +31,26 @@ type Store struct {
 type StoreOptions struct {
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil means none
+	// KeepAudit is how long audit records are kept at least; 0 means for ever.
+	// Records that are older leave while Anchoring runs, once an anchor vouches
+	// for them.
+	KeepAudit time.Duration
+	// AnchorEvery is how often Anchoring makes an anchor when something moved; 0
+	// means every minute.
+	AnchorEvery time.Duration
 }
 
 // NewStore makes a Store on rdb, which stays its caller's to close.
 func NewStore(rdb redis.UniversalClient, o StoreOptions) *Store {
-	s := &Store{rdb: rdb, now: o.Now, log: o.Log, seed: maphash.MakeSeed()}
+	s := &Store{rdb: rdb, now: o.Now, log: o.Log, keep: max(o.KeepAudit, 0), every: o.AnchorEvery, seed: maphash.MakeSeed()}
 	if s.now == nil {
 		s.now = time.Now
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.every <= 0 {
+		s.every = anchorEvery
 	}
 	for i := range s.stripes {
 		s.stripes[i].turn = make(chan struct{}, 1)
