@@ -19,6 +19,7 @@ type Config struct {
 	Clusters map[string]Cluster `yaml:"clusters" json:"clusters,omitempty"`
 	Plugins  map[string]Plugin  `yaml:"plugins" json:"plugins,omitempty"`
 	Apps     map[string]App     `yaml:"apps" json:"apps,omitempty"`
+	Policies []Policy           `yaml:"policies" json:"policies,omitempty"` // who must agree to what; without any, everything is released
 }
 
 // Server is where Berth listens and keeps its files.
@@ -83,6 +84,9 @@ type Actor struct {
 type Cluster struct {
 	Kubeconfig string `yaml:"kubeconfig" json:"kubeconfig,omitempty"` // empty: the executor's in-cluster account
 	Context    string `yaml:"context" json:"context,omitempty"`
+	// Limit is how many actions may run in it at once, over all replicas; 0 means
+	// as many as come.
+	Limit int `yaml:"limit" json:"limit,omitempty" jsonschema:"minimum=0"`
 }
 
 // Plugin is the program of an executor.
@@ -92,6 +96,9 @@ type Plugin struct {
 	Args   []string `yaml:"args" json:"args,omitempty"`
 	Env    []string `yaml:"env" json:"env,omitempty"`                                           // names of variables that it may have
 	SHA256 string   `yaml:"sha256" json:"sha256,omitempty" jsonschema:"pattern=^[0-9a-f]{64}$"` // the binary must have this one
+	// Limit is how many actions with parts of this executor may run at once, over
+	// all replicas; 0 means as many as come.
+	Limit int `yaml:"limit" json:"limit,omitempty" jsonschema:"minimum=0"`
 }
 
 // App is what can be deployed.
@@ -125,3 +132,7 @@ const (
 	DefaultDataDir = "data"
 	DefaultAPIURL  = "https://api.github.com"
 )
+
+// DefaultWithin is how long a request waits for people when its rule does not
+// say.
+const DefaultWithin = 72 * time.Hour

@@ -192,10 +192,9 @@ func (d *document) walkStruct(n *yaml.Node, t reflect.Type, path string) {
 }
 
 // notYet explains keys of Berth's config language that this version cannot
-// honour. Ignoring them would be a lie: a policy that is not enforced is worse
+// honour. Ignoring them would be a lie: a schedule that never comes is worse
 // than none.
 var notYet = map[string]string{
-	"policies":   "this version does not enforce policies: every request is released at once; remove the section, or wait for the version that does",
 	"schedules":  "this version has no schedules; remove the section",
 	"slack":      "this version has no Slack surface; remove the section",
 	"discord":    "this version has no Discord surface; remove the section",
@@ -321,10 +320,15 @@ func oneEdit(a, b string) bool {
 func (d *Duration) UnmarshalYAML(n *yaml.Node) error {
 	value, err := parseDuration(n.Value)
 	if err != nil || n.Kind != yaml.ScalarNode {
-		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %q is no length of time; write 72h, 90m or 3d", n.Line, n.Value)}}
+		return &yaml.TypeError{Errors: []string{lined(n, "%q is no length of time; write 72h, 90m or 3d", n.Value)}}
 	}
 	*d = Duration(value)
 	return nil
+}
+
+// lined is a complaint as the library's own are, with its line.
+func lined(n *yaml.Node, format string, args ...any) string {
+	return fmt.Sprintf("line %d: ", n.Line) + fmt.Sprintf(format, args...)
 }
 
 func parseDuration(s string) (time.Duration, error) {

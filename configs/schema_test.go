@@ -23,6 +23,9 @@ func TestSchemaIsTheTypes(t *testing.T) {
 		if t == reflect.TypeFor[Duration]() {
 			return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+d|([0-9]+(\.[0-9]+)?(h|m|s|ms))+|0)$`}
 		}
+		if t == reflect.TypeFor[Time]() {
+			return &jsonschema.Schema{Type: "string", Format: "date-time"}
+		}
 		return nil
 	}}
 	if err := reflector.AddGoComments("github.com/berth-dev/berth/configs", "./"); err != nil {

@@ -41,12 +41,21 @@ func (d *document) validate(c *Config) {
 		if cluster.Context != "" && cluster.Kubeconfig == "" {
 			d.fault("clusters."+name+".context", "a context needs a kubeconfig beside it")
 		}
+		d.limit("clusters."+name+".limit", cluster.Limit)
 	}
 	for name, plugin := range c.Plugins {
 		d.plugin(join("plugins", name), name, plugin)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Apps)) {
 		d.app(c, join("apps", name), name)
+	}
+	d.policies(c)
+}
+
+// limit checks how many may run at once.
+func (d *document) limit(path string, limit int) {
+	if limit < 0 {
+		d.fault(path, "a limit is a whole number; 0, or none, means as many as come")
 	}
 }
 
@@ -141,6 +150,7 @@ func (d *document) plugin(path, name string, p Plugin) {
 	if p.Path == "" {
 		d.fault(path+".path", "the program is needed, such as berth-%s", name)
 	}
+	d.limit(path+".limit", p.Limit)
 	if p.SHA256 != "" && !sha256Pattern.MatchString(p.SHA256) {
 		d.fault(path+".sha256", "this should be the file's SHA-256 in lower-case hex, as sha256sum prints it")
 	}
