@@ -98,6 +98,7 @@ func (w *Worker) plan(work context.Context, r *Request, tries int) (step, error)
 	}
 	planned := *r
 	planned.Plan, planned.Digest, planned.Order.Commit = plan, plan.Digest, plan.Order.Commit
+	planned.Changed = actions.Changed(r.Was, plan)
 	if r.DryRun {
 		return w.leave(work, r, change{to: StateSucceeded, edit: adoptPlan(&planned)})
 	}
@@ -203,6 +204,7 @@ func (w *Worker) planFailed(work context.Context, r *Request, err error, tries i
 func adoptPlan(planned *Request) func(*Request) {
 	return func(r *Request) {
 		r.Plan, r.Digest, r.Order.Commit = planned.Plan, planned.Digest, planned.Order.Commit
+		r.Changed, r.Was = planned.Changed, nil
 	}
 }
 

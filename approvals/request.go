@@ -49,6 +49,7 @@ type Request struct {
 	Outcome   *Outcome      `json:"outcome,omitempty"`   // what the policy said last; nil before it was asked
 	Glass     *Glass        `json:"glass,omitempty"`     // somebody broke the glass: rules that allow it are set aside
 	Changed   []string      `json:"changed,omitempty"`   // what differed from the plan that was agreed on before, when it was planned again
+	Was       *actions.Plan `json:"was,omitempty"`       // what was agreed on and no longer held, while it is planned again: digest, commit and basis alone
 	Stop      *Stop         `json:"stop,omitempty"`      // somebody asked to stop it while it ran
 	CreatedAt time.Time     `json:"created_at"`
 	UpdatedAt time.Time     `json:"updated_at"`

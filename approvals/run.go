@@ -107,7 +107,7 @@ func (w *Worker) execute(work context.Context, r *Request, lease held, tries int
 	var watcher sync.WaitGroup
 	watcher.Go(func() { w.watch(watching, cancel, r, lease) })
 	began := time.Now()
-	run, err := w.callRun(ctx, lease.Lease, actions.RunRequest{ID: r.RunID, RequestID: r.ID, Order: r.Order, Digest: r.Digest})
+	run, err := w.callRun(ctx, lease.Lease, runRequest(r))
 	unwatch()
 	watcher.Wait()
 	lost := actions.CodeOf(context.Cause(ctx)) == actions.CodeFenced
@@ -124,6 +124,18 @@ func (w *Worker) execute(work context.Context, r *Request, lease held, tries int
 		return w.finish(work, r, lease.Lease, outcomeOf(run))
 	}
 	return w.runFailed(work, r, lease.Lease, err, tries)
+}
+
+// runRequest is what the floor is told of r.
+func runRequest(r *Request) actions.RunRequest {
+	return actions.RunRequest{ID: r.RunID, RequestID: r.ID, Order: r.Order, Digest: r.Digest, Basis: basis(r)}
+}
+
+func basis(r *Request) map[string]string {
+	if r.Plan == nil {
+		return nil
+	}
+	return r.Plan.Basis
 }
 
 // runFailed is what becomes of r when its run was not brought to an end.
@@ -164,7 +176,11 @@ func (w *Worker) replan(work context.Context, r *Request, lease *actions.Lease, 
 		edit: func(r *Request) {
 			r.Replans++
 			r.Reason = actions.Message(cause)
-			r.Plan, r.Digest, r.RunID, r.Decisions, r.Order.Commit = nil, "", "", nil, actions.Commit{}
+			r.Was = &actions.Plan{Digest: r.Digest, Order: actions.Order{Commit: r.Order.Commit}, Basis: basis(r)}
+			r.Plan, r.Digest, r.RunID, r.Decisions, r.Outcome, r.Order.Commit = nil, "", "", nil, nil, actions.Commit{}
+			if r.Glass != nil && r.Glass.Digest != "" {
+				r.Glass = nil
+			}
 		},
 		why: map[string]string{"digest": r.Digest, "run": r.RunID},
 	})
