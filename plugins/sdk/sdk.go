@@ -68,10 +68,12 @@ type Step struct {
 	Cluster   Cluster
 	Namespace string                       // the environment's namespace
 	Outputs   map[string]map[string]string // of the parts that this one needs
-	Brief     bool                         // Plan only: Inputs alone are wanted, no diff
-	// Agreed are the Inputs of the plan that was agreed on; for Run only, and
-	// empty when there was none. A Run that looks up anew what can move, such as
-	// a tag, fails with Invalid when it finds something else than they name.
+	Brief     bool                         // Plan only: Inputs alone are wanted, no Diff, Resources or Cost
+	// Agreed are the Inputs of the plan that was agreed on; empty when there was
+	// none. A Run that looks up anew what can move, such as a tag, fails with
+	// Invalid when it finds something else than they name. A Plan that gets them
+	// checks whether they still hold: what it cannot look up now, such as what a
+	// tag means while its registry is away, it answers with what was agreed on.
 	Agreed map[string]string
 }
 
@@ -99,7 +101,31 @@ type Plan struct {
 	Summary     string            // one line
 	Diff        string            // unified; secrets masked
 	Destructive bool              // takes data away
-	Inputs      map[string]string // what decides the result, by name: "chart": "sha256:…"
+	Inputs      map[string]string // what decides the result, by name: "chart": "sha256:…", "image acme/shop:1": "sha256:…"
+	// Resources are what Run would make, change and take away. Of more than a
+	// thousand Berth is told how many are left out; those that take data away are
+	// kept first, then those that go.
+	Resources []Resource
+	Cost      string // one line on what the part asks for: "requests 500m CPU and 512Mi memory (2 pods)"; "" when it cannot be told
+}
+
+// Change is what becomes of a Resource.
+type Change string
+
+// The changes. Any other counts as ChangeUpdate.
+const (
+	ChangeCreate Change = "create"
+	ChangeUpdate Change = "update"
+	ChangeDelete Change = "delete"
+)
+
+// Resource is one thing that a step makes, changes or takes away.
+type Resource struct {
+	Kind        string // "Deployment", "RDS instance"
+	Name        string
+	Namespace   string // "" for what lives in none
+	Change      Change
+	Destructive bool // takes data away
 }
 
 // Health is how a part is.

@@ -3,6 +3,7 @@ package sdk_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -228,5 +229,44 @@ func TestEndCancelsRuns(t *testing.T) {
 	}
 	if _, err := run(t.Context(), x, "web"); status.Code(err) != codes.Unavailable {
 		t.Errorf("a run after the end: %v", err)
+	}
+}
+
+// planner plans as a function says.
+type planner struct {
+	sdk.Executor
+	plan func(s sdk.Step) sdk.Plan
+}
+
+func (p planner) Plan(_ context.Context, s sdk.Step) (sdk.Plan, error) { return p.plan(s), nil }
+
+func TestPlansTellWhatTheyTouchAndGetWhatWasAgreedOn(t *testing.T) {
+	many := make([]sdk.Resource, 5000)
+	for i := range many {
+		many[i] = sdk.Resource{Kind: "ConfigMap", Name: fmt.Sprint("c", i), Change: sdk.ChangeCreate}
+	}
+	many[4000].Change = sdk.ChangeDelete
+	many[4999] = sdk.Resource{Kind: "PersistentVolumeClaim", Name: "data\xff", Namespace: "n", Change: sdk.ChangeDelete, Destructive: true}
+	x, _ := serve(t, planner{runner(nil), func(s sdk.Step) sdk.Plan {
+		return sdk.Plan{Inputs: s.Agreed, Cost: "requests 1 CPU", Resources: many}
+	}})
+	p, err := x.Plan(t.Context(), &executorv1.PlanRequest{
+		Step: &executorv1.Step{Part: "web", Verb: executorv1.Verb_VERB_DEPLOY}, Brief: true, Agreed: map[string]string{"image a:1": "sha256:1"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.GetCost() != "requests 1 CPU" || p.GetInputs()["image a:1"] != "sha256:1" {
+		t.Errorf("cost %q, inputs %v", p.GetCost(), p.GetInputs())
+	}
+	r := p.GetResources()
+	if len(r) != 1000 || p.GetResourcesLeft() != 4000 {
+		t.Fatalf("%d resources, and %d more", len(r), p.GetResourcesLeft())
+	}
+	if r[0].GetName() != "data�" || r[0].GetNamespace() != "n" || !r[0].GetDestructive() || r[0].GetChange() != executorv1.Change_CHANGE_DELETE {
+		t.Errorf("what takes data away is not first: %v", r[0])
+	}
+	if r[1].GetName() != "c4000" || r[2].GetName() != "c0" {
+		t.Errorf("then come %v and %v", r[1], r[2])
 	}
 }

@@ -119,6 +119,7 @@ func (s *server) Plan(ctx context.Context, req *executorv1.PlanRequest) (r *exec
 		if err != nil {
 			return err
 		}
+		step.Agreed = req.GetAgreed()
 		plan, err := planner.Plan(ctx, step)
 		if err != nil {
 			return err

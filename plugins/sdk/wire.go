@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -22,7 +23,16 @@ const (
 	maxLine    = 16 << 10 // bytes of a log line, a progress text, an output
 	maxMessage = 8 << 10  // bytes of an error's message and of its cause
 	maxDiff    = 8 << 20  // bytes of a plan's diff
+	maxWord    = 256      // bytes of a resource's kind, name and namespace
+	// maxResources is how many resources a plan tells; Berth takes no more.
+	maxResources = 1000
 )
+
+var changes = map[Change]executorv1.Change{
+	ChangeCreate: executorv1.Change_CHANGE_CREATE,
+	ChangeUpdate: executorv1.Change_CHANGE_UPDATE,
+	ChangeDelete: executorv1.Change_CHANGE_DELETE,
+}
 
 var verbs = map[executorv1.Verb]Verb{
 	executorv1.Verb_VERB_DEPLOY:   Deploy,
@@ -145,10 +155,39 @@ func planTo(p Plan) *executorv1.PlanResponse {
 	for k, v := range p.Inputs {
 		inputs[clean(k, maxLine)] = clean(v, maxLine)
 	}
-	return &executorv1.PlanResponse{
+	r := &executorv1.PlanResponse{
 		Summary: clean(p.Summary, maxLine), Diff: clean(p.Diff, maxDiff),
-		Destructive: p.Destructive, Inputs: inputs,
+		Destructive: p.Destructive, Inputs: inputs, Cost: clean(p.Cost, maxLine),
 	}
+	told := mostTelling(p.Resources)
+	r.ResourcesLeft = int64(len(p.Resources) - len(told))
+	for _, res := range told {
+		r.Resources = append(r.Resources, &executorv1.ResourceChange{
+			Kind: clean(res.Kind, maxWord), Name: clean(res.Name, maxWord), Namespace: clean(res.Namespace, maxWord),
+			Change: changes[res.Change], Destructive: res.Destructive,
+		})
+	}
+	return r
+}
+
+// mostTelling are the resources that Berth is told: all while they are few, else
+// those that take data away, then those that go, then others.
+func mostTelling(all []Resource) []Resource {
+	if len(all) <= maxResources {
+		return all
+	}
+	rank := func(r Resource) int {
+		switch {
+		case r.Destructive:
+			return 0
+		case r.Change == ChangeDelete:
+			return 1
+		}
+		return 2
+	}
+	sorted := slices.Clone(all)
+	slices.SortStableFunc(sorted, func(a, b Resource) int { return rank(a) - rank(b) })
+	return sorted[:maxResources]
 }
 
 func observationTo(o Observation) *executorv1.ObserveResponse {

@@ -170,13 +170,17 @@ func (b *bench) plan(t *testing.T) {
 		}
 		b.unchanged(t, func() {
 			s := wire(t, b.do(v))
-			first, second := b.planned(t, s, false), b.planned(t, s, false)
+			first, second := b.planned(t, s, false, nil), b.planned(t, s, false, nil)
 			if !proto.Equal(first, second) {
 				t.Errorf("two plans of %s differ:\n%v\n%v", v, first, second)
 			}
-			if brief := b.planned(t, s, true); !maps.Equal(brief.GetInputs(), first.GetInputs()) {
+			if brief := b.planned(t, s, true, nil); !maps.Equal(brief.GetInputs(), first.GetInputs()) {
 				t.Errorf("a brief plan of %s has other inputs: %v, %v", v, brief.GetInputs(), first.GetInputs())
 			}
+			if check := b.planned(t, s, true, first.GetInputs()); !maps.Equal(check.GetInputs(), first.GetInputs()) {
+				t.Errorf("a plan of %s that checks what was agreed on has other inputs: %v, %v", v, check.GetInputs(), first.GetInputs())
+			}
+			resources(t, v, first)
 			if sum := first.GetSummary(); strings.TrimSpace(sum) == "" || strings.Contains(sum, "\n") {
 				t.Errorf("the summary of %s is not one line: %q", v, sum)
 			}
@@ -184,14 +188,41 @@ func (b *bench) plan(t *testing.T) {
 	}
 }
 
-func (b *bench) planned(t *testing.T, s *executorv1.Step, brief bool) *executorv1.PlanResponse {
+// resources checks what a plan says that it touches.
+func resources(t *testing.T, v sdk.Verb, p *executorv1.PlanResponse) {
 	t.Helper()
-	p, err := b.client.Plan(b.context(t), &executorv1.PlanRequest{Step: s, Brief: brief})
+	if strings.Contains(p.GetCost(), "\n") {
+		t.Errorf("the cost of %s is not one line: %q", v, p.GetCost())
+	}
+	said := map[string]bool{}
+	for _, r := range p.GetResources() {
+		what := fmt.Sprintf("%s %s/%s", r.GetKind(), r.GetNamespace(), r.GetName())
+		switch {
+		case r.GetKind() == "" || r.GetName() == "":
+			t.Errorf("the plan of %s has a resource without a kind or a name: %v", v, r)
+		case r.GetChange() == executorv1.Change_CHANGE_UNSPECIFIED:
+			t.Errorf("the plan of %s does not say what becomes of %s", v, what)
+		case said[what]:
+			t.Errorf("the plan of %s has %s twice", v, what)
+		case r.GetDestructive() && !p.GetDestructive():
+			t.Errorf("the plan of %s is not destructive, and what it does to %s is", v, what)
+		}
+		said[what] = true
+	}
+}
+
+func (b *bench) planned(t *testing.T, s *executorv1.Step, brief bool, agreed map[string]string) *executorv1.PlanResponse {
+	t.Helper()
+	p, err := b.client.Plan(b.context(t), &executorv1.PlanRequest{Step: s, Brief: brief, Agreed: agreed})
 	if b.client.note("the error of Plan", err) != nil {
 		t.Fatalf("Plan: %v", err)
 	}
 	b.seen.text("the summary of Plan", p.GetSummary())
 	b.seen.text("the diff of Plan", p.GetDiff())
+	b.seen.text("the cost of Plan", p.GetCost())
+	for _, r := range p.GetResources() {
+		b.seen.text("the resources of Plan", r.GetKind(), r.GetName(), r.GetNamespace())
+	}
 	for k, v := range p.GetInputs() {
 		b.seen.text("the input "+k+" of Plan", k, v)
 	}

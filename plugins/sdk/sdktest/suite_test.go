@@ -74,6 +74,18 @@ func (m *memory) Plan(_ context.Context, s sdk.Step) (sdk.Plan, error) {
 		m.world.Store(s.Part, true)
 	case "plan leaks":
 		p.Diff = "+ password: " + fmt.Sprint(s.With["text"])
+	case "resources leak":
+		p.Resources = []sdk.Resource{{Kind: "Text", Name: fmt.Sprint(s.With["text"]), Change: sdk.ChangeCreate}}
+	case "plan is harmless":
+		p.Resources = []sdk.Resource{{Kind: "Text", Name: s.Part, Change: sdk.ChangeDelete, Destructive: true}}
+	case "plan says twice":
+		p.Resources = []sdk.Resource{{Kind: "Text", Name: s.Part, Change: sdk.ChangeUpdate}, {Kind: "Text", Name: s.Part, Change: sdk.ChangeDelete}}
+	case "plan is vague":
+		p.Resources = []sdk.Resource{{Kind: "Text", Name: s.Part}}
+	case "never agrees":
+		if s.Agreed != nil {
+			p.Inputs = nil
+		}
 	}
 	return p, nil
 }
@@ -166,9 +178,15 @@ func TestSuiteFindsFlaws(t *testing.T) {
 		"speechless":   "failed with FAULT_INTERNAL, want FAULT_INVALID",
 		"plan deploys": "it changed the world",
 		"plan leaks":   "a secret is in the diff of Plan",
-		"once":         "deploy of what is already so",
-		"never absent": "Observe says HEALTH_HEALTHY () after a cleanup",
-		"stubborn":     "Run still goes on",
+
+		"resources leak":   "a secret is in the resources of Plan",
+		"plan is harmless": "is not destructive, and what it does to Text /",
+		"plan says twice":  "twice",
+		"plan is vague":    "does not say what becomes of Text /",
+		"never agrees":     "that checks what was agreed on has other inputs",
+		"once":             "deploy of what is already so",
+		"never absent":     "Observe says HEALTH_HEALTHY () after a cleanup",
+		"stubborn":         "Run still goes on",
 	} {
 		t.Run(flaw, func(t *testing.T) {
 			t.Parallel()

@@ -107,6 +107,60 @@ func (Verb) EnumDescriptor() ([]byte, []int) {
 	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{0}
 }
 
+// Change is what becomes of a resource.
+type Change int32
+
+const (
+	// Counts as an update: something changes, and it cannot be told what.
+	Change_CHANGE_UNSPECIFIED Change = 0
+	Change_CHANGE_CREATE      Change = 1
+	Change_CHANGE_UPDATE      Change = 2
+	Change_CHANGE_DELETE      Change = 3
+)
+
+// Enum value maps for Change.
+var (
+	Change_name = map[int32]string{
+		0: "CHANGE_UNSPECIFIED",
+		1: "CHANGE_CREATE",
+		2: "CHANGE_UPDATE",
+		3: "CHANGE_DELETE",
+	}
+	Change_value = map[string]int32{
+		"CHANGE_UNSPECIFIED": 0,
+		"CHANGE_CREATE":      1,
+		"CHANGE_UPDATE":      2,
+		"CHANGE_DELETE":      3,
+	}
+)
+
+func (x Change) Enum() *Change {
+	p := new(Change)
+	*p = x
+	return p
+}
+
+func (x Change) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Change) Descriptor() protoreflect.EnumDescriptor {
+	return file_berth_executor_v1_executor_proto_enumTypes[1].Descriptor()
+}
+
+func (Change) Type() protoreflect.EnumType {
+	return &file_berth_executor_v1_executor_proto_enumTypes[1]
+}
+
+func (x Change) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Change.Descriptor instead.
+func (Change) EnumDescriptor() ([]byte, []int) {
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{1}
+}
+
 // Health is how a part is.
 type Health int32
 
@@ -148,11 +202,11 @@ func (x Health) String() string {
 }
 
 func (Health) Descriptor() protoreflect.EnumDescriptor {
-	return file_berth_executor_v1_executor_proto_enumTypes[1].Descriptor()
+	return file_berth_executor_v1_executor_proto_enumTypes[2].Descriptor()
 }
 
 func (Health) Type() protoreflect.EnumType {
-	return &file_berth_executor_v1_executor_proto_enumTypes[1]
+	return &file_berth_executor_v1_executor_proto_enumTypes[2]
 }
 
 func (x Health) Number() protoreflect.EnumNumber {
@@ -161,7 +215,7 @@ func (x Health) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Health.Descriptor instead.
 func (Health) EnumDescriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{1}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{2}
 }
 
 // Fault says whose doing a failure is.
@@ -205,11 +259,11 @@ func (x Fault) String() string {
 }
 
 func (Fault) Descriptor() protoreflect.EnumDescriptor {
-	return file_berth_executor_v1_executor_proto_enumTypes[2].Descriptor()
+	return file_berth_executor_v1_executor_proto_enumTypes[3].Descriptor()
 }
 
 func (Fault) Type() protoreflect.EnumType {
-	return &file_berth_executor_v1_executor_proto_enumTypes[2]
+	return &file_berth_executor_v1_executor_proto_enumTypes[3]
 }
 
 func (x Fault) Number() protoreflect.EnumNumber {
@@ -218,7 +272,7 @@ func (x Fault) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Fault.Descriptor instead.
 func (Fault) EnumDescriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{2}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{3}
 }
 
 // Cluster is a way into a Kubernetes cluster.
@@ -602,8 +656,14 @@ func (x *DescribeResponse) GetObserves() bool {
 type PlanRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Step  *Step                  `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
-	// The inputs alone are wanted, no diff.
-	Brief         bool `protobuf:"varint,2,opt,name=brief,proto3" json:"brief,omitempty"`
+	// The inputs alone are wanted: no diff, no resources, no cost.
+	Brief bool `protobuf:"varint,2,opt,name=brief,proto3" json:"brief,omitempty"`
+	// PlanResponse.inputs of the plan that was agreed on, when this one checks
+	// whether they still hold. An executor that cannot look up now what one of
+	// them tells, such as what a tag means while its registry is away, answers
+	// with the one that was agreed on, since Run will go by it. Empty when
+	// nothing was agreed on yet.
+	Agreed        map[string]string `protobuf:"bytes,3,rep,name=agreed,proto3" json:"agreed,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -652,6 +712,13 @@ func (x *PlanRequest) GetBrief() bool {
 	return false
 }
 
+func (x *PlanRequest) GetAgreed() map[string]string {
+	if x != nil {
+		return x.Agreed
+	}
+	return nil
+}
+
 type PlanResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One line: "install chart preview 0.1.0: 3 objects created".
@@ -660,8 +727,19 @@ type PlanResponse struct {
 	Diff string `protobuf:"bytes,2,opt,name=diff,proto3" json:"diff,omitempty"`
 	// It takes data away.
 	Destructive bool `protobuf:"varint,3,opt,name=destructive,proto3" json:"destructive,omitempty"`
-	// What decides the result, by name: "chart": "sha256:…".
-	Inputs        map[string]string `protobuf:"bytes,4,rep,name=inputs,proto3" json:"inputs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What decides the result, by name: "chart": "sha256:…". An input named
+	// "image " and the image as it is written tells the digest that its tag
+	// means.
+	Inputs map[string]string `protobuf:"bytes,4,rep,name=inputs,proto3" json:"inputs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What Run would make, change and take away. Berth takes a thousand, and of
+	// more those that take data away first, then those that go. Empty also when
+	// it cannot be told.
+	Resources []*ResourceChange `protobuf:"bytes,5,rep,name=resources,proto3" json:"resources,omitempty"`
+	// How many more there are than are in resources.
+	ResourcesLeft int64 `protobuf:"varint,6,opt,name=resources_left,json=resourcesLeft,proto3" json:"resources_left,omitempty"`
+	// One line on what the part asks for or costs: "requests 500m CPU and 512Mi
+	// memory (2 pods)". Empty when it cannot be told.
+	Cost          string `protobuf:"bytes,7,opt,name=cost,proto3" json:"cost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -724,6 +802,107 @@ func (x *PlanResponse) GetInputs() map[string]string {
 	return nil
 }
 
+func (x *PlanResponse) GetResources() []*ResourceChange {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+func (x *PlanResponse) GetResourcesLeft() int64 {
+	if x != nil {
+		return x.ResourcesLeft
+	}
+	return 0
+}
+
+func (x *PlanResponse) GetCost() string {
+	if x != nil {
+		return x.Cost
+	}
+	return ""
+}
+
+// ResourceChange is one thing that a step makes, changes or takes away.
+type ResourceChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "Deployment", "RDS instance".
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Empty for what lives in none.
+	Namespace string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Change    Change `protobuf:"varint,4,opt,name=change,proto3,enum=berth.executor.v1.Change" json:"change,omitempty"`
+	// It takes data away.
+	Destructive   bool `protobuf:"varint,5,opt,name=destructive,proto3" json:"destructive,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceChange) Reset() {
+	*x = ResourceChange{}
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceChange) ProtoMessage() {}
+
+func (x *ResourceChange) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceChange.ProtoReflect.Descriptor instead.
+func (*ResourceChange) Descriptor() ([]byte, []int) {
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ResourceChange) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ResourceChange) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ResourceChange) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ResourceChange) GetChange() Change {
+	if x != nil {
+		return x.Change
+	}
+	return Change_CHANGE_UNSPECIFIED
+}
+
+func (x *ResourceChange) GetDestructive() bool {
+	if x != nil {
+		return x.Destructive
+	}
+	return false
+}
+
 type RunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Step  *Step                  `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
@@ -739,7 +918,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[7]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -751,7 +930,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[7]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -764,7 +943,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{7}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RunRequest) GetStep() *Step {
@@ -798,7 +977,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[8]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -810,7 +989,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[8]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -823,7 +1002,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{8}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RunResponse) GetEvent() isRunResponse_Event {
@@ -908,7 +1087,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[9]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +1099,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[9]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1112,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{9}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Log) GetLine() string {
@@ -957,7 +1136,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[10]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1148,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[10]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1161,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{10}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Progress) GetText() string {
@@ -1017,7 +1196,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[11]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1029,7 +1208,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[11]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1042,7 +1221,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{11}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Output) GetKey() string {
@@ -1068,7 +1247,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[12]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1080,7 +1259,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[12]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1093,7 +1272,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{12}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{13}
 }
 
 type ObserveRequest struct {
@@ -1105,7 +1284,7 @@ type ObserveRequest struct {
 
 func (x *ObserveRequest) Reset() {
 	*x = ObserveRequest{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[13]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1296,7 @@ func (x *ObserveRequest) String() string {
 func (*ObserveRequest) ProtoMessage() {}
 
 func (x *ObserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[13]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1309,7 @@ func (x *ObserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveRequest.ProtoReflect.Descriptor instead.
 func (*ObserveRequest) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{13}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ObserveRequest) GetStep() *Step {
@@ -1154,7 +1333,7 @@ type ObserveResponse struct {
 
 func (x *ObserveResponse) Reset() {
 	*x = ObserveResponse{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[14]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1345,7 @@ func (x *ObserveResponse) String() string {
 func (*ObserveResponse) ProtoMessage() {}
 
 func (x *ObserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[14]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1179,7 +1358,7 @@ func (x *ObserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveResponse.ProtoReflect.Descriptor instead.
 func (*ObserveResponse) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{14}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ObserveResponse) GetHealth() Health {
@@ -1221,7 +1400,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[15]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1233,7 +1412,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[15]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1246,7 +1425,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{15}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Link) GetName() string {
@@ -1281,7 +1460,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[16]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1293,7 +1472,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[16]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1306,7 +1485,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{16}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Failure) GetFault() Fault {
@@ -1390,18 +1569,31 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\x05verbs\x18\x03 \x03(\x0e2\x17.berth.executor.v1.VerbR\x05verbs\x12/\n" +
 	"\x06schema\x18\x04 \x01(\v2\x17.google.protobuf.StructR\x06schema\x12\x14\n" +
 	"\x05plans\x18\x05 \x01(\bR\x05plans\x12\x1a\n" +
-	"\bobserves\x18\x06 \x01(\bR\bobserves\"P\n" +
+	"\bobserves\x18\x06 \x01(\bR\bobserves\"\xcf\x01\n" +
 	"\vPlanRequest\x12+\n" +
 	"\x04step\x18\x01 \x01(\v2\x17.berth.executor.v1.StepR\x04step\x12\x14\n" +
-	"\x05brief\x18\x02 \x01(\bR\x05brief\"\xde\x01\n" +
+	"\x05brief\x18\x02 \x01(\bR\x05brief\x12B\n" +
+	"\x06agreed\x18\x03 \x03(\v2*.berth.executor.v1.PlanRequest.AgreedEntryR\x06agreed\x1a9\n" +
+	"\vAgreedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xda\x02\n" +
 	"\fPlanResponse\x12\x18\n" +
 	"\asummary\x18\x01 \x01(\tR\asummary\x12\x12\n" +
 	"\x04diff\x18\x02 \x01(\tR\x04diff\x12 \n" +
 	"\vdestructive\x18\x03 \x01(\bR\vdestructive\x12C\n" +
-	"\x06inputs\x18\x04 \x03(\v2+.berth.executor.v1.PlanResponse.InputsEntryR\x06inputs\x1a9\n" +
+	"\x06inputs\x18\x04 \x03(\v2+.berth.executor.v1.PlanResponse.InputsEntryR\x06inputs\x12?\n" +
+	"\tresources\x18\x05 \x03(\v2!.berth.executor.v1.ResourceChangeR\tresources\x12%\n" +
+	"\x0eresources_left\x18\x06 \x01(\x03R\rresourcesLeft\x12\x12\n" +
+	"\x04cost\x18\a \x01(\tR\x04cost\x1a9\n" +
 	"\vInputsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb7\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xab\x01\n" +
+	"\x0eResourceChange\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
+	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x121\n" +
+	"\x06change\x18\x04 \x01(\x0e2\x19.berth.executor.v1.ChangeR\x06change\x12 \n" +
+	"\vdestructive\x18\x05 \x01(\bR\vdestructive\"\xb7\x01\n" +
 	"\n" +
 	"RunRequest\x12+\n" +
 	"\x04step\x18\x01 \x01(\v2\x17.berth.executor.v1.StepR\x04step\x12A\n" +
@@ -1452,7 +1644,12 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\fVERB_RESTART\x10\x06\x12\x0e\n" +
 	"\n" +
 	"VERB_SLEEP\x10\a\x12\r\n" +
-	"\tVERB_WAKE\x10\b*r\n" +
+	"\tVERB_WAKE\x10\b*Y\n" +
+	"\x06Change\x12\x16\n" +
+	"\x12CHANGE_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rCHANGE_CREATE\x10\x01\x12\x11\n" +
+	"\rCHANGE_UPDATE\x10\x02\x12\x11\n" +
+	"\rCHANGE_DELETE\x10\x03*r\n" +
 	"\x06Health\x12\x16\n" +
 	"\x12HEALTH_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eHEALTH_HEALTHY\x10\x01\x12\x13\n" +
@@ -1482,75 +1679,81 @@ func file_berth_executor_v1_executor_proto_rawDescGZIP() []byte {
 	return file_berth_executor_v1_executor_proto_rawDescData
 }
 
-var file_berth_executor_v1_executor_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_berth_executor_v1_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_berth_executor_v1_executor_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_berth_executor_v1_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_berth_executor_v1_executor_proto_goTypes = []any{
 	(Verb)(0),                   // 0: berth.executor.v1.Verb
-	(Health)(0),                 // 1: berth.executor.v1.Health
-	(Fault)(0),                  // 2: berth.executor.v1.Fault
-	(*Cluster)(nil),             // 3: berth.executor.v1.Cluster
-	(*Outputs)(nil),             // 4: berth.executor.v1.Outputs
-	(*Step)(nil),                // 5: berth.executor.v1.Step
-	(*DescribeRequest)(nil),     // 6: berth.executor.v1.DescribeRequest
-	(*DescribeResponse)(nil),    // 7: berth.executor.v1.DescribeResponse
-	(*PlanRequest)(nil),         // 8: berth.executor.v1.PlanRequest
-	(*PlanResponse)(nil),        // 9: berth.executor.v1.PlanResponse
-	(*RunRequest)(nil),          // 10: berth.executor.v1.RunRequest
-	(*RunResponse)(nil),         // 11: berth.executor.v1.RunResponse
-	(*Log)(nil),                 // 12: berth.executor.v1.Log
-	(*Progress)(nil),            // 13: berth.executor.v1.Progress
-	(*Output)(nil),              // 14: berth.executor.v1.Output
-	(*Done)(nil),                // 15: berth.executor.v1.Done
-	(*ObserveRequest)(nil),      // 16: berth.executor.v1.ObserveRequest
-	(*ObserveResponse)(nil),     // 17: berth.executor.v1.ObserveResponse
-	(*Link)(nil),                // 18: berth.executor.v1.Link
-	(*Failure)(nil),             // 19: berth.executor.v1.Failure
-	nil,                         // 20: berth.executor.v1.Outputs.ValuesEntry
-	nil,                         // 21: berth.executor.v1.Step.VarsEntry
-	nil,                         // 22: berth.executor.v1.Step.SetEntry
-	nil,                         // 23: berth.executor.v1.Step.OutputsEntry
-	nil,                         // 24: berth.executor.v1.PlanResponse.InputsEntry
-	nil,                         // 25: berth.executor.v1.RunRequest.AgreedEntry
-	(*structpb.Struct)(nil),     // 26: google.protobuf.Struct
-	(*durationpb.Duration)(nil), // 27: google.protobuf.Duration
+	(Change)(0),                 // 1: berth.executor.v1.Change
+	(Health)(0),                 // 2: berth.executor.v1.Health
+	(Fault)(0),                  // 3: berth.executor.v1.Fault
+	(*Cluster)(nil),             // 4: berth.executor.v1.Cluster
+	(*Outputs)(nil),             // 5: berth.executor.v1.Outputs
+	(*Step)(nil),                // 6: berth.executor.v1.Step
+	(*DescribeRequest)(nil),     // 7: berth.executor.v1.DescribeRequest
+	(*DescribeResponse)(nil),    // 8: berth.executor.v1.DescribeResponse
+	(*PlanRequest)(nil),         // 9: berth.executor.v1.PlanRequest
+	(*PlanResponse)(nil),        // 10: berth.executor.v1.PlanResponse
+	(*ResourceChange)(nil),      // 11: berth.executor.v1.ResourceChange
+	(*RunRequest)(nil),          // 12: berth.executor.v1.RunRequest
+	(*RunResponse)(nil),         // 13: berth.executor.v1.RunResponse
+	(*Log)(nil),                 // 14: berth.executor.v1.Log
+	(*Progress)(nil),            // 15: berth.executor.v1.Progress
+	(*Output)(nil),              // 16: berth.executor.v1.Output
+	(*Done)(nil),                // 17: berth.executor.v1.Done
+	(*ObserveRequest)(nil),      // 18: berth.executor.v1.ObserveRequest
+	(*ObserveResponse)(nil),     // 19: berth.executor.v1.ObserveResponse
+	(*Link)(nil),                // 20: berth.executor.v1.Link
+	(*Failure)(nil),             // 21: berth.executor.v1.Failure
+	nil,                         // 22: berth.executor.v1.Outputs.ValuesEntry
+	nil,                         // 23: berth.executor.v1.Step.VarsEntry
+	nil,                         // 24: berth.executor.v1.Step.SetEntry
+	nil,                         // 25: berth.executor.v1.Step.OutputsEntry
+	nil,                         // 26: berth.executor.v1.PlanRequest.AgreedEntry
+	nil,                         // 27: berth.executor.v1.PlanResponse.InputsEntry
+	nil,                         // 28: berth.executor.v1.RunRequest.AgreedEntry
+	(*structpb.Struct)(nil),     // 29: google.protobuf.Struct
+	(*durationpb.Duration)(nil), // 30: google.protobuf.Duration
 }
 var file_berth_executor_v1_executor_proto_depIdxs = []int32{
-	20, // 0: berth.executor.v1.Outputs.values:type_name -> berth.executor.v1.Outputs.ValuesEntry
+	22, // 0: berth.executor.v1.Outputs.values:type_name -> berth.executor.v1.Outputs.ValuesEntry
 	0,  // 1: berth.executor.v1.Step.verb:type_name -> berth.executor.v1.Verb
-	26, // 2: berth.executor.v1.Step.with:type_name -> google.protobuf.Struct
-	21, // 3: berth.executor.v1.Step.vars:type_name -> berth.executor.v1.Step.VarsEntry
-	22, // 4: berth.executor.v1.Step.set:type_name -> berth.executor.v1.Step.SetEntry
-	3,  // 5: berth.executor.v1.Step.cluster:type_name -> berth.executor.v1.Cluster
-	23, // 6: berth.executor.v1.Step.outputs:type_name -> berth.executor.v1.Step.OutputsEntry
+	29, // 2: berth.executor.v1.Step.with:type_name -> google.protobuf.Struct
+	23, // 3: berth.executor.v1.Step.vars:type_name -> berth.executor.v1.Step.VarsEntry
+	24, // 4: berth.executor.v1.Step.set:type_name -> berth.executor.v1.Step.SetEntry
+	4,  // 5: berth.executor.v1.Step.cluster:type_name -> berth.executor.v1.Cluster
+	25, // 6: berth.executor.v1.Step.outputs:type_name -> berth.executor.v1.Step.OutputsEntry
 	0,  // 7: berth.executor.v1.DescribeResponse.verbs:type_name -> berth.executor.v1.Verb
-	26, // 8: berth.executor.v1.DescribeResponse.schema:type_name -> google.protobuf.Struct
-	5,  // 9: berth.executor.v1.PlanRequest.step:type_name -> berth.executor.v1.Step
-	24, // 10: berth.executor.v1.PlanResponse.inputs:type_name -> berth.executor.v1.PlanResponse.InputsEntry
-	5,  // 11: berth.executor.v1.RunRequest.step:type_name -> berth.executor.v1.Step
-	25, // 12: berth.executor.v1.RunRequest.agreed:type_name -> berth.executor.v1.RunRequest.AgreedEntry
-	12, // 13: berth.executor.v1.RunResponse.log:type_name -> berth.executor.v1.Log
-	13, // 14: berth.executor.v1.RunResponse.progress:type_name -> berth.executor.v1.Progress
-	14, // 15: berth.executor.v1.RunResponse.output:type_name -> berth.executor.v1.Output
-	15, // 16: berth.executor.v1.RunResponse.done:type_name -> berth.executor.v1.Done
-	5,  // 17: berth.executor.v1.ObserveRequest.step:type_name -> berth.executor.v1.Step
-	1,  // 18: berth.executor.v1.ObserveResponse.health:type_name -> berth.executor.v1.Health
-	18, // 19: berth.executor.v1.ObserveResponse.links:type_name -> berth.executor.v1.Link
-	2,  // 20: berth.executor.v1.Failure.fault:type_name -> berth.executor.v1.Fault
-	27, // 21: berth.executor.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	4,  // 22: berth.executor.v1.Step.OutputsEntry.value:type_name -> berth.executor.v1.Outputs
-	6,  // 23: berth.executor.v1.ExecutorService.Describe:input_type -> berth.executor.v1.DescribeRequest
-	8,  // 24: berth.executor.v1.ExecutorService.Plan:input_type -> berth.executor.v1.PlanRequest
-	10, // 25: berth.executor.v1.ExecutorService.Run:input_type -> berth.executor.v1.RunRequest
-	16, // 26: berth.executor.v1.ExecutorService.Observe:input_type -> berth.executor.v1.ObserveRequest
-	7,  // 27: berth.executor.v1.ExecutorService.Describe:output_type -> berth.executor.v1.DescribeResponse
-	9,  // 28: berth.executor.v1.ExecutorService.Plan:output_type -> berth.executor.v1.PlanResponse
-	11, // 29: berth.executor.v1.ExecutorService.Run:output_type -> berth.executor.v1.RunResponse
-	17, // 30: berth.executor.v1.ExecutorService.Observe:output_type -> berth.executor.v1.ObserveResponse
-	27, // [27:31] is the sub-list for method output_type
-	23, // [23:27] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	29, // 8: berth.executor.v1.DescribeResponse.schema:type_name -> google.protobuf.Struct
+	6,  // 9: berth.executor.v1.PlanRequest.step:type_name -> berth.executor.v1.Step
+	26, // 10: berth.executor.v1.PlanRequest.agreed:type_name -> berth.executor.v1.PlanRequest.AgreedEntry
+	27, // 11: berth.executor.v1.PlanResponse.inputs:type_name -> berth.executor.v1.PlanResponse.InputsEntry
+	11, // 12: berth.executor.v1.PlanResponse.resources:type_name -> berth.executor.v1.ResourceChange
+	1,  // 13: berth.executor.v1.ResourceChange.change:type_name -> berth.executor.v1.Change
+	6,  // 14: berth.executor.v1.RunRequest.step:type_name -> berth.executor.v1.Step
+	28, // 15: berth.executor.v1.RunRequest.agreed:type_name -> berth.executor.v1.RunRequest.AgreedEntry
+	14, // 16: berth.executor.v1.RunResponse.log:type_name -> berth.executor.v1.Log
+	15, // 17: berth.executor.v1.RunResponse.progress:type_name -> berth.executor.v1.Progress
+	16, // 18: berth.executor.v1.RunResponse.output:type_name -> berth.executor.v1.Output
+	17, // 19: berth.executor.v1.RunResponse.done:type_name -> berth.executor.v1.Done
+	6,  // 20: berth.executor.v1.ObserveRequest.step:type_name -> berth.executor.v1.Step
+	2,  // 21: berth.executor.v1.ObserveResponse.health:type_name -> berth.executor.v1.Health
+	20, // 22: berth.executor.v1.ObserveResponse.links:type_name -> berth.executor.v1.Link
+	3,  // 23: berth.executor.v1.Failure.fault:type_name -> berth.executor.v1.Fault
+	30, // 24: berth.executor.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	5,  // 25: berth.executor.v1.Step.OutputsEntry.value:type_name -> berth.executor.v1.Outputs
+	7,  // 26: berth.executor.v1.ExecutorService.Describe:input_type -> berth.executor.v1.DescribeRequest
+	9,  // 27: berth.executor.v1.ExecutorService.Plan:input_type -> berth.executor.v1.PlanRequest
+	12, // 28: berth.executor.v1.ExecutorService.Run:input_type -> berth.executor.v1.RunRequest
+	18, // 29: berth.executor.v1.ExecutorService.Observe:input_type -> berth.executor.v1.ObserveRequest
+	8,  // 30: berth.executor.v1.ExecutorService.Describe:output_type -> berth.executor.v1.DescribeResponse
+	10, // 31: berth.executor.v1.ExecutorService.Plan:output_type -> berth.executor.v1.PlanResponse
+	13, // 32: berth.executor.v1.ExecutorService.Run:output_type -> berth.executor.v1.RunResponse
+	19, // 33: berth.executor.v1.ExecutorService.Observe:output_type -> berth.executor.v1.ObserveResponse
+	30, // [30:34] is the sub-list for method output_type
+	26, // [26:30] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_berth_executor_v1_executor_proto_init() }
@@ -1558,7 +1761,7 @@ func file_berth_executor_v1_executor_proto_init() {
 	if File_berth_executor_v1_executor_proto != nil {
 		return
 	}
-	file_berth_executor_v1_executor_proto_msgTypes[8].OneofWrappers = []any{
+	file_berth_executor_v1_executor_proto_msgTypes[9].OneofWrappers = []any{
 		(*RunResponse_Log)(nil),
 		(*RunResponse_Progress)(nil),
 		(*RunResponse_Output)(nil),
@@ -1569,8 +1772,8 @@ func file_berth_executor_v1_executor_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_executor_v1_executor_proto_rawDesc), len(file_berth_executor_v1_executor_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   23,
+			NumEnums:      4,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
