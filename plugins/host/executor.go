@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -52,15 +53,29 @@ func (x *executor) Plan(ctx context.Context, step actions.Step) (plan actions.Pa
 			plan.Destructive = step.Verb == actions.VerbCleanup
 			return nil
 		}
-		r, err := inst.calls.Plan(inner, &executorv1.PlanRequest{Step: wire, Brief: step.Brief})
+		r, err := inst.calls.Plan(inner, &executorv1.PlanRequest{Step: wire, Brief: step.Brief, Agreed: step.Agreed})
 		if err != nil {
 			return x.fail(ctx, op, inst, err)
 		}
 		plan.Summary, plan.Diff = inst.output.clean(r.GetSummary()), clip(inst.output.mask.Replace(r.GetDiff()), maxDiffLength)
 		plan.Destructive, plan.Inputs = r.GetDestructive(), r.GetInputs()
+		plan.Cost = clip(inst.output.clean(r.GetCost()), maxText)
+		plan.Resources, plan.ResourcesLeft = inst.resources(r)
 		return nil
 	})
 	return plan, err
+}
+
+// resources are what a plan says that it touches. Anyone may read their names,
+// so that they are cleaned as a log line is.
+func (i *instance) resources(r *executorv1.PlanResponse) (told []actions.Resource, left int) {
+	for _, w := range r.GetResources() {
+		told = append(told, actions.Resource{
+			Kind: i.output.clean(w.GetKind()), Name: i.output.clean(w.GetName()), Namespace: i.output.clean(w.GetNamespace()),
+			Change: changeFromWire[w.GetChange()], Destructive: w.GetDestructive(),
+		})
+	}
+	return told, int(min(max(r.GetResourcesLeft(), 0), math.MaxInt32))
 }
 
 // look makes a call that changes nothing, and makes it once more when the

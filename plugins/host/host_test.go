@@ -38,13 +38,20 @@ func TestExecutorDescribesPlansAndObserves(t *testing.T) {
 		t.Errorf("description %+v", d)
 	}
 	s := step("build", "count", uint64(1_000_000))
-	s.Verb = actions.VerbCleanup
+	s.Verb, s.Agreed = actions.VerbCleanup, map[string]string{"image a:1": "sha256:1"}
 	plan, err := x.Plan(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if plan.Summary != "would build" || plan.Diff != "+a" || !plan.Destructive || plan.Part != "web" || plan.Use != "test" || plan.Executor != d.Binary {
 		t.Errorf("plan %+v", plan)
+	}
+	if plan.Cost != "requests 1 CPU" || plan.ResourcesLeft != 0 || len(plan.Resources) != 2 || plan.Resources[0] != (actions.Resource{Kind: "Pod", Name: "a", Change: actions.ResourceCreate}) ||
+		plan.Resources[1] != (actions.Resource{Kind: "Volume", Name: "v", Namespace: "n", Change: actions.ResourceDelete, Destructive: true}) {
+		t.Errorf("cost %q, resources %+v, and %d more", plan.Cost, plan.Resources, plan.ResourcesLeft)
+	}
+	if plan.Inputs["image a:1"] != "sha256:1" {
+		t.Errorf("what was agreed on did not arrive: inputs %v", plan.Inputs)
 	}
 	if got := plan.Inputs["count"]; got != "int64 1000000" {
 		t.Errorf("a whole number arrived as %s", got)

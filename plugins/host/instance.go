@@ -133,7 +133,7 @@ func (k *keeper) connect(ctx context.Context, path string) (*instance, error) {
 		SyncStdout:       &printed{o: out},
 		SyncStderr:       &printed{o: out},
 		GRPCDialOptions: []grpc.DialOption{
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceive)),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceive), grpc.ForceCodecV2(newFrugal())),
 			grpc.WithDisableServiceConfig(),
 			grpc.WithIdleTimeout(0), // the connection is the executor's sign that the bot wants it
 		},

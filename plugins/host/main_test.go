@@ -109,8 +109,12 @@ func (x *testExecutor) Plan(_ context.Context, step sdk.Step) (sdk.Plan, error) 
 			select {}
 		}
 	}
-	return sdk.Plan{Summary: "would " + fmt.Sprint(step.With["do"]), Diff: "+a", Destructive: step.Verb == sdk.Cleanup,
-		Inputs: map[string]string{"count": fmt.Sprintf("%T %v", step.With["count"], step.With["count"])}}, nil
+	inputs := map[string]string{"count": fmt.Sprintf("%T %v", step.With["count"], step.With["count"])}
+	if agreed, ok := step.Agreed["image a:1"]; ok {
+		inputs["image a:1"] = agreed
+	}
+	return sdk.Plan{Summary: "would " + fmt.Sprint(step.With["do"]), Diff: "+a", Destructive: step.Verb == sdk.Cleanup, Inputs: inputs,
+		Cost: "requests 1 CPU", Resources: []sdk.Resource{{Kind: "Pod", Name: "a", Change: sdk.ChangeCreate}, {Kind: "Volume", Name: "v", Namespace: "n", Change: sdk.ChangeDelete, Destructive: true}}}, nil
 }
 
 func (x *testExecutor) Observe(_ context.Context, step sdk.Step) (sdk.Observation, error) {

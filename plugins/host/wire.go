@@ -51,6 +51,14 @@ var healthFromWire = map[executorv1.Health]actions.Health{
 	executorv1.Health_HEALTH_UNSPECIFIED: actions.Unknown,
 }
 
+// changeFromWire lacks what a later protocol may add, which planning takes for
+// an update.
+var changeFromWire = map[executorv1.Change]string{
+	executorv1.Change_CHANGE_CREATE: actions.ResourceCreate,
+	executorv1.Change_CHANGE_UPDATE: actions.ResourceUpdate,
+	executorv1.Change_CHANGE_DELETE: actions.ResourceDelete,
+}
+
 // codeOfFault says what an executor's fault is to the bot.
 var codeOfFault = map[executorv1.Fault]actions.Code{
 	executorv1.Fault_FAULT_INVALID:     actions.CodeInvalid,
