@@ -20,7 +20,7 @@ type app struct {
 	api           *gh.Client // as the App itself
 	base          *url.URL
 	mu            sync.Mutex
-	installed     map[string]int64 // by owner/repo in lower case
+	installed     map[string]int64 // by owner/repo, or the organisation, in lower case
 	installations map[int64]*gh.Client
 }
 
@@ -63,20 +63,24 @@ func (a *app) forgetGone(err error) {
 	clear(a.installed)
 }
 
-// installationOf finds the App's installation that reaches repo.
-func (c *client) installationOf(ctx context.Context, repo string) (int64, error) {
+// installationOf finds the App's installation that reaches what is called.
+func (c *client) installationOf(ctx context.Context, x call) (int64, error) {
 	a := c.app
 	if a.fixed != 0 {
 		return a.fixed, nil
 	}
-	key := strings.ToLower(repo)
+	key := strings.ToLower(x.repo + x.org)
 	a.mu.Lock()
 	id := a.installed[key]
 	a.mu.Unlock()
 	if id != 0 {
 		return id, nil
 	}
-	found, err := c.installation(ctx, repo)
+	find := c.installation
+	if x.repo == "" {
+		find = c.organisation
+	}
+	found, err := find(ctx, x.repo+x.org)
 	if statusOf(err) == http.StatusNotFound {
 		return 0, fmt.Errorf("%w: %w", errNotInstalled, err)
 	}
@@ -87,6 +91,14 @@ func (c *client) installationOf(ctx context.Context, repo string) (int64, error)
 	a.installed[key] = found.GetID()
 	a.mu.Unlock()
 	return found.GetID(), nil
+}
+
+// organisation asks for the App's installation on an organisation.
+func (c *client) organisation(ctx context.Context, org string) (*gh.Installation, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	found, _, err := c.app.api.Apps.FindOrganizationInstallation(ctx, org)
+	return found, c.failure(ctx, "app", "find the App's installation on "+org, err)
 }
 
 // installation asks for the App's installation on repo.

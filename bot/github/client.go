@@ -87,7 +87,8 @@ func newAPI(base *url.URL, via http.RoundTripper) *gh.Client {
 // call is one call of the API.
 type call struct {
 	what  string // for errors and the log
-	repo  string // "owner/name": whose credentials to use; "" with a token only
+	repo  string // "owner/name": whose credentials to use
+	org   string // the same where there is no repo; without either, a token only
 	write bool
 	// calm lets a write wait for quieter times rather than take the last that
 	// the budget has.
@@ -106,9 +107,12 @@ func (c *client) do(ctx context.Context, x call, f func(context.Context, place) 
 	if x.repo != "" && !validRepo(x.repo) {
 		return fmt.Errorf("%q is no repository", x.repo)
 	}
+	if x.org != "" && !loginPattern.MatchString(x.org) {
+		return fmt.Errorf("%q is no organisation", x.org)
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	api, account, err := c.authorize(ctx, x.repo)
+	api, account, err := c.authorize(ctx, x)
 	if err != nil {
 		return err
 	}
@@ -120,16 +124,16 @@ func (c *client) do(ctx context.Context, x call, f func(context.Context, place) 
 	if c.app != nil {
 		c.app.forgetGone(err)
 	}
-	return c.failure(ctx, account, strings.TrimSpace(x.what+" "+x.repo), err)
+	return c.failure(ctx, account, strings.TrimSpace(x.what+" "+x.repo+x.org), err)
 }
 
-// authorize returns the API as who may work on repo, and the account whose
+// authorize returns the API as who may make the call, and the account whose
 // limits that counts against.
-func (c *client) authorize(ctx context.Context, repo string) (api *gh.Client, account string, err error) {
+func (c *client) authorize(ctx context.Context, x call) (api *gh.Client, account string, err error) {
 	if c.app == nil {
 		return c.user, "token", nil
 	}
-	id, err := c.installationOf(ctx, repo)
+	id, err := c.installationOf(ctx, x)
 	if err != nil {
 		return nil, "", err
 	}

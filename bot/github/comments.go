@@ -31,6 +31,7 @@ const (
 
 // account is who did something, as payloads say it.
 type account struct {
+	ID    int64  `json:"id"` // stays when the login changes hands
 	Login string `json:"login"`
 	Type  string `json:"type"` // "User", "Bot", "Organization", …
 }
@@ -84,7 +85,7 @@ func (s *Surface) commented(ctx context.Context, p parcel) error {
 	case len(s.appsOf(repo)) == 0:
 		log.InfoContext(ctx, "commands are not followed on a repository that no app names")
 	default:
-		c := conversation{repo: repo, number: e.Issue.Number, comment: e.Comment.ID, login: e.Sender.Login}
+		c := conversation{repo: repo, number: e.Issue.Number, comment: e.Comment.ID, login: e.Sender.Login, account: e.Sender}
 		return s.obey(ctx, c, e.Issue.State, lines)
 	}
 	return nil
@@ -96,6 +97,7 @@ type conversation struct {
 	number  int
 	comment int64 // that is answered
 	login   string
+	account account // of that login
 }
 
 // obey carries out the commands of a comment.
@@ -132,7 +134,14 @@ func (s *Surface) obey(ctx context.Context, c conversation, state string, lines 
 		return s.refuse(ctx, c, fmt.Sprintf("nothing ran: commands on %s need `%s` permission or more, and you have `%s`. Somebody who administers the repository can give it to you, or somebody who has it can type the command.",
 			bot.Escape(c.repo, 140), s.minimum, role))
 	}
-	return s.execute(ctx, c, p.fork(c.repo), s.actor(c.login, role), lines)
+	actor, err := s.actor(ctx, c.account, role)
+	if actions.CodeOf(err) == actions.CodeForbidden {
+		return s.refuse(ctx, c, "nothing ran. "+prose(actions.Message(err), 1000))
+	}
+	if err != nil {
+		return err
+	}
+	return s.execute(ctx, c, p.fork(c.repo), actor, lines)
 }
 
 // cannot tells of a call that GitHub refused; one that may work later is an

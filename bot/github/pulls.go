@@ -52,12 +52,6 @@ func (s *Surface) pullChanged(ctx context.Context, p parcel) error {
 	return s.closed(ctx, e, apps)
 }
 
-// requester is who an event's requests are made for.
-func (s *Surface) requester(e pullEvent) approvals.Requester {
-	a := s.actor(e.Sender.Login, "sender")
-	return approvals.Requester{Actor: a.Name, Identity: a.Identity, Roles: a.Roles}
-}
-
 // closed cleans up after a pull request. What is on its way to being deployed
 // would be there a moment later, so it is stopped too.
 func (s *Surface) closed(ctx context.Context, e pullEvent, apps []*actions.App) error {
@@ -78,7 +72,10 @@ func (s *Surface) closed(ctx context.Context, e pullEvent, apps []*actions.App) 
 		s.log.InfoContext(ctx, "a pull request that was closed is open again, so its environments stay", "repo", repo, "number", e.Number)
 		return nil
 	}
-	by := s.requester(e)
+	by, err := s.closer(ctx, e)
+	if err != nil {
+		return err
+	}
 	for _, app := range apps {
 		names, err := s.environmentsOf(ctx, app, repo, e.Number)
 		if err != nil {
@@ -91,6 +88,17 @@ func (s *Surface) closed(ctx context.Context, e pullEvent, apps []*actions.App) 
 		}
 	}
 	return nil
+}
+
+// closer is who a cleanup after a pull request is made for. It is made whoever
+// closed it: an account that is not who it was before is named without roles.
+func (s *Surface) closer(ctx context.Context, e pullEvent) (approvals.Requester, error) {
+	a, err := s.actor(ctx, e.Sender, "sender")
+	if actions.CodeOf(err) == actions.CodeForbidden {
+		s.log.WarnContext(ctx, "a pull request was closed by an account that is not the one of that login", "repo", e.Repository.FullName, "number", e.Number, "error", err)
+		return approvals.Requester{Actor: e.Sender.Login, Roles: []string{identityPrefix + "sender"}}, nil
+	}
+	return requester(a), err
 }
 
 // environmentsOf are the environments that an app has, or may have, for a pull
@@ -201,7 +209,15 @@ func (s *Surface) pushed(ctx context.Context, e pullEvent, apps []*actions.App) 
 		if !ok {
 			continue
 		}
-		by := s.requester(e)
+		pusher, err := s.actor(ctx, e.Sender, "sender")
+		if actions.CodeOf(err) == actions.CodeForbidden {
+			s.log.WarnContext(ctx, "a push changes nothing: its account is not the one of that login", "repo", repo, "number", e.Number, "actor", e.Sender.Login, "error", err)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		by := requester(pusher)
 		if err := s.submit(ctx, approvals.Request{
 			Order: actions.Order{
 				Env: name, Verb: actions.VerbDeploy, PullRequest: e.Number, Set: env.Set, By: by.Actor, Reason: "a push to the pull request",

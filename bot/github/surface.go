@@ -59,6 +59,15 @@ type Requests interface {
 	Cancel(ctx context.Context, id string, by approvals.Requester, reason string) (*approvals.Request, error)
 }
 
+// People knows whose account is whose. *people.People does.
+type People interface {
+	approvals.People
+	// Pin remembers that the account "github:ana" is the one that GitHub counts
+	// as id. It returns CodeForbidden, and what to do, when the name was another
+	// account's before: logins can be given up and taken by somebody else.
+	Pin(ctx context.Context, identity, id string) error
+}
+
 // AppCredentials are those of a GitHub App.
 type AppCredentials struct {
 	ID             int64
@@ -89,9 +98,9 @@ type Options struct {
 	Catalog  actions.Catalog
 	// Lines are the commands in a comment's text: command.Lines.
 	Lines func(markdown string) []string
-	// Actor is who an identity ("github:ana") belongs to, as configured; nil
-	// means that nobody is configured.
-	Actor func(identity string) (bot.Actor, bool)
+	// People tells whose account a login is; nil means that each login is a
+	// person of its own, whom the config gives nothing.
+	People People
 
 	DataDir string       // where sources are kept
 	HTTP    *http.Client // nil means the default transport; its timeouts are not used
@@ -106,6 +115,9 @@ type Options struct {
 // Surface is GitHub, as a place where Berth listens and speaks. It is safe for
 // concurrent use.
 type Surface struct {
+	Team       *Team       // the groups "github-team:…" of policies
+	CodeOwners *CodeOwners // the group "codeowners" of policies
+
 	rdb      redis.UniversalClient
 	client   *client
 	sources  *sources
@@ -116,7 +128,7 @@ type Surface struct {
 	requests Requests
 	catalog  actions.Catalog
 	lines    func(string) []string
-	actorOf  func(string) (bot.Actor, bool)
+	people   People // may be nil
 	minimum  string
 	public   string
 	replica  string
@@ -134,7 +146,7 @@ type Surface struct {
 func New(o Options) (*Surface, error) {
 	s := &Surface{
 		rdb: o.Redis, service: o.Service, store: o.Store, requests: o.Requests, catalog: o.Catalog, lines: o.Lines,
-		actorOf: o.Actor, minimum: o.MinPermission, public: strings.TrimSuffix(o.PublicURL, "/"), replica: o.Replica,
+		people: o.People, minimum: o.MinPermission, public: strings.TrimSuffix(o.PublicURL, "/"), replica: o.Replica,
 		wake: make(chan struct{}, 1), now: o.Now, log: o.Log,
 	}
 	if s.minimum == "" {
@@ -156,6 +168,7 @@ func New(o Options) (*Surface, error) {
 	if s.client, err = newClient(o, s); err != nil {
 		return nil, err
 	}
+	s.Team, s.CodeOwners = &Team{s: s}, &CodeOwners{s: s}
 	s.sources = newSources(s.client, archive.NewCache(filepath.Join(o.DataDir, "sources"), archive.Options{Now: s.now, Log: s.log}))
 	s.mailbox = &mailbox{rdb: o.Redis}
 	s.intake = newIntake(o.WebhookSecret, s.mailbox, s.log)
@@ -199,19 +212,6 @@ func (s *Surface) Run(ctx context.Context) error {
 // appsOf are the apps of a repository.
 func (s *Surface) appsOf(repo string) []*actions.App {
 	return slices.DeleteFunc(slices.Clone(s.catalog.Apps()), func(a *actions.App) bool { return !strings.EqualFold(a.Repo, repo) })
-}
-
-// actor is who a GitHub user is to Berth. role is what GitHub says of them.
-func (s *Surface) actor(login, role string) bot.Actor {
-	identity := "github:" + login
-	a := bot.Actor{Name: login, Identity: identity}
-	if s.actorOf != nil {
-		if known, ok := s.actorOf(identity); ok {
-			a.Name, a.Roles = known.Name, slices.Clone(known.Roles)
-		}
-	}
-	a.Roles = append(a.Roles, "github:"+role)
-	return a
 }
 
 // linger is how long what is begun may go on once the replica is told to stop.

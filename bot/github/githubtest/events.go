@@ -111,6 +111,10 @@ func (s *Server) pushedView(r *repo, c *commit) obj {
 	}
 	names := map[string][]string{"added": {}, "removed": {}, "modified": {}}
 	for _, ch := range changes(from, c.files) {
+		if ch.before != "" { // a push tells of a renamed file by both its names
+			names["removed"] = append(names["removed"], ch.before)
+			ch.status = "added"
+		}
 		names[ch.status] = append(names[ch.status], ch.name)
 	}
 	name := c.author.name

@@ -298,7 +298,8 @@ func union(a, b map[string]file) []string {
 // change is one file's difference between two trees.
 type change struct {
 	name               string
-	status             string // "added", "removed" or "modified"
+	before             string // its name before, when it was renamed
+	status             string // "added", "removed", "modified" or "renamed"
 	sha                string
 	additions, removal int
 	patch              string
@@ -323,7 +324,34 @@ func changes(from, to map[string]file) []change {
 		c.diff(old.data, now.data)
 		list = append(list, c)
 	}
-	return list
+	return renames(list)
+}
+
+// renames makes one change of a file that went and one that came with the same
+// content, as GitHub does.
+func renames(list []change) []change {
+	gone := map[string]int{} // what was removed, by content
+	for i, c := range list {
+		if c.status == "removed" {
+			gone[c.sha] = i
+		}
+	}
+	moved := map[int]bool{}
+	for i, c := range list {
+		from, ok := gone[c.sha]
+		if c.status != "added" || !ok || moved[from] {
+			continue
+		}
+		moved[from] = true
+		list[i] = change{name: c.name, before: list[from].name, status: "renamed", sha: c.sha}
+	}
+	var left []change
+	for i, c := range list {
+		if !moved[i] {
+			left = append(left, c)
+		}
+	}
+	return left
 }
 
 // diff fills in the counts and the patch; binary files have neither.

@@ -58,6 +58,15 @@ func (s *Server) getRepoInstallation(c *call) *reply {
 	return notFound()
 }
 
+func (s *Server) getOrgInstallation(c *call) *reply {
+	for _, i := range s.installations {
+		if i.account.kind == "Organization" && strings.EqualFold(i.account.login, c.params["org"]) {
+			return answer(http.StatusOK, s.installationView(i))
+		}
+	}
+	return notFound()
+}
+
 // installationTokenLife is how long an installation's token works.
 // Source: docs.github.com/rest/apps/apps#create-an-installation-access-token-for-an-app
 const installationTokenLife = time.Hour
@@ -201,7 +210,8 @@ func (s *Server) getPermission(c *call) *reply {
 	})
 }
 
-func (s *Server) getMembership(c *call) *reply {
+// onTeam runs f with the team of the path, if the caller may look at teams.
+func (s *Server) onTeam(c *call, f func(*team) *reply) *reply {
 	who := c.who
 	if who.anonymous() {
 		return problem(http.StatusUnauthorized, "Requires authentication")
@@ -216,12 +226,26 @@ func (s *Server) getMembership(c *call) *reply {
 	if tm == nil {
 		return notFound()
 	}
-	login := c.params["username"]
-	role, ok := tm.members[strings.ToLower(login)]
-	if !ok {
-		return notFound()
-	}
-	return answer(http.StatusOK, obj{
-		"url": fmt.Sprintf("%s/organizations/%s/team/%d/memberships/%s", s.api(), tm.org, tm.id, login), "role": role, "state": "active",
+	return f(tm)
+}
+
+func (s *Server) getTeam(c *call) *reply {
+	return s.onTeam(c, func(tm *team) *reply { return answer(http.StatusOK, s.teamView(tm)) })
+}
+
+func (s *Server) getMembership(c *call) *reply {
+	return s.onTeam(c, func(tm *team) *reply {
+		login := c.params["username"]
+		role, ok := tm.members[strings.ToLower(login)]
+		if !ok {
+			return notFound()
+		}
+		state := "active"
+		if role == invited {
+			role, state = "member", "pending"
+		}
+		return answer(http.StatusOK, obj{
+			"url": fmt.Sprintf("%s/organizations/%s/team/%d/memberships/%s", s.api(), tm.org, tm.id, login), "role": role, "state": state,
+		})
 	})
 }

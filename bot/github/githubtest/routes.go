@@ -94,7 +94,9 @@ var routes = sync.OnceValue(func() []*route {
 	plain(byJWT, "POST", "/app/installations/{installation_id}/access_tokens", (*Server).createInstallationToken)
 	plain(byInstallation, "GET", "/installation/repositories", (*Server).listInstallationRepos)
 	plain(byInstallation, "DELETE", "/installation/token", (*Server).revokeInstallationToken)
+	plain(byToken, "GET", "/orgs/{org}/teams/{team_slug}", (*Server).getTeam)
 	plain(byToken, "GET", "/orgs/{org}/teams/{team_slug}/memberships/{username}", (*Server).getMembership)
+	plain(byJWT, "GET", "/orgs/{org}/installation", (*Server).getOrgInstallation)
 	plain(byJWT, "GET", "/repos/{owner}/{repo}/installation", (*Server).getRepoInstallation)
 
 	inRepo(metadata, "GET", "", (*Server).getRepo)

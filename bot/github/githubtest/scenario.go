@@ -134,6 +134,19 @@ func (s *Server) AddTeam(org, slug string, members ...string) {
 	s.teams[strings.ToLower(org+"/"+slug)] = t
 }
 
+// InviteToTeam makes login somebody who has yet to accept a place in a team.
+func (s *Server) InviteToTeam(org, slug, login string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.teams[strings.ToLower(org+"/"+slug)]
+	if t == nil {
+		return fmt.Errorf("githubtest: there is no team %s/%s", org, slug)
+	}
+	s.account(login)
+	t.members[strings.ToLower(login)] = invited
+	return nil
+}
+
 // InstallApp installs the App of [Options.App] on an account's repositories;
 // with none named, on all of them. It returns the installation's id.
 func (s *Server) InstallApp(owner string, repos ...string) (int64, error) {

@@ -219,8 +219,11 @@ type team struct {
 	id      int64
 	org     string
 	slug    string
-	members map[string]string // lower-case login → "member" or "maintainer"
+	members map[string]string // lower-case login → "member", "maintainer" or invited
 }
+
+// invited is the role of somebody who has yet to accept.
+const invited = "invited"
 
 // nextID gives every object an id of its own; like GitHub's they grow.
 func (s *Server) nextID() int64 {

@@ -152,6 +152,9 @@ func (s *Server) changeView(r *repo, sha string, c change) obj {
 	if c.patch != "" {
 		view["patch"] = c.patch
 	}
+	if c.before != "" {
+		view["previous_filename"] = c.before
+	}
 	return view
 }
 

@@ -18,6 +18,8 @@ var All = map[string][]string{
 	"/app/installations/{installation_id}/access_tokens":                         {"post"},
 	"/installation/repositories":                                                 {"get"},
 	"/installation/token":                                                        {"delete"},
+	"/orgs/{org}/installation":                                                   {"get"},
+	"/orgs/{org}/teams/{team_slug}":                                              {"get"},
 	"/orgs/{org}/teams/{team_slug}/memberships/{username}":                       {"get"},
 	"/repos/{owner}/{repo}":                                                      {"get"},
 	"/repos/{owner}/{repo}/branches/{branch}":                                    {"get"},

@@ -1,0 +1,232 @@
+package github
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/approvals"
+)
+
+// keepGroup is how long an answer about a group is used again: for the several
+// looks that one decision takes. Somebody who was taken out of a team between
+// their click and the run counts for no longer than this, since the policy is
+// asked once more right before a request runs.
+const keepGroup = 3 * time.Second
+
+// maxKeptGroups bounds what is kept of answers; asking again is cheap.
+const maxKeptGroups = 2000
+
+// Team tells who is in a team of GitHub's: the groups "github-team:acme/ops" of
+// policies.
+type Team struct {
+	s    *Surface
+	kept kept[bool]
+}
+
+// CodeOwners tells who owns code that a pull request changes: the group
+// "codeowners" of policies. Somebody who owns one of the files is one.
+type CodeOwners struct {
+	s    *Surface
+	kept kept[ownership]
+}
+
+// Member tells whether one of the person's accounts is in the team, which group
+// names as "acme/ops". It returns CodeInvalid for a group that is no team, and
+// another error when GitHub does not say.
+func (t *Team) Member(ctx context.Context, group string, _ *approvals.Request, p approvals.Person) (bool, error) {
+	const op = "github.team"
+	org, slug, ok := strings.Cut(group, "/")
+	if !ok || !ownerTeam.MatchString("@"+group) {
+		return false, actions.Errorf(op, actions.CodeInvalid, "%q is no team; write it as organisation/team.", clip(group, 80))
+	}
+	for _, login := range logins(p) {
+		key := strings.ToLower(group + " " + login)
+		in, err := t.kept.get(t.s.now(), key, func() (bool, error) { return t.s.client.inTeam(ctx, org, slug, login) })
+		if err != nil {
+			return false, groupFailure(op, err, fmt.Sprintf("Whether %s is in the team %s could not be seen", p.Name, group), "Members: read of the organisation "+org)
+		}
+		if in {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// ownership is whose code a pull request changes.
+type ownership struct {
+	found  bool     // there is a CODEOWNERS file
+	owners []string // as the file names them, each once
+}
+
+// Member tells whether one of the person's accounts, or a team that it is in,
+// owns a file that the request's pull request changes. It returns CodeNotFound,
+// with what can be done, when there are no code owners: no pull request, or no
+// CODEOWNERS file on its base branch.
+func (c *CodeOwners) Member(ctx context.Context, _ string, r *approvals.Request, p approvals.Person) (bool, error) {
+	const op = "github.codeowners"
+	repo, number, err := c.s.pullOf(r)
+	if err != nil {
+		return false, err
+	}
+	found, err := c.of(ctx, repo, number)
+	if err != nil {
+		return false, groupFailure(op, err, fmt.Sprintf("The code owners of pull request %d could not be seen", number), "Contents: read and Pull requests: read on "+repo)
+	}
+	if !found.found {
+		return false, actions.Errorf(op, actions.CodeNotFound, "The base branch of %s has no CODEOWNERS file, so pull request %d has no code owners. Somebody who works on it can add one, or somebody who keeps Berth's config can name others.", repo, number)
+	}
+	mine := logins(p)
+	for _, owner := range found.owners {
+		name, ok := strings.CutPrefix(owner, "@")
+		if !ok {
+			continue // an e-mail address: GitHub does not tell whose it is
+		}
+		if strings.Contains(name, "/") {
+			in, err := c.s.Team.Member(ctx, name, r, p)
+			if in || err != nil {
+				return in, err
+			}
+			continue
+		}
+		for _, login := range mine {
+			if strings.EqualFold(login, name) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// pullOf is the pull request of a request.
+func (s *Surface) pullOf(r *approvals.Request) (repo string, number int, err error) {
+	const op = "github.codeowners"
+	app, err := s.catalog.App(r.Order.Env.App)
+	if err != nil {
+		return "", 0, err
+	}
+	if number = r.Order.PullRequest; number == 0 {
+		number = r.Order.Env.PullRequest()
+	}
+	if number == 0 || !validRepo(app.Repo) {
+		return "", 0, actions.Errorf(op, actions.CodeNotFound, "%s belongs to no pull request, so it has no code owners. Somebody who keeps Berth's config can name others in the policy.", r.Order.Env)
+	}
+	return app.Repo, number, nil
+}
+
+// of finds the owners of what a pull request changes.
+func (c *CodeOwners) of(ctx context.Context, repo string, number int) (ownership, error) {
+	return c.kept.get(c.s.now(), strings.ToLower(placeID(repo, number)), func() (ownership, error) {
+		p, err := c.s.client.pull(ctx, repo, number)
+		if err != nil {
+			return ownership{}, err
+		}
+		if p.base == "" {
+			return ownership{}, errors.New("a pull request without a base branch")
+		}
+		text, found, err := c.s.ownersFile(ctx, repo, p.base)
+		if err != nil || !found {
+			return ownership{}, err
+		}
+		paths, all, err := c.s.client.pullFiles(ctx, repo, number)
+		if err != nil {
+			return ownership{}, err
+		}
+		if !all {
+			c.s.log.WarnContext(ctx, "a pull request has more files than GitHub tells; owners of the others do not count", "repo", repo, "number", number, "files", len(paths))
+		}
+		rules, seen := parseOwners(text), map[string]bool{}
+		o := ownership{found: true}
+		for _, path := range paths {
+			for _, owner := range ownersOf(rules, path) {
+				if key := strings.ToLower(owner); !seen[key] {
+					seen[key] = true
+					o.owners = append(o.owners, owner)
+				}
+			}
+		}
+		return o, nil
+	})
+}
+
+// ownersFile is the CODEOWNERS file of a branch.
+func (s *Surface) ownersFile(ctx context.Context, repo, branch string) (text string, found bool, err error) {
+	for _, path := range ownersPaths {
+		if text, found, err = s.client.fileText(ctx, repo, branch, path); found || err != nil {
+			return text, found, err
+		}
+	}
+	return "", false, nil
+}
+
+// logins are a person's accounts on GitHub.
+func logins(p approvals.Person) []string {
+	var found []string
+	for _, identity := range p.Identities {
+		if login, ok := strings.CutPrefix(identity, identityPrefix); ok && loginPattern.MatchString(login) {
+			found = append(found, login)
+		}
+	}
+	return found
+}
+
+// groupFailure is the Error of a look that failed. It is never a "no".
+func groupFailure(op string, err error, what, grant string) error {
+	if _, ok := errors.AsType[*actions.Error](err); ok {
+		return err
+	}
+	if limited, ok := errors.AsType[*limitedError](err); ok {
+		return &actions.Error{Op: op, Code: actions.CodeUnavailable, Err: err, Retry: true,
+			Msg: fmt.Sprintf("%s: GitHub's rate limit is used up for %d more seconds; it is tried again.", what, int(limited.after.Seconds())+1)}
+	}
+	switch status := statusOf(err); {
+	case errors.Is(err, context.Canceled):
+		return actions.Wrap(op, actions.CodeCancelled, err, what+": it was stopped.")
+	case status == http.StatusForbidden, status == http.StatusNotFound, errors.Is(err, errNotInstalled):
+		return actions.Wrap(op, actions.CodeDownstream, err, fmt.Sprintf("%s: GitHub does not let Berth look. Whoever runs Berth has to grant its token or GitHub App %s; `berth doctor` says more.", what, grant))
+	case status == http.StatusUnauthorized:
+		return actions.Wrap(op, actions.CodeDownstream, err, what+": GitHub refuses Berth's credentials. Whoever runs Berth has to renew them; `berth doctor` says more.")
+	case final(err):
+		return actions.Wrap(op, actions.CodeDownstream, err, fmt.Sprintf("%s: GitHub answered %d.", what, status))
+	default:
+		return &actions.Error{Op: op, Code: actions.CodeUnavailable, Msg: what + ": GitHub did not answer; it is tried again.", Err: err, Retry: true}
+	}
+}
+
+// kept are answers of the last keepGroup. Failures are not kept.
+type kept[T any] struct {
+	mu sync.Mutex
+	m  map[string]keptAnswer[T]
+}
+
+type keptAnswer[T any] struct {
+	at    time.Time
+	value T
+}
+
+// get is the answer of that key, asked for when it is not there or too old.
+// Its age counts from before it was asked for.
+func (k *kept[T]) get(now time.Time, key string, ask func() (T, error)) (T, error) {
+	k.mu.Lock()
+	known, ok := k.m[key]
+	k.mu.Unlock()
+	if age := now.Sub(known.at); ok && age >= 0 && age < keepGroup {
+		return known.value, nil
+	}
+	value, err := ask()
+	if err != nil {
+		return value, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.m == nil || len(k.m) >= maxKeptGroups {
+		k.m = map[string]keptAnswer[T]{}
+	}
+	k.m[key] = keptAnswer[T]{at: now, value: value}
+	return value, nil
+}
