@@ -1,14 +1,9 @@
 package actions
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"math"
 	"slices"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // AuditBreak is where an audit chain is not what was written.
@@ -20,20 +15,16 @@ type AuditBreak struct {
 	What   string `json:"what"`                 // what about it: "is missing", "was changed", "is out of order: …"
 }
 
+// Error is the break in words, without a full stop.
 func (b *AuditBreak) Error() string {
-	return "record " + b.text()
-}
-
-func (b *AuditBreak) text() string {
-	of := "the audit of " + ChainName(b.Env)
-	if b.Anchor {
-		of = "the chain of anchors"
-	}
 	line := ""
 	if b.Line > 0 {
 		line = fmt.Sprintf(" (line %d)", b.Line)
 	}
-	return fmt.Sprintf("%d of %s%s %s", b.Seq, of, line, b.What)
+	if b.Anchor {
+		return fmt.Sprintf("anchor %d%s %s", b.Seq, line, b.What)
+	}
+	return fmt.Sprintf("record %d of the audit of %s%s %s", b.Seq, ChainName(b.Env), line, b.What)
 }
 
 // maxBreaks bounds how many breaks of one chain are told: what is written over
@@ -44,6 +35,7 @@ const maxBreaks = 100
 // after a break with what stands there.
 type chainCheck struct {
 	env    Name
+	anchor bool               // it is the chain of anchors; env is zero
 	next   int64              // the Seq that must come now
 	prev   string             // the Hash of the record before it
 	blind  bool               // prev is not known, since the record before was changed
@@ -58,7 +50,7 @@ type chainCheck struct {
 
 func (c *chainCheck) fault(seq int64, format string, args ...any) {
 	if c.breaks++; c.breaks <= maxBreaks {
-		c.tell(AuditBreak{Env: c.env, Seq: seq, What: fmt.Sprintf(format, args...)})
+		c.tell(AuditBreak{Env: c.env, Anchor: c.anchor, Seq: seq, What: fmt.Sprintf(format, args...)})
 	}
 }
 
@@ -178,110 +170,11 @@ func (c *chainCheck) end(head string, known bool) {
 			c.fault(gap[0], "is missing, and so are those after it up to record %d", gap[1])
 		}
 	}
-	if c.forged != (mark{}) {
+	switch {
+	case c.forged == (mark{}):
+	case c.anchor:
+		c.fault(c.sound+1, "or one after it up to %d was changed, and every later hash was computed anew: this Berth saw another anchor %d before", c.forged.seq, c.forged.seq)
+	default:
 		c.fault(c.sound+1, "or one after it up to record %d was changed, and every later hash was computed anew: an anchor vouches for another record %d", c.forged.seq, c.forged.seq)
 	}
-}
-
-// VerifyAudit checks the whole chain of env, as far as retention left it, and
-// returns nil when every record is there, in order and unchanged, and is what
-// the newest anchor vouches for. Else the error has CodeConflict and wraps an
-// *AuditBreak that names the first record that is not. VerifyAll sees more.
-func (s *Store) VerifyAudit(ctx context.Context, env Name) error {
-	const op = "store.verify_audit"
-	var first *AuditBreak
-	_, err := s.verifyChain(ctx, env, nil, func(b AuditBreak) {
-		if first == nil || b.Seq < first.Seq {
-			first = &b
-		}
-	})
-	if err != nil {
-		return err
-	}
-	if first != nil {
-		return Wrap(op, CodeConflict, first, "Record "+first.text()+".")
-	}
-	return nil
-}
-
-// verifyTries bounds how often a chain is read anew because retention removed
-// records while it was read.
-const verifyTries = 5
-
-// verified is what is known of one chain that was walked.
-type verified struct {
-	records int64
-	fresh   int64 // records that no anchor vouches for yet
-	first   int64 // the number of the first record that is kept
-}
-
-// verifyChain walks the chain of env, and tells what is wrong with it.
-func (s *Store) verifyChain(ctx context.Context, env Name, points []mark, tell func(AuditBreak)) (verified, error) {
-	for range verifyTries {
-		var breaks []AuditBreak
-		v, again, err := s.walk(ctx, env, points, func(b AuditBreak) { breaks = append(breaks, b) })
-		if err != nil {
-			return v, err
-		}
-		if again {
-			continue
-		}
-		for _, b := range breaks {
-			tell(b)
-		}
-		return v, nil
-	}
-	return verified{}, Errorf("store.verify", CodeConflict, "The audit of %s was cut too often while it was read; try again.", ChainName(env))
-}
-
-// walk is one try of verifyChain; again tells that the chain began elsewhere
-// by the time its end was reached.
-func (s *Store) walk(ctx context.Context, env Name, points []mark, tell func(AuditBreak)) (v verified, again bool, err error) {
-	const op = "store.verify"
-	var head, cutText *redis.StringCmd
-	_, err = s.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		head, cutText = p.Get(ctx, s.Key(env, auditHeadKey)), p.Get(ctx, s.Key(env, auditCutKey))
-		return nil
-	})
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return v, false, redisError(op, err)
-	}
-	cut, ok := parseMark(cutText.Val())
-	c := chainCheck{env: env, points: slices.Clone(points), tell: tell}
-	if !ok {
-		c.fault(1, "cannot be looked at: the checkpoint that says where the chain begins was written over")
-		return v, false, nil
-	}
-	c.from(cut)
-	end := int64(math.MaxInt64) // of what is looked at; a record that came later is another time's
-	if at, ok := parseMark(head.Val()); ok && at.seq > 0 {
-		end = at.seq
-	}
-	for index := cut.seq; ; {
-		texts, now, err := s.page(ctx, s.Key(env, auditKey), s.Key(env, auditCutKey), index, auditPage)
-		if err != nil {
-			return v, false, err
-		}
-		if now != cut {
-			return v, true, nil
-		}
-		for i, text := range texts {
-			r, sound := readRecord([]byte(text))
-			if c.next > end && sound && r.Seq > end { // it came after the head was read, or was added
-				if later, err := s.rdb.Get(ctx, s.Key(env, auditHeadKey)).Result(); err == nil && later != head.Val() {
-					texts = texts[:i]
-					break
-				}
-			}
-			v.records++
-			c.step(r, sound)
-		}
-		index += int64(len(texts))
-		if len(texts) < auditPage {
-			break
-		}
-	}
-	c.end(head.Val(), true)
-	v.first, v.fresh = cut.seq+1, c.fresh
-	return v, false, nil
 }

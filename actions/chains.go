@@ -53,13 +53,23 @@ func (s *Store) Chains(ctx context.Context, app string, after Name, limit int) (
 	}
 	var names []Name
 	for _, m := range members {
-		if m == BerthChain.String() {
-			names = append(names, BerthChain)
-		} else if name, err := ParseName(m); err == nil {
+		if name := chainOf(m); !name.IsZero() {
 			names = append(names, name)
 		}
 	}
 	return names, nil
+}
+
+// chainOf reads an entry of chainsKey; the zero Name is for one that is none.
+func chainOf(member string) Name {
+	if member == BerthChain.String() {
+		return BerthChain
+	}
+	name, err := ParseName(member)
+	if err != nil {
+		return Name{}
+	}
+	return name
 }
 
 // announceChain puts env among those that have a chain.

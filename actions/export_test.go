@@ -25,3 +25,6 @@ func Put(ctx context.Context, s *Store, env *Environment) error {
 func PutFenced(ctx context.Context, s *Store, env *Environment, l *Lease) error {
 	return s.save(ctx, env.Name, saving{env: env, token: l.Token, rec: Record{Kind: "test"}})
 }
+
+// AnchorTurn is one interval of Anchoring.
+func (s *Store) AnchorTurn(ctx context.Context) error { return s.anchorTurn(ctx) }

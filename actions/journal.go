@@ -24,10 +24,18 @@ type journal struct {
 	lease    *Lease
 	events   *eventLog
 	patience time.Duration // how long to wait for Redis to come back
+	origin   Origin        // where the run was asked for, for its audit records
 
 	mu  sync.Mutex
 	run *Run
 	env *Environment
+}
+
+// Origin is where an action was asked for. A run's audit records carry it, so
+// that each of them says by itself who had it done and from where.
+type Origin struct {
+	Surface string `json:"surface,omitempty"` // "github", "cli", "api"
+	Address string `json:"address,omitempty"` // the remote address
 }
 
 // entry is one change that a journal records.
@@ -114,8 +122,18 @@ func (j *journal) reload(ctx context.Context) error {
 	return err
 }
 
+// record is the audit record of e. Those of a run that begins, or that another
+// worker takes up, say which worker has it now, and by which lease.
 func (j *journal) record(run *Run, e entry) Record {
-	return Record{Kind: e.kind, Actor: run.Order.By, RequestID: run.RequestID, RunID: run.ID, Digest: run.Digest, Detail: e.detail}
+	detail := e.detail
+	if e.kind == "run.started" || e.kind == "run.resumed" {
+		detail = maps.Clone(e.detail)
+		detail["worker"], detail["lease"] = j.lease.Holder, strconv.FormatInt(j.lease.Token, 10)
+	}
+	return Record{
+		Kind: e.kind, Actor: run.Order.By, Identity: run.Order.Identity, Surface: j.origin.Surface, Address: j.origin.Address,
+		RequestID: run.RequestID, RunID: run.ID, Digest: run.Digest, Detail: detail,
+	}
 }
 
 // stepEvent is the event that a step changed its state.

@@ -23,6 +23,7 @@ type Store struct {
 	log     *slog.Logger
 	keep    time.Duration // of audit records; 0 is for ever
 	every   time.Duration // between anchors
+	anchors anchoring
 	seed    maphash.Seed
 	stripes [stripeCount]stripe
 }
