@@ -52,9 +52,15 @@ type Record struct {
 
 // after is the record completed as the one that follows head ("SEQ HASH").
 func (r Record) after(head string) (Record, error) {
+	r, _, err := r.seal(head)
+	return r, err
+}
+
+// seal is after, with the record's text.
+func (r Record) seal(head string) (Record, []byte, error) {
 	at, ok := parseMark(head)
 	if !ok {
-		return r, Wrap("audit.append", CodeInternal, fmt.Errorf("head of %s is %q", r.Env, clip(head)),
+		return r, nil, Wrap("audit.append", CodeInternal, fmt.Errorf("head of %s is %q", r.Env, clip(head)),
 			fmt.Sprintf("The head of the audit of %s cannot be read; somebody wrote over it.", ChainName(r.Env)))
 	}
 	r.Seq, r.Prev, r.Time = at.seq+1, at.hash, r.Time.UTC().Round(0)
@@ -65,10 +71,15 @@ func (r Record) after(head string) (Record, error) {
 	for k, v := range r.Detail {
 		detail[short(k, maxDetail)] = short(v, maxDetail)
 	}
-	r.Detail = detail
-	sum, err := r.sum()
-	r.Hash = sum
-	return r, err
+	r.Detail, r.Hash = detail, ""
+	text, err := json.Marshal(r)
+	if err != nil {
+		return r, nil, Wrap("audit.sum", CodeInternal, err, "An audit record could not be written.")
+	}
+	sum := sha256.Sum256(text)
+	r.Hash = hex.EncodeToString(sum[:])
+	// "hash" is the last member, so that it need not all be written again.
+	return r, append(append(text[:len(text)-1], `,"hash":"`+r.Hash...), `"}`...), nil
 }
 
 // sum is what Hash must be.

@@ -27,16 +27,14 @@ type Change struct {
 	RunID     string
 }
 
-// Touch publishes a Change. Its failure is logged only, since a hint that is
-// not there costs time and nothing else.
+// Touch publishes a Change, soon after it returns. Its failure is logged only,
+// since a hint that is not there costs time and nothing else.
 func (s *Store) Touch(ctx context.Context, env Name, requestID, runID string) {
-	err := s.rdb.XAdd(context.WithoutCancel(ctx), &redis.XAddArgs{
-		Stream: changesKey, MaxLen: maxChanges, Approx: true,
-		Values: []any{"app", env.App, "env", env.Env, "request", requestID, "run", runID},
-	}).Err()
-	if err != nil {
+	ctx = context.WithoutCancel(ctx)
+	hint := redis.NewStringCmd(ctx, "xadd", changesKey, "maxlen", "~", maxChanges, "*", "app", env.App, "env", env.Env, "request", requestID, "run", runID)
+	s.pipe.Later([]redis.Cmder{hint}, func(err error) {
 		s.log.WarnContext(ctx, "a hint of a change was not published", "env", env.String(), "request_id", requestID, "run_id", runID, "error", err)
-	}
+	})
 }
 
 // Changes returns the hints after the one with ID after, the oldest first, and

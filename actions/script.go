@@ -2,7 +2,6 @@ package actions
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"time"
@@ -13,37 +12,41 @@ import (
 // Script is a Lua body that changes keys of one environment and appends the
 // audit record of the change in the same atomic operation. Make it once, as a
 // package variable: its hash is computed by NewScript.
-type Script struct{ lua *redis.Script }
+type Script struct{ lua *Lua }
 
-// scriptPrelude guards a body and appends its audit record.
+// scriptPrelude guards a body and appends its audit records.
 //
 //	KEYS[1]  head of the audit chain, "SEQ HASH" of the last record
 //	KEYS[2]  the chain, a list of records; record n is at index n-1
-//	KEYS[3]  where the body's result is kept for a moment
-//	ARGV[1]  the head that the record was made for; "" for the first record
-//	ARGV[2]  the head that the record makes
-//	ARGV[3]  the record, JSON
-//	ARGV[4]  how long the result is kept, in milliseconds
-//	output   {"ok", 1 when the record was appended else 0, result of the body}
+//	KEYS[3]  where the body's result is kept for a moment, for this process
+//	ARGV[1]  the head that the records were made for; "" for the first record
+//	ARGV[2]  the head that the records make
+//	ARGV[3]  how long the result is kept, in milliseconds
+//	ARGV[4]  how many records there are; they follow, JSON each
+//	output   {"ok", 1 when the records were appended else 0, result of the body}
 //	         {"moved", head} when another record came first; nothing changed
 //
 // A client repeats a script when a reply was lost, though the script had run.
-// The record being in the chain shows that; the kept result is then the answer.
+// The kept result, which says of which head it is, is then the answer. One place
+// for each process will do, since a process makes the changes of one environment
+// one after another.
 const scriptPrelude = `
-local K, A = {}, {}
-for i = 4, #KEYS do K[i - 3] = KEYS[i] end
-for i = 5, #ARGV do A[i - 4] = ARGV[i] end
 local head = redis.call('GET', KEYS[1]) or ''
 if head ~= ARGV[1] then
 	local kept = redis.call('GET', KEYS[3])
-	if kept then return {'ok', 1, cjson.decode(kept).result} end
+	if kept and kept:sub(1, #ARGV[2] + 1) == ARGV[2] .. '\n' then
+		return {'ok', 1, cjson.decode(kept:sub(#ARGV[2] + 2)).result}
+	end
 	return {'moved', head}
 end
+local K, A, records = {}, {}, tonumber(ARGV[4])
+for i = 4, #KEYS do K[i - 3] = KEYS[i] end
+for i = 5 + records, #ARGV do A[i - 4 - records] = ARGV[i] end
 local audited = 0
 local function audit()
 	if audited == 1 then return end
 	audited = 1
-	redis.call('RPUSH', KEYS[2], ARGV[3])
+	redis.call('RPUSH', KEYS[2], unpack(ARGV, 5, 4 + records))
 	redis.call('SET', KEYS[1], ARGV[2])
 end
 local function body()
@@ -54,7 +57,7 @@ end
 local result = body()
 if type(result) == 'table' and result.err then return result end
 if audited == 1 then
-	redis.call('SET', KEYS[3], cjson.encode({result = result}), 'PX', ARGV[4])
+	redis.call('SET', KEYS[3], ARGV[2] .. '\n' .. cjson.encode({result = result}), 'PX', ARGV[3])
 end
 return {'ok', audited, result}
 `
@@ -64,7 +67,7 @@ return {'ok', audited, result}
 // changes something. It returns nil, a string, a whole number below 2^53, or a
 // list of those. Arguments are data: they are never part of the body's text.
 func NewScript(body string) *Script {
-	return &Script{lua: redis.NewScript(scriptPrelude + body + scriptCoda)}
+	return &Script{lua: NewLua(scriptPrelude + body + scriptCoda)}
 }
 
 const (
@@ -79,12 +82,34 @@ const (
 )
 
 // stripe lets a process's own changes of an environment go one after another,
-// rather than race for the head of its chain, and remembers where the head
-// was. Two environments may share one; that costs time only.
+// rather than race for the head of its chain, and remembers where the heads
+// were. Two environments may share one; that costs time only.
 type stripe struct {
-	turn chan struct{}
-	env  Name
-	head string
+	turn  chan struct{}
+	heads map[Name]string
+}
+
+// stripeHeads bounds how many heads a stripe remembers.
+const stripeHeads = 64
+
+// head is what the stripe remembers of env.
+func (st *stripe) head(env Name) (string, bool) {
+	head, known := st.heads[env]
+	return head, known
+}
+
+// remember keeps the head of env, and forgets some other's when that is too many.
+func (st *stripe) remember(env Name, head string) {
+	if st.heads == nil {
+		st.heads = make(map[Name]string)
+	}
+	if _, known := st.heads[env]; !known && len(st.heads) >= stripeHeads {
+		for other := range st.heads {
+			delete(st.heads, other)
+			break
+		}
+	}
+	st.heads[env] = head
 }
 
 // Exec runs sc on keys of env. rec is completed (Seq, Time when zero, Env,
@@ -94,18 +119,36 @@ type stripe struct {
 // Errors: CodeUnavailable when Redis cannot be reached (the change may have
 // been made or not), CodeInternal when the script itself is wrong.
 func (s *Store) Exec(ctx context.Context, env Name, sc *Script, keys []string, args []any, rec Record) (any, error) {
-	reply, err := s.exec(ctx, env, sc, keys, args, rec)
+	return s.ExecAll(ctx, env, Execution{Script: sc, Keys: keys, Args: args, Records: []Record{rec}})
+}
+
+// Execution is one atomic change of an environment.
+type Execution struct {
+	Script *Script
+	Keys   []string
+	Args   []any
+	// Records are appended together if the script calls audit(), at least one.
+	Records []Record
+	// Ahead are commands on other keys that must have been carried out before the
+	// script, as those of an index that leads to what it makes.
+	Ahead []redis.Cmder
+}
+
+// ExecAll is Exec of several steps at once, each of which has its record.
+func (s *Store) ExecAll(ctx context.Context, env Name, x Execution) (any, error) {
+	reply, err := s.exec(ctx, env, x)
 	if err != nil {
 		return nil, err
 	}
 	if reply.audited {
+		rec := x.Records[len(x.Records)-1]
 		s.Touch(ctx, env, rec.RequestID, rec.RunID)
 	}
 	return reply.result, nil
 }
 
-// exec is Exec without the hint, which need not hold others up.
-func (s *Store) exec(ctx context.Context, env Name, sc *Script, keys []string, args []any, rec Record) (execReply, error) {
+// exec is ExecAll without the hint.
+func (s *Store) exec(ctx context.Context, env Name, x Execution) (execReply, error) {
 	const op = "store.exec"
 	st := &s.stripes[maphash.String(s.seed, env.String())%stripeCount]
 	select {
@@ -114,42 +157,58 @@ func (s *Store) exec(ctx context.Context, env Name, sc *Script, keys []string, a
 		return execReply{}, redisError(op, ctx.Err())
 	}
 	defer func() { <-st.turn }()
-	if st.env != env {
-		head, err := s.rdb.Get(ctx, s.Key(env, auditHeadKey)).Result()
-		if err != nil && !errors.Is(err, redis.Nil) {
+	head, known := st.head(env)
+	if !known {
+		get := redis.NewStringCmd(ctx, "get", s.Key(env, auditHeadKey))
+		if err := s.pipe.Do(ctx, get); err != nil {
 			return execReply{}, redisError(op, err)
 		}
-		st.env, st.head = env, head
-	}
-	rec.Env = env
-	if rec.Time.IsZero() {
-		rec.Time = s.clock()
+		head = get.Val()
 	}
 	for range execTries {
-		made, err := rec.after(st.head)
+		if head == "" {
+			x.Ahead = append(x.Ahead, redis.NewIntCmd(ctx, "zadd", chainsKey, 0, env.String()))
+		}
+		made, texts, err := s.seal(env, head, x.Records)
 		if err != nil {
 			return execReply{}, err
 		}
-		if st.head == "" {
-			if err := s.announceChain(ctx, env); err != nil {
-				return execReply{}, redisError(op, err)
-			}
-		}
-		reply, err := s.execOnce(ctx, env, sc, keys, args, st.head, made)
+		reply, err := s.execOnce(ctx, env, x, head, made, texts)
 		if err != nil {
 			return execReply{}, redisError(op, err)
 		}
+		x.Ahead = nil
 		if reply.moved {
-			st.head = reply.head
+			head = reply.head
+			st.remember(env, head)
 			continue
 		}
 		if reply.audited {
-			st.head = made.head()
+			head = made
 		}
+		st.remember(env, head)
 		return reply, nil
 	}
 	return execReply{}, &Error{Op: op, Code: CodeConflict, Retry: true,
 		Msg: fmt.Sprintf("Too many changes of %s at once; try again in a moment.", env)}
+}
+
+// seal completes records as those that follow head, and returns the head that
+// they make and their texts.
+func (s *Store) seal(env Name, head string, records []Record) (string, []any, error) {
+	texts := make([]any, len(records))
+	for i, rec := range records {
+		rec.Env = env
+		if rec.Time.IsZero() {
+			rec.Time = s.clock()
+		}
+		made, text, err := rec.seal(head)
+		if err != nil {
+			return "", nil, err
+		}
+		head, texts[i] = made.head(), text
+	}
+	return head, texts, nil
 }
 
 // execReply is what scriptPrelude answers.
@@ -159,17 +218,16 @@ type execReply struct {
 	result         any
 }
 
-func (s *Store) execOnce(ctx context.Context, env Name, sc *Script, keys []string, args []any, head string, rec Record) (execReply, error) {
-	text, err := rec.canonical()
+func (s *Store) execOnce(ctx context.Context, env Name, x Execution, head, made string, texts []any) (execReply, error) {
+	k := append([]string{s.Key(env, auditHeadKey), s.Key(env, auditKey), s.Key(env, "audit:reply:"+s.process)}, x.Keys...)
+	a := make([]any, 0, 4+len(texts)+len(x.Args))
+	a = append(a, head, made, keepResult.Milliseconds(), len(texts))
+	a = append(append(a, texts...), x.Args...)
+	answer, err := s.pipe.Eval(ctx, x.Script.lua, k, a, x.Ahead...)
 	if err != nil {
 		return execReply{}, err
 	}
-	k := append([]string{s.Key(env, auditHeadKey), s.Key(env, auditKey), s.Key(env, "audit:reply:"+rec.Hash)}, keys...)
-	a := append([]any{head, rec.head(), text, keepResult.Milliseconds()}, args...)
-	reply, err := sc.lua.Run(ctx, s.rdb, k, a...).Slice()
-	if err != nil {
-		return execReply{}, err
-	}
+	reply, _ := answer.([]any)
 	if len(reply) > 1 && reply[0] == "moved" {
 		now, _ := reply[1].(string)
 		return execReply{moved: true, head: now}, nil

@@ -2,6 +2,7 @@ package actions
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"hash/maphash"
 	"log/slog"
@@ -19,6 +20,8 @@ const keyPrefix = "berth:"
 // of two environments, so that a standalone Redis, Sentinel and Cluster all do.
 type Store struct {
 	rdb     redis.UniversalClient
+	pipe    *Pipe
+	process string // tells this process from all others
 	now     func() time.Time
 	log     *slog.Logger
 	keep    time.Duration // of audit records; 0 is for ever
@@ -43,7 +46,7 @@ type StoreOptions struct {
 
 // NewStore makes a Store on rdb, which stays its caller's to close.
 func NewStore(rdb redis.UniversalClient, o StoreOptions) *Store {
-	s := &Store{rdb: rdb, now: o.Now, log: o.Log, keep: max(o.KeepAudit, 0), every: o.AnchorEvery, seed: maphash.MakeSeed()}
+	s := &Store{rdb: rdb, now: o.Now, log: o.Log, keep: max(o.KeepAudit, 0), every: o.AnchorEvery, pipe: NewPipe(rdb), process: rand.Text(), seed: maphash.MakeSeed()}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -58,6 +61,10 @@ func NewStore(rdb redis.UniversalClient, o StoreOptions) *Store {
 	}
 	return s
 }
+
+// Pipe is what the Store sends its commands through. Who changes environments
+// beside it shares it.
+func (s *Store) Pipe() *Pipe { return s.pipe }
 
 // Key is the key that holds suffix of env: "berth:{shop/pr-42}:suffix".
 func (s *Store) Key(env Name, suffix string) string {
