@@ -71,8 +71,3 @@ func chainOf(member string) Name {
 	}
 	return name
 }
-
-// announceChain puts env among those that have a chain.
-func (s *Store) announceChain(ctx context.Context, env Name) error {
-	return s.rdb.ZAdd(ctx, chainsKey, redis.Z{Member: env.String()}).Err()
-}
