@@ -89,16 +89,17 @@ func (b *books) rewrite(key string, texts []string) {
 func (b *books) forge(env actions.Name, seq int) {
 	b.t.Helper()
 	texts := b.list(b.store.Key(env, "audit"))
+	var r actions.Record
 	prev := ""
 	for i := range texts {
-		var r actions.Record
+		r = actions.Record{}
 		if err := json.Unmarshal([]byte(texts[i]), &r); err != nil {
 			b.t.Fatal(err)
 		}
-		if i == seq-1 {
+		if r.Seq == int64(seq) {
 			r.Actor = "forged"
 		}
-		if i >= seq {
+		if r.Seq > int64(seq) {
 			r.Prev = prev
 		}
 		text, err := actions.Rehash(r)
@@ -110,7 +111,7 @@ func (b *books) forge(env actions.Name, seq int) {
 		prev = r.Hash
 	}
 	b.rewrite(b.store.Key(env, "audit"), texts)
-	b.rdb.Set(b.ctx, b.store.Key(env, "audit:head"), fmt.Sprint(len(texts), " ", prev), 0)
+	b.rdb.Set(b.ctx, b.store.Key(env, "audit:head"), fmt.Sprint(r.Seq, " ", prev), 0)
 }
 
 // cutBack removes all but the first n records of env, and makes the head fit.
@@ -191,12 +192,12 @@ func TestWhatIsDoneToTheBooksIsFound(t *testing.T) {
 		}, []string{"record 1 of the audit of shop/pr-1 is missing, and so are those after it up to record 6"}},
 		"a record was forged and every later hash and the head computed anew": {func(b *books) {
 			b.forge(pr1, 5)
-		}, []string{"record 4 of the audit of shop/pr-1 or one after it up to record 6 was changed, and every later hash was computed anew: an anchor vouches for another record 6"}},
+		}, []string{"record 4 of the audit of shop/pr-1 or one after it up to 6 was changed, and every later hash was computed anew: an anchor vouches for another record 6"}},
 		"a record was forged, its chain computed anew, and the forgery anchored": {func(b *books) {
 			b.forge(pr1, 2)
 			b.store = actions.NewStore(b.rdb, actions.StoreOptions{})
 			b.anchor()
-		}, []string{"record 1 of the audit of shop/pr-1 or one after it up to record 3 was changed, and every later hash was computed anew: an anchor vouches for another record 3"}},
+		}, []string{"record 1 of the audit of shop/pr-1 or one after it up to 3 was changed, and every later hash was computed anew: an anchor vouches for another record 3"}},
 		"the chain was cut back, and that was anchored": {func(b *books) {
 			b.cutBack(pr1, 4)
 			b.store = actions.NewStore(b.rdb, actions.StoreOptions{})

@@ -170,11 +170,20 @@ func (c *chainCheck) end(head string, known bool) {
 			c.fault(gap[0], "is missing, and so are those after it up to record %d", gap[1])
 		}
 	}
-	switch {
-	case c.forged == (mark{}):
-	case c.anchor:
-		c.fault(c.sound+1, "or one after it up to %d was changed, and every later hash was computed anew: this Berth saw another anchor %d before", c.forged.seq, c.forged.seq)
-	default:
-		c.fault(c.sound+1, "or one after it up to record %d was changed, and every later hash was computed anew: an anchor vouches for another record %d", c.forged.seq, c.forged.seq)
+	if c.forged != (mark{}) {
+		c.fault(c.sound+1, "%s", c.forgery())
 	}
+}
+
+// forgery is what is wrong with the records between the last one that held and
+// the first one that an anchor knows otherwise.
+func (c *chainCheck) forgery() string {
+	which, who := "", fmt.Sprintf("an anchor vouches for another record %d", c.forged.seq)
+	if c.anchor {
+		who = fmt.Sprintf("this Berth saw another anchor %d before", c.forged.seq)
+	}
+	if c.forged.seq > c.sound+1 {
+		which = fmt.Sprintf("or one after it up to %d ", c.forged.seq)
+	}
+	return which + "was changed, and every later hash was computed anew: " + who
 }
