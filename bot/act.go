@@ -47,13 +47,17 @@ func (s *Service) request(in Input, c Command, app *actions.App, env actions.Nam
 	c.App, c.Env, c.Wait = env.App, env.Env, false
 	requester := in.Actor.requester()
 	order := actions.Order{
-		Env: env, Verb: actions.Verb(c.Verb), Ref: c.Ref, Set: c.Set, TTL: c.TTL, By: requester.Actor, Reason: c.Reason,
+		Env: env, Verb: actions.Verb(c.Verb), Ref: c.Ref, Set: c.Set, TTL: c.TTL, By: requester.Actor, Identity: requester.Identity, Reason: c.Reason,
 	}
 	if app.Repo != "" {
 		order.PullRequest = env.PullRequest()
 	}
+	var glass *approvals.Glass
+	if c.Glass {
+		glass = &approvals.Glass{By: requester, Reason: c.Reason}
+	}
 	return approvals.Request{
-		Order: order, Command: c.Masked(), Requester: requester, Place: in.Place, DryRun: c.DryRun, Key: in.Key,
+		Glass: glass, Order: order, Command: c.Masked(), Requester: requester, Place: in.Place, DryRun: c.DryRun, Key: in.Key,
 	}
 }
 
@@ -75,6 +79,9 @@ func (s *Service) accepted(in Input, r *approvals.Request) Reply {
 	}
 	reply.Text = "On it: " + command(r) + " (request `" + r.ID + "`). " + s.shown(in, VerbStatus, r.Order.Env) + " says how it goes, " +
 		in.code(VerbCancel, r.ID) + " stops it."
+	if r.Glass != nil {
+		reply.Text += " The glass is broken: rules that " + in.Actor.who() + " may set aside are, and everybody reads why."
+	}
 	return reply
 }
 

@@ -10,6 +10,9 @@ import (
 
 // Actor is a person or machine that asks.
 type Actor struct {
+	// ID is the same for all accounts of one person (approvals.Person.ID). A
+	// surface that leaves it empty has it filled in where it matters.
+	ID       string
 	Name     string   // as configured, else the identity's own name
 	Identity string   // "github:ana", "token:ci"
 	Roles    []string // as configured, and those that the surface proved
@@ -23,6 +26,8 @@ type Input struct {
 	Line  string // "deploy shop/pr-42 --ref abc", without "/" or "/berth"
 	Actor Actor
 	Place approvals.Place
+	// Private tells that nobody but the actor reads the answer.
+	Private bool
 	// Repo and PullRequest are what the place implies: a command on a pull
 	// request needs no target.
 	Repo        string

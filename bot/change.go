@@ -78,52 +78,6 @@ func (s *Service) newest(ctx context.Context, in Input, c Command) (id string, a
 	return id, again, nil
 }
 
-// decide approves or denies a request. A decision that arrives again counts for
-// the plan that the first arrival was about and for no later one.
-func (s *Service) decide(ctx context.Context, in Input, c Command) (Reply, error) {
-	r, err := s.find(ctx, in, c.ID)
-	if err != nil {
-		return Reply{}, err
-	}
-	again := false
-	if in.Key != "" {
-		var about string
-		if about, again, err = s.requests.Chosen(ctx, r.Order.Env, in.Key); err != nil {
-			return Reply{}, err
-		}
-		if again && (r.State != approvals.StatePending || r.Digest != about) {
-			return said(r), nil
-		}
-		if _, err := s.requests.Choose(ctx, r.Order.Env, in.Key, r.Digest); err != nil {
-			return Reply{}, err
-		}
-	}
-	decided, err := s.requests.Decide(ctx, r.ID, approvals.Decision{
-		Verdict: approvals.Verdict(c.Verb), By: in.Actor.requester(), Reason: c.Reason, Place: in.Place,
-	})
-	if again && actions.CodeOf(err) == actions.CodeConflict {
-		// What was said the first time has moved it on since it was looked at.
-		if r, err = s.requests.Get(ctx, r.ID); err == nil {
-			return said(r), nil
-		}
-	}
-	if err != nil {
-		return Reply{}, err
-	}
-	r = decided
-	did := "approved"
-	if c.Verb == VerbDeny {
-		did = "denied"
-	}
-	return Reply{Tone: ToneInfo, Request: r, Text: in.Actor.who() + " " + did + " " + command(r) + " (request `" + r.ID + "`). " +
-		s.shown(in, VerbStatus, r.Order.Env) + " says how it goes on."}, nil
-}
-
-// said answers a decision that arrived before.
-func said(r *approvals.Request) Reply {
-	return Reply{Tone: ToneInfo, Request: r, Text: "That was said already; " + command(r) + " (request `" + r.ID + "`) is " + requestState(r) + " now."}
-}
-
 // lock locks and unlocks an environment. Doing it twice is success, and one
 // that arrives again changes nothing that others did since.
 func (s *Service) lock(ctx context.Context, in Input, c Command) (Reply, error) {

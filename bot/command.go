@@ -19,6 +19,7 @@ const (
 	VerbApprove = "approve"
 	VerbDeny    = "deny"
 	VerbCancel  = "cancel"
+	VerbRetry   = "retry"
 	VerbLock    = "lock"
 	VerbUnlock  = "unlock"
 	VerbExplain = "explain"
@@ -28,7 +29,7 @@ const (
 
 // missing are the verbs of the grammar that nothing stands behind yet.
 var missing = []string{
-	string(actions.VerbRollback), string(actions.VerbRestart), string(actions.VerbSleep), string(actions.VerbWake), VerbLink,
+	string(actions.VerbRollback), string(actions.VerbRestart), string(actions.VerbSleep), string(actions.VerbWake),
 }
 
 // Available tells whether this version of Berth can do what the verb says. The
@@ -52,8 +53,14 @@ type Command struct {
 	Set    map[string]string // --set
 	TTL    time.Duration     // --ttl; 0 when not given
 	Reason string            // --reason
+	Glass  bool              // --break-glass
 	DryRun bool              // --dry-run
 	Wait   bool              // --wait
+	// What link is about: an account to link, or with Remove to take away, or the
+	// code that links this one.
+	Account string
+	Code    string
+	Remove  bool
 }
 
 // Target is "app/name", "app" or "".
@@ -96,7 +103,10 @@ func Masked(set map[string]string) map[string]string {
 // text writes the command, and each value of --set as shown writes it.
 func (c Command) text(shown func(value string) string) string {
 	words := []string{c.Verb}
-	for _, w := range []string{c.Target(), c.ID, c.Topic} {
+	if c.Remove {
+		words = append(words, "remove")
+	}
+	for _, w := range []string{c.Target(), c.ID, c.Topic, c.Account, c.Code} {
 		if w != "" {
 			words = append(words, w)
 		}
@@ -119,6 +129,9 @@ func (c Command) text(shown func(value string) string) string {
 		words = append(words, "--ttl", FormatTTL(c.TTL))
 	}
 	flag("--reason", c.Reason)
+	if c.Glass {
+		words = append(words, "--break-glass")
+	}
 	if c.DryRun {
 		words = append(words, "--dry-run")
 	}

@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -338,6 +339,14 @@ func (s *Service) explain(ctx context.Context, in Input, c Command) (Reply, erro
 	if why := s.why(in, r); why != "" {
 		text += " " + why
 	}
+	id := r.ID
+	if r.State != approvals.StatePending {
+		id = "" // nobody can set a rule aside for it any more
+	}
+	if rules := outcomeText(in, r.Outcome, id); rules != "" {
+		text += "\n\n" + rules
+	}
+	text += history(r)
 	return Reply{Tone: ToneInfo, Request: r, Text: text}, nil
 }
 
@@ -348,7 +357,7 @@ func (s *Service) why(in Input, r *approvals.Request) string {
 	case approvals.StatePlanning:
 		return "A worker asks the executors what it would change; then the policies are asked."
 	case approvals.StatePending:
-		return fmt.Sprintf("%s so far. %s agrees, %s says no.", number(len(r.Decisions), "decision"), in.code(VerbApprove, r.ID), in.code(VerbDeny, r.ID))
+		return fmt.Sprintf("%s %s agrees, %s says no.", lacking(r), in.code(VerbApprove, r.ID), in.code(VerbDeny, r.ID))
 	case approvals.StateReleased:
 		return "Nothing stands against it; it runs as soon as what was asked for before it at " + Code(env.String(), 100) + " has ended and a worker is free."
 	case approvals.StateRunning:
@@ -359,10 +368,37 @@ func (s *Service) why(in Input, r *approvals.Request) string {
 	case approvals.StateSucceeded:
 		return s.shown(in, VerbStatus, env) + " says how the environment is."
 	case approvals.StateFailed:
-		return in.code(VerbLogs, r.ID) + " shows what happened; " + s.shown(in, string(r.Order.Verb), env) + " tries again."
+		return in.code(VerbLogs, r.ID) + " shows what happened; " + in.code(VerbRetry, r.ID) + " asks again for the same."
+	case approvals.StateRefused, approvals.StateExpired, approvals.StateDenied:
+		text := s.shown(in, string(r.Order.Verb), env) + " asks again."
+		if by := glass(r.Outcome); by != "" {
+			text += " In an emergency " + by + " may set rules aside with `--break-glass --reason \"…\"`."
+		}
+		return text
 	default:
 		return s.shown(in, string(r.Order.Verb), env) + " asks again."
 	}
+}
+
+// glass are the groups that may set aside every rule that stands against a
+// request, "" when nobody may.
+func glass(o *approvals.Outcome) string {
+	if o == nil {
+		return ""
+	}
+	var by []string
+	for _, rule := range o.Rules {
+		switch rule.Effect {
+		case approvals.EffectRelease:
+		case approvals.EffectApprove, approvals.EffectRefuse, approvals.EffectDeny, approvals.EffectExpire:
+			if len(rule.BreakGlass) == 0 {
+				return ""
+			}
+			by = append(by, rule.BreakGlass...)
+		}
+	}
+	slices.Sort(by)
+	return groups(slices.Compact(by))
 }
 
 // requestState is a request's state in words.
@@ -377,7 +413,7 @@ func requestState(r *approvals.Request) string {
 	if r.State == approvals.StateRunning && r.Stop != nil {
 		text = "being stopped"
 	}
-	if r.Reason != "" {
+	if r.Reason != "" && r.State != approvals.StatePending { // what it waits for is said by its rules
 		text += " (" + strings.TrimRight(Escape(r.Reason, 600), ".") + ")"
 	}
 	return text

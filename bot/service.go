@@ -24,6 +24,8 @@ type Options struct {
 	Store    *actions.Store
 	Requests *approvals.Requests
 	Observer Observer                           // nil means that parts are not looked at
+	People   People                             // whose account an identity is; nil means that accounts are nobody's but their own
+	Planner  Planner                            // nil means that nothing is simulated
 	Parse    func(line string) (Command, error) // the grammar: command.Parse
 	Now      func() time.Time                   // nil means time.Now
 	Log      *slog.Logger                       // nil means none
@@ -36,6 +38,8 @@ type Service struct {
 	store    *actions.Store
 	requests *approvals.Requests
 	observer Observer
+	people   People
+	planner  Planner
 	parse    func(string) (Command, error)
 	now      func() time.Time
 	log      *slog.Logger
@@ -44,7 +48,7 @@ type Service struct {
 // New makes a Service.
 func New(o Options) *Service {
 	s := &Service{
-		catalog: o.Catalog, store: o.Store, requests: o.Requests, observer: o.Observer,
+		catalog: o.Catalog, store: o.Store, requests: o.Requests, observer: o.Observer, people: o.People, planner: o.Planner,
 		parse: o.Parse, now: o.Now, log: o.Log,
 	}
 	if s.now == nil {
@@ -57,7 +61,7 @@ func New(o Options) *Service {
 }
 
 // reading are the verbs that change nothing; every role may use them.
-var reading = []string{VerbStatus, VerbList, VerbLogs, VerbExplain, VerbHelp}
+var reading = []string{VerbStatus, VerbList, VerbLogs, VerbExplain, VerbLink, VerbHelp}
 
 // Execute does what the line says and answers in words. Refusals are Replies.
 // An error means that no answer could be found, because Redis did not answer or
@@ -71,12 +75,23 @@ func (s *Service) Execute(ctx context.Context, in Input) (Reply, error) {
 	if !Available(c.Verb) {
 		return refuse(actions.CodeInvalid, "`%s` is not available in this version of Berth. %s lists what is.", c.Verb, in.code(VerbHelp)), nil
 	}
+	// Linking an account gives it what its person has, so that it needs no role
+	// before; the code shows whose it is.
 	if c.Verb != VerbHelp {
+		if in.Actor, err = s.identify(ctx, in.Actor); err != nil {
+			return s.answer(ctx, in, Reply{}, err)
+		}
+	}
+	if c.Verb != VerbHelp && c.Verb != VerbLink {
 		if err := s.authorize(in.Actor, c.Verb, in.Repo); err != nil {
+			s.recordRefusal(ctx, in, c, err)
 			return s.answer(ctx, in, Reply{}, err)
 		}
 	}
 	reply, err := s.dispatch(ctx, in, c)
+	if err != nil {
+		s.recordRefusal(ctx, in, c, err)
+	}
 	return s.answer(ctx, in, reply, err)
 }
 
@@ -96,6 +111,10 @@ func (s *Service) dispatch(ctx context.Context, in Input, c Command) (Reply, err
 		return s.explain(ctx, in, c)
 	case VerbApprove, VerbDeny:
 		return s.decide(ctx, in, c)
+	case VerbLink:
+		return s.link(ctx, in, c)
+	case VerbRetry:
+		return s.again(ctx, in, c)
 	case VerbCancel:
 		return s.cancel(ctx, in, c)
 	case VerbLock, VerbUnlock:
@@ -120,6 +139,39 @@ func (s *Service) answer(ctx context.Context, in Input, reply Reply, err error) 
 	default:
 		s.log.DebugContext(ctx, "refused", "actor", in.Actor.Name, "code", string(code), "error", err)
 		return Reply{Tone: ToneRefused, Code: code, Text: markup(err)}, nil
+	}
+}
+
+// recordRefusal puts a command that somebody may not do into the audit of the
+// environment that it is about. Its failure is logged only: the refusal stands
+// either way.
+func (s *Service) recordRefusal(ctx context.Context, in Input, c Command, err error) {
+	code := actions.CodeOf(err)
+	if code != actions.CodeForbidden && (code != actions.CodeConflict || actions.Retryable(err)) || slices.Contains(reading, c.Verb) {
+		return
+	}
+	if e, ok := errors.AsType[*actions.Error](err); ok && e.Op == opDecide && code == actions.CodeForbidden {
+		return // it was recorded with the request that it is about
+	}
+	env, id := actions.Name{}, ""
+	if c.ID != "" {
+		r, err := s.requests.Get(ctx, c.ID)
+		if err != nil {
+			return
+		}
+		env, id = r.Order.Env, r.ID
+	} else if _, name, err := s.target(Input{Repo: in.Repo, PullRequest: in.PullRequest}, c); err == nil {
+		env = name
+	} else if name := (actions.Name{App: c.App, Env: c.Env}); s.App(c.App) != nil && c.Env != "" {
+		env = name // of another repository's app
+	} else {
+		return
+	}
+	rec := s.record(in, actions.KindRefused, c)
+	rec.RequestID = id
+	rec.Detail = map[string]string{"command": c.Masked(), "why": actions.Message(err)}
+	if err := s.store.Refused(context.WithoutCancel(ctx), env, rec); err != nil {
+		s.log.WarnContext(ctx, "a refusal was not recorded", "env", env.String(), "actor", in.Actor.Name, "error", err)
 	}
 }
 

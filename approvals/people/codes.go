@@ -87,11 +87,14 @@ func (p *People) try(ctx context.Context, what, identity, code, content string) 
 // by.Identity alone. It returns CodeInvalid for what is no other identity,
 // CodeConflict for accounts that cannot be one person's, and CodeForbidden for
 // too many tries.
-func (p *People) Issue(ctx context.Context, by By, to string) (string, error) {
+func (p *People) Issue(ctx context.Context, by approvals.Requester, to string) (string, error) {
 	const op = "people.issue"
 	from, account := Canonical(by.Identity), Canonical(to)
 	if from == "" || account == "" {
 		return "", actions.Errorf(op, actions.CodeInvalid, "%q is no account; one is written github:ana.", to)
+	}
+	if strings.HasPrefix(account, actorPrefix) {
+		return "", actions.Errorf(op, actions.CodeInvalid, "%q is somebody, and no account of theirs; name one, such as github:ana.", to)
 	}
 	if strings.HasPrefix(account, "token:") && p.named.Load().owners[account] == "" {
 		return "", actions.Errorf(op, actions.CodeInvalid, "No token is configured for %q.", strings.TrimPrefix(account, "token:"))
@@ -116,7 +119,7 @@ func (p *People) Issue(ctx context.Context, by By, to string) (string, error) {
 // to, and returns whose account it is now. The same code typed again by the same
 // account is the same success. It returns CodeNotFound for a code that is none,
 // or no more, or not for this account: which of these, it does not say.
-func (p *People) Redeem(ctx context.Context, by By, code string) (approvals.Person, error) {
+func (p *People) Redeem(ctx context.Context, by approvals.Requester, at approvals.Place, code string) (approvals.Person, error) {
 	const op = "people.redeem"
 	id := Canonical(by.Identity)
 	code = strings.ToLower(strings.TrimSpace(code))
@@ -137,7 +140,7 @@ func (p *People) Redeem(ctx context.Context, by By, code string) (approvals.Pers
 		if is.Used {
 			return p.again(ctx, is, none)
 		}
-		word, err := p.link(ctx, by, is, code, content)
+		word, err := p.link(ctx, by, at, is, code, content)
 		if err != nil {
 			return approvals.Person{}, err
 		}
@@ -149,7 +152,7 @@ func (p *People) Redeem(ctx context.Context, by By, code string) (approvals.Pers
 }
 
 // link joins the two accounts of a code.
-func (p *People) link(ctx context.Context, by By, is pending, code, content string) (string, error) {
+func (p *People) link(ctx context.Context, by approvals.Requester, at approvals.Place, is pending, code, content string) (string, error) {
 	sets, err := p.read(ctx, []string{is.From, is.To})
 	if err != nil {
 		return "", err
@@ -165,7 +168,7 @@ func (p *People) link(ctx context.Context, by By, is pending, code, content stri
 		return "", actions.Wrap("people.redeem", actions.CodeInternal, err, "The code could not be used up.")
 	}
 	use := codeUse{key: p.codeKey(code), content: content, used: string(text)}
-	return p.write(ctx, joined, sets, use, by.record("link.made", map[string]string{"account": is.To, "to": is.From}))
+	return p.write(ctx, joined, sets, use, record("link.made", by, at, map[string]string{"account": is.To, "to": is.From}))
 }
 
 // again answers a used code: with the link that it made, while that stands.

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/approvals"
 )
 
 const (
@@ -185,11 +186,9 @@ func (p *People) write(ctx context.Context, next set, was map[string]set, code c
 	return word, nil
 }
 
-// By is who changes links, for the audit.
-type By struct{ Actor, Identity, Surface, Address string }
-
-func (b By) record(kind string, detail map[string]string) actions.Record {
-	return actions.Record{Kind: kind, Actor: b.Actor, Identity: b.Identity, Surface: b.Surface, Address: b.Address, Detail: detail}
+// record is the start of the audit record of a change that by makes at a place.
+func record(kind string, by approvals.Requester, at approvals.Place, detail map[string]string) actions.Record {
+	return actions.Record{Kind: kind, Actor: by.Actor, Identity: by.Identity, Surface: at.Surface, Address: at.Address, Detail: detail}
 }
 
 // moveTries bounds how often a change is tried anew after somebody else changed
@@ -200,7 +199,7 @@ const moveTries = 10
 // a month it still counts as theirs where decisions are counted, without their
 // roles. It returns CodeNotFound for one that is not linked to them, and
 // CodeForbidden for one that the config gives them.
-func (p *People) Remove(ctx context.Context, by By, account string) error {
+func (p *People) Remove(ctx context.Context, by approvals.Requester, at approvals.Place, account string) error {
 	const op = "people.remove"
 	account = Canonical(account)
 	for range moveTries {
@@ -225,7 +224,7 @@ func (p *People) Remove(ctx context.Context, by By, account string) error {
 			next.mark(id, at)
 		}
 		next.mark(account, p.now().UTC().Truncate(time.Second))
-		word, err := p.write(ctx, next, sets, codeUse{}, by.record("link.removed", map[string]string{"account": account, "person": person.ID}))
+		word, err := p.write(ctx, next, sets, codeUse{}, record("link.removed", by, at, map[string]string{"account": account, "person": person.ID}))
 		if err != nil || word == "ok" {
 			return err
 		}

@@ -79,7 +79,7 @@ func newRoster(actors []Actor, tokens []Token) *roster {
 		a := r.actors[name]
 		if a == nil {
 			a = &Actor{Name: name}
-			r.actors[name] = a
+			r.actors[name], r.owners[actorPrefix+name] = a, name
 		}
 		for _, role := range roles {
 			if !slices.Contains(a.Roles, role) {
@@ -88,7 +88,7 @@ func newRoster(actors []Actor, tokens []Token) *roster {
 		}
 		for _, identity := range identities {
 			identity = Canonical(identity)
-			if _, taken := r.owners[identity]; !taken {
+			if _, taken := r.owners[identity]; !taken && identity != "" {
 				r.owners[identity] = name
 				a.Identities = append(a.Identities, identity)
 			}
@@ -102,6 +102,10 @@ func newRoster(actors []Actor, tokens []Token) *roster {
 	}
 	return r
 }
+
+// actorPrefix begins the id of a person whom the config names. With it the person
+// is found by name; no account has such an identity.
+const actorPrefix = "actor:"
 
 // TokenIdentity is the identity of whoever holds a token of the actor.
 func TokenIdentity(actor string) string { return "token:" + actor }
@@ -194,13 +198,16 @@ func (r *roster) entitled(owner, id string, set set) bool {
 // that it does not count beside them.
 func (r *roster) person(owner, id string, sets map[string]set) approvals.Person {
 	actor := r.actors[owner]
-	out := approvals.Person{ID: "actor:" + owner, Name: owner}
+	out := approvals.Person{ID: actorPrefix + owner, Name: owner}
 	if !r.entitled(owner, id, sets[id]) {
 		out.Identities = []string{id}
 		return out
 	}
 	out.Roles = slices.Clone(actor.Roles)
-	out.Identities = append(slices.Clone(actor.Identities), id)
+	out.Identities = slices.Clone(actor.Identities)
+	if id != out.ID {
+		out.Identities = append(out.Identities, id)
+	}
 	for _, set := range sets {
 		for _, other := range set.Accounts {
 			if theirs, named := r.owners[other]; (!named || theirs == owner) && r.entitled(owner, other, set) {

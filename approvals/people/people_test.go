@@ -61,9 +61,11 @@ func (w *town) person(identity string) approvals.Person {
 	return p
 }
 
-func by(identity string) people.By {
-	return people.By{Actor: identity, Identity: identity, Surface: "cli"}
+func by(identity string) approvals.Requester {
+	return approvals.Requester{Actor: identity, Identity: identity}
 }
+
+var here = approvals.Place{Surface: "cli", Address: "192.0.2.1"}
 
 // link links two accounts as people do.
 func (w *town) link(from, to string) error {
@@ -71,7 +73,7 @@ func (w *town) link(from, to string) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.Redeem(context.Background(), by(to), code)
+	_, err = w.Redeem(context.Background(), by(to), here, code)
 	return err
 }
 
@@ -94,9 +96,12 @@ func TestTheConfigSaysWhoSomebodyIs(t *testing.T) {
 			ID: "actor:ana", Name: "ana", Roles: []string{"sre", "deployer"}, Identities: []string{"github:ana", "slack:U1", "token:ana"}}},
 		"a token of an actor": {"token:ana", approvals.Person{
 			ID: "actor:ana", Name: "ana", Roles: []string{"sre", "deployer"}, Identities: []string{"github:ana", "slack:U1", "token:ana"}}},
-		"a token alone":         {"token:ci", approvals.Person{ID: "actor:ci", Name: "ci", Roles: []string{"deployer"}, Identities: []string{"token:ci"}}},
-		"an id in another case": {"slack:u1", approvals.Person{ID: "slack:u1", Identities: []string{"slack:u1"}}},
-		"a stranger":            {"github:eve", approvals.Person{ID: "github:eve", Identities: []string{"github:eve"}}},
+		"an actor by name": {"actor:ana", approvals.Person{
+			ID: "actor:ana", Name: "ana", Roles: []string{"sre", "deployer"}, Identities: []string{"github:ana", "slack:U1", "token:ana"}}},
+		"a name that nobody has": {"actor:eve", approvals.Person{ID: "actor:eve", Identities: []string{"actor:eve"}}},
+		"a token alone":          {"token:ci", approvals.Person{ID: "actor:ci", Name: "ci", Roles: []string{"deployer"}, Identities: []string{"token:ci"}}},
+		"an id in another case":  {"slack:u1", approvals.Person{ID: "slack:u1", Identities: []string{"slack:u1"}}},
+		"a stranger":             {"github:eve", approvals.Person{ID: "github:eve", Identities: []string{"github:eve"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := w.person(c.identity); !reflect.DeepEqual(got, c.want) {
@@ -149,7 +154,7 @@ func TestTwoActorsCannotBeOnePerson(t *testing.T) {
 	code, err := w.Issue(t.Context(), by("github:ana"), "discord:77")
 	w.must(err)
 	w.Reload([]people.Actor{ana, {Name: "ben", Identities: []string{"discord:77"}}}, nil)
-	if _, err := w.Redeem(t.Context(), by("discord:77"), code); actions.CodeOf(err) != actions.CodeConflict {
+	if _, err := w.Redeem(t.Context(), by("discord:77"), here, code); actions.CodeOf(err) != actions.CodeConflict {
 		t.Errorf("redeemed as another actor: %v", err)
 	}
 	// Or after the link was made: then what it says of an account itself stands.
@@ -166,7 +171,7 @@ func TestCodes(t *testing.T) {
 	w.must(err)
 	refused := func(what, identity, code string, want actions.Code) {
 		t.Helper()
-		if p, err := w.Redeem(ctx, by(identity), code); actions.CodeOf(err) != want {
+		if p, err := w.Redeem(ctx, by(identity), here, code); actions.CodeOf(err) != want {
 			t.Errorf("%s: %+v, %v", what, p, err)
 		}
 	}
@@ -174,19 +179,19 @@ func TestCodes(t *testing.T) {
 	refused("by who asked for it", "token:ana", code, actions.CodeNotFound)
 	refused("a code that is none", "github:other", "aaaa-aaaa-aaaa-aaaa", actions.CodeNotFound)
 	refused("no code at all", "github:other", "\x00*", actions.CodeNotFound)
-	p, err := w.Redeem(ctx, by("github:OTHER"), " "+strings.ToUpper(code))
+	p, err := w.Redeem(ctx, by("github:OTHER"), here, " "+strings.ToUpper(code))
 	if err != nil || p.ID != "actor:ana" {
 		t.Fatalf("redeeming: %+v, %v", p, err)
 	}
-	if p, err := w.Redeem(ctx, by("github:other"), code); err != nil || p.ID != "actor:ana" {
+	if p, err := w.Redeem(ctx, by("github:other"), here, code); err != nil || p.ID != "actor:ana" {
 		t.Errorf("the same comment delivered twice: %+v, %v", p, err)
 	}
-	w.must(w.Remove(ctx, by("token:ana"), "github:other"))
+	w.must(w.Remove(ctx, by("token:ana"), here, "github:other"))
 	refused("a used code after the link was removed", "github:other", code, actions.CodeNotFound)
 
 	last := error(nil)
 	for range 20 {
-		if _, last = w.Redeem(ctx, by("github:eve"), "bbbb-bbbb-bbbb-bbbb"); actions.CodeOf(last) == actions.CodeForbidden {
+		if _, last = w.Redeem(ctx, by("github:eve"), here, "bbbb-bbbb-bbbb-bbbb"); actions.CodeOf(last) == actions.CodeForbidden {
 			break
 		}
 	}
@@ -224,7 +229,7 @@ func TestManyUsesOfOneCodeAtOnceAreOneLink(t *testing.T) {
 	var all sync.WaitGroup
 	for range 6 {
 		all.Go(func() {
-			if _, err := w.Redeem(context.Background(), by("discord:9"), code); err != nil && actions.CodeOf(err) != actions.CodeForbidden {
+			if _, err := w.Redeem(context.Background(), by("discord:9"), here, code); err != nil && actions.CodeOf(err) != actions.CodeForbidden {
 				t.Error(err)
 			}
 		})
@@ -248,11 +253,11 @@ func TestAnAccountThatWasTakenAwayDoesNotCountBesideItsPerson(t *testing.T) {
 		"one that is not linked":  {"token:ana", "discord:8", actions.CodeNotFound},
 		"one that the config has": {"token:ana", "slack:U1", actions.CodeForbidden},
 	} {
-		if err := w.Remove(ctx, by(c.by), c.account); actions.CodeOf(err) != c.code {
+		if err := w.Remove(ctx, by(c.by), here, c.account); actions.CodeOf(err) != c.code {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	w.must(w.Remove(ctx, by("github:ana"), "discord:9")) // from any account of hers
+	w.must(w.Remove(ctx, by("github:ana"), here, "discord:9")) // from any account of hers
 	if p := w.person("discord:9"); p.ID != "actor:ana" || p.Roles != nil || !slices.Equal(p.Identities, []string{"discord:9"}) {
 		t.Errorf("it is %+v", p)
 	}
@@ -269,7 +274,7 @@ func TestAnAccountThatWasTakenAwayDoesNotCountBesideItsPerson(t *testing.T) {
 	if p := w.person("discord:9"); !slices.Contains(p.Roles, "sre") {
 		t.Errorf("back again it is %+v", p)
 	}
-	w.must(w.Remove(ctx, by("discord:9"), "discord:9"))
+	w.must(w.Remove(ctx, by("discord:9"), here, "discord:9"))
 	w.later(31 * 24 * time.Hour)
 	if p := w.person("discord:9"); p.ID != "discord:9" {
 		t.Errorf("a month later it is %+v", p)
@@ -323,7 +328,7 @@ func TestEverybodyIsOnePersonAtATime(t *testing.T) {
 			if from, to := pick.Draw(rt, "from"), pick.Draw(rt, "to"); rapid.IntRange(0, 3).Draw(rt, "kind") > 0 {
 				err = w.link(from, to)
 			} else {
-				err = w.Remove(context.Background(), by(from), to)
+				err = w.Remove(context.Background(), by(from), here, to)
 			}
 			switch actions.CodeOf(err) {
 			case "", actions.CodeConflict, actions.CodeInvalid, actions.CodeNotFound, actions.CodeForbidden:

@@ -172,5 +172,5 @@ func (a *API) whoami(ctx context.Context, _ *struct{}) (*body[Actor], error) {
 
 // input is a command of the caller.
 func (c caller) input(line, key string) bot.Input {
-	return bot.Input{Line: line, Actor: c.actor, Place: c.place, Key: c.key(key)}
+	return bot.Input{Line: line, Actor: c.actor, Place: c.place, Private: true, Key: c.key(key)}
 }

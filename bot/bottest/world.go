@@ -14,6 +14,7 @@ import (
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
+	"github.com/berth-dev/berth/approvals/people"
 	"github.com/berth-dev/berth/bot"
 	"github.com/berth-dev/berth/bot/command"
 )
@@ -27,6 +28,7 @@ type World struct {
 	Requests *approvals.Requests
 	Runner   *actions.Runner
 	Service  *bot.Service
+	People   *people.People
 	Catalog  Catalog
 	Executor *Executor
 	Commits  *Commits
@@ -52,8 +54,9 @@ func New(tb testing.TB, rdb redis.UniversalClient, apps ...*actions.App) *World 
 	w.Runner = actions.NewRunner(actions.RunnerOptions{
 		Store: w.Store, Catalog: w.Catalog, Executors: w.Executor, Sources: w.Commits, MaxTries: 1, Pause: time.Millisecond,
 	})
+	w.People = people.New(people.Options{Redis: rdb, Store: w.Store})
 	w.Service = bot.New(bot.Options{
-		Catalog: w.Catalog, Store: w.Store, Requests: w.Requests, Observer: w.Runner, Parse: command.Parse,
+		Catalog: w.Catalog, Store: w.Store, Requests: w.Requests, Observer: w.Runner, Planner: w.Runner, People: w.People, Parse: command.Parse,
 	})
 	return w
 }

@@ -25,7 +25,12 @@ const MaxTTL = actions.MaxTTL
 var (
 	idPattern  = regexp.MustCompile(`^[0-7][0-9a-hjkmnp-tv-z]{25}$`) // a ULID in lower case
 	keyPattern = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.\[\]-]*[A-Za-z0-9_\]])?$`)
-	ttlPattern = regexp.MustCompile(`^(?:([0-9]{1,4})w)?(?:([0-9]{1,5})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,7})m)?(?:([0-9]{1,9})s)?$`)
+	// codePattern is what a code of link looks like (approvals/people makes them).
+	codePattern = regexp.MustCompile(`^[a-z2-7]{4}(-[a-z2-7]{4}){3}$`)
+	// accountPattern is an account that can be linked: the platform, and the login
+	// or id there.
+	accountPattern = regexp.MustCompile(`^(github|slack|discord|mattermost|oidc|token):[A-Za-z0-9][A-Za-z0-9._@+-]{0,126}$`)
+	ttlPattern     = regexp.MustCompile(`^(?:([0-9]{1,4})w)?(?:([0-9]{1,5})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,7})m)?(?:([0-9]{1,9})s)?$`)
 )
 
 // IsID tells whether s, in lower case, has the shape of a request's or run's
@@ -53,11 +58,11 @@ func Parse(line string) (bot.Command, error) {
 		return bot.Command{}, unknownVerb(first)
 	}
 	c := bot.Command{Verb: e.verb}
-	var arguments []string
+	var arguments []word
 	for rest := words[1:]; len(rest) > 0; {
 		name, isFlag := flagName(rest[0])
 		if !isFlag {
-			arguments = append(arguments, rest[0].text)
+			arguments = append(arguments, rest[0])
 			rest = rest[1:]
 			continue
 		}
@@ -67,6 +72,9 @@ func Parse(line string) (bot.Command, error) {
 	}
 	if err := e.argument(&c, arguments); err != nil {
 		return bot.Command{}, err
+	}
+	if c.Glass && c.Reason == "" {
+		return bot.Command{}, invalid("`--break-glass` needs a reason that everybody will read: `%s --break-glass --reason \"why\"`.", c.Verb)
 	}
 	if c.Verb == bot.VerbHelp {
 		c.Help = Help(c.Topic)
@@ -112,9 +120,12 @@ func (e entry) flag(c *bot.Command, text string, rest []word) ([]word, error) {
 		if hasValue {
 			return nil, invalid("`--%s` takes no value.", name)
 		}
-		if name == "wait" {
+		switch name {
+		case "wait":
 			c.Wait = true
-		} else {
+		case "break-glass":
+			c.Glass = true
+		default:
 			c.DryRun = true
 		}
 		return rest, nil
@@ -184,16 +195,20 @@ func setFlag(c *bot.Command, name, value string) error {
 		if c.Reason != "" {
 			return twice(name)
 		}
-		if n := utf8.RuneCountInString(value); n > MaxReason {
-			return invalid("A reason may be %d characters long at most; this one has %d.", MaxReason, n)
-		}
-		if c.Reason = strings.TrimSpace(value); c.Reason == "" {
-			return invalid("`--reason` needs words: `--reason \"why\"`.")
-		}
-		return nil
+		return setReason(c, value)
 	default:
 		return addSet(c, value)
 	}
+}
+
+func setReason(c *bot.Command, text string) error {
+	if n := utf8.RuneCountInString(text); n > MaxReason {
+		return invalid("A reason may be %d characters long at most; this one has %d.", MaxReason, n)
+	}
+	if c.Reason = strings.TrimSpace(text); c.Reason == "" {
+		return invalid("`--reason` needs words: `--reason \"why\"`.")
+	}
+	return nil
 }
 
 func twice(name string) error {
@@ -262,13 +277,19 @@ func ParseTTL(s string) (time.Duration, error) {
 }
 
 // argument reads what stands after the verb and is no flag.
-func (e entry) argument(c *bot.Command, arguments []string) error {
-	most := 1
-	if e.arg == argNone {
-		most = 0
+func (e entry) argument(c *bot.Command, words []word) error {
+	arguments := make([]string, len(words))
+	for i, w := range words {
+		arguments[i] = w.text
 	}
-	if len(arguments) > most {
-		return invalid("%s is too much: it is written `%s`. Put text with spaces in quotes.", show(arguments[most]), e.usage())
+	switch e.arg {
+	case argReason:
+		return e.reason(c, words)
+	case argLink:
+		return e.link(c, arguments)
+	}
+	if len(arguments) > 1 {
+		return invalid("%s is too much: it is written `%s`. Put text with spaces in quotes.", show(arguments[1]), e.usage())
 	}
 	if len(arguments) == 0 {
 		if e.arg == argRequest {
@@ -295,6 +316,57 @@ func (e entry) argument(c *bot.Command, arguments []string) error {
 		return invalid("%s is not the id of a request; those have 26 letters and digits. It is written `%s`.", show(arguments[0]), e.usage())
 	}
 	return e.target(c, text)
+}
+
+// reason reads an environment or an id, when the first word is one, and takes the
+// other words for the reason. A word in quotes is always of the reason.
+func (e entry) reason(c *bot.Command, words []word) error {
+	if len(words) > 0 && !words[0].quoted {
+		first := strings.ToLower(words[0].text)
+		if name, err := actions.ParseName(first); err == nil {
+			c.App, c.Env = name.App, name.Env
+			words = words[1:]
+		} else if IsID(first) {
+			c.ID = first
+			words = words[1:]
+		}
+	}
+	if len(words) == 0 {
+		return nil
+	}
+	if c.Reason != "" {
+		return invalid("%s and what follows would be a second reason besides `--reason`; give one. It is written `%s`.", show(words[0].text), e.usage())
+	}
+	texts := make([]string, len(words))
+	for i, w := range words {
+		texts[i] = w.text
+	}
+	return setReason(c, strings.Join(texts, " "))
+}
+
+// link reads what link is about.
+func (e entry) link(c *bot.Command, arguments []string) error {
+	if len(arguments) > 0 && strings.EqualFold(arguments[0], "remove") {
+		c.Remove, arguments = true, arguments[1:]
+		if len(arguments) == 0 {
+			return invalid("Which account? It is written `link remove ACCOUNT`, such as `link remove github:ana`.")
+		}
+	}
+	switch {
+	case len(arguments) == 0:
+		return nil
+	case len(arguments) > 1:
+		return invalid("%s is too much: it is written `%s`.", show(arguments[1]), e.usage())
+	case codePattern.MatchString(strings.ToLower(arguments[0])) && !c.Remove:
+		c.Code = strings.ToLower(arguments[0])
+		return nil
+	}
+	kind, name, _ := strings.Cut(arguments[0], ":")
+	if kind = strings.ToLower(kind); !accountPattern.MatchString(kind + ":" + name) {
+		return invalid("%s is no account and no code. An account is written `github:ana`, `slack:U0123`, `discord:987` or `token:ana`; a code looks like `abcd-efgh-2345-wxyz`.", show(arguments[0]))
+	}
+	c.Account = kind + ":" + name
+	return nil
 }
 
 func (e entry) target(c *bot.Command, text string) error {

@@ -13,13 +13,15 @@ const (
 	argApp                     // app or nothing
 	argRequest                 // a request's id, which must be there
 	argAny                     // a target, or the id of a run or request
+	argReason                  // an environment or a request's id, and then words that are the reason
+	argLink                    // an account or a code, or "remove" and an account
 	argTopic                   // a verb
-	argNone
 )
 
 // usage is how each kind of argument is written in help.
 var usage = map[argument]string{
-	argTarget: "[TARGET]", argApp: "[APP]", argRequest: "REQUEST", argAny: "[TARGET | ID]", argTopic: "[VERB]",
+	argTarget: "[TARGET]", argApp: "[APP]", argRequest: "REQUEST", argAny: "[TARGET | ID]", argReason: "[TARGET | ID] [REASON…]",
+	argLink: "[ACCOUNT | CODE | remove ACCOUNT]", argTopic: "[VERB]",
 }
 
 // entry is one verb of the grammar. All that is said about a verb anywhere is
@@ -36,18 +38,19 @@ type entry struct {
 // flagHelp says what each flag takes and means. An empty takes means that the
 // flag has no value.
 var flagHelp = map[string]struct{ takes, text string }{
-	"ref":     {"SHA|branch", "what to deploy; left out, the pull request's head, or the default branch"},
-	"set":     {"key=value", "sets a value that the app's `allow_set` allows; may be repeated"},
-	"ttl":     {"48h", "how long the environment is to live: hours (`48h`), days (`3d`), minutes (`90m`)"},
-	"reason":  {`"…"`, "why, for the record"},
-	"dry-run": {"", "plans, shows what would change, and changes nothing"},
-	"wait":    {"", "in a terminal: stays until it has ended"},
+	"ref":         {"SHA|branch", "what to deploy; left out, the pull request's head, or the default branch"},
+	"set":         {"key=value", "sets a value that the app's `allow_set` allows; may be repeated"},
+	"ttl":         {"48h", "how long the environment is to live: hours (`48h`), days (`3d`), minutes (`90m`)"},
+	"reason":      {`"…"`, "why, for the record"},
+	"break-glass": {"", "sets aside what may be set aside by you; needs `--reason`, which everybody will read"},
+	"dry-run":     {"", "plans, shows what would change, and changes nothing"},
+	"wait":        {"", "in a terminal: stays until it has ended"},
 }
 
 // flagOrder is the order in which help shows flags.
-var flagOrder = []string{"ref", "set", "ttl", "reason", "dry-run", "wait"}
+var flagOrder = []string{"ref", "set", "ttl", "reason", "break-glass", "dry-run", "wait"}
 
-var acting = []string{"reason", "dry-run", "wait"}
+var acting = []string{"reason", "break-glass", "dry-run", "wait"}
 
 // entries is the grammar, in the order of help.
 var entries = []entry{
@@ -79,21 +82,27 @@ var entries = []entry{
 		short: "shows the log of an environment's last run, or of a run", example: "logs shop/pr-42"},
 	{verb: bot.VerbDiff, arg: argAny, flags: []string{"ref", "set"},
 		short: "shows what a deploy would change, or what a request changes", example: "diff shop/pr-42 --ref main"},
-	{verb: bot.VerbApprove, arg: argRequest, flags: []string{"reason"},
-		short: "agrees to a request", example: "approve 01jd3m6tq8c5x0v9b7n2k4h1wz"},
-	{verb: bot.VerbDeny, arg: argRequest, flags: []string{"reason"},
-		short: "says no to a request", example: `deny 01jd3m6tq8c5x0v9b7n2k4h1wz --reason "freeze until Monday"`},
+	{verb: bot.VerbApprove, arg: argAny, flags: []string{"reason", "break-glass"},
+		short: "agrees to a request", example: "approve 01jd3m6tq8c5x0v9b7n2k4h1wz",
+		long: "Without an id it is the one request of the environment that waits."},
+	{verb: bot.VerbDeny, arg: argReason, flags: []string{"reason"},
+		short: "says no to a request", example: "deny shop/pr-42 freeze until Monday",
+		long: "Without an id it is the one request of the environment that waits. Words that are no `app/name` and no id are the reason."},
 	{verb: bot.VerbCancel, arg: argAny, flags: []string{"reason"},
 		short: "withdraws a request, or stops what runs", example: "cancel shop/pr-42",
 		long: "With a target it is the environment's newest request that has not ended."},
+	{verb: bot.VerbRetry, arg: argRequest,
+		short: "asks again for what failed", example: "retry 01jd3m6tq8c5x0v9b7n2k4h1wz",
+		long: "It is a new request, with the options of the one that failed and today's commit."},
 	{verb: bot.VerbLock, flags: []string{"reason"},
 		short: "keeps everybody's actions away from an environment", example: `lock shop/pr-42 --reason "demo at 3"`},
 	{verb: bot.VerbUnlock, flags: []string{"reason"},
 		short: "lets actions at an environment again", example: "unlock shop/pr-42"},
 	{verb: bot.VerbExplain, arg: argAny,
-		short: "says why a request is where it is", example: "explain 01jd3m6tq8c5x0v9b7n2k4h1wz"},
-	{verb: bot.VerbLink, arg: argNone,
-		short: "links your identities on other platforms", example: "link"},
+		short: "says why a request is where it is: rules, what is missing, who can give it", example: "explain 01jd3m6tq8c5x0v9b7n2k4h1wz"},
+	{verb: bot.VerbLink, arg: argLink,
+		short: "links your accounts, so that they count as one person", example: "link github:ana",
+		long: "Alone it shows what is linked. `link ACCOUNT`, typed in a terminal, gives a code; `link CODE`, typed by that account, links the two."},
 	{verb: bot.VerbHelp, arg: argTopic,
 		short: "says what can be typed", example: "help deploy"},
 }

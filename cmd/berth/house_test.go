@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"actions":             {},
 	"approvals":           {"actions"},
 	"bot":                 {"actions", "approvals"},
+	"bot/bottest":         {"bot", "bot/command", "approvals", "approvals/people", "approvals/policy", "actions"},
 	"bot/command":         {"bot", "approvals", "actions"},
 	"bot/api":             {"bot", "approvals", "actions"},
 	"bot/apiclient":       {"bot", "approvals", "actions", "bot/api"},

@@ -1,0 +1,225 @@
+package bot
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/approvals"
+)
+
+// decide approves or denies a request. A decision that arrives again counts for
+// the request and the plan that the first arrival was about, and for no others.
+func (s *Service) decide(ctx context.Context, in Input, c Command) (Reply, error) {
+	r, env, err := s.decidable(ctx, in, c)
+	if err != nil {
+		return Reply{}, err
+	}
+	again := false
+	if in.Key != "" {
+		var about string
+		if about, again, err = s.requests.Chosen(ctx, env, in.Key); err != nil {
+			return Reply{}, err
+		}
+		if again {
+			id, digest, _ := strings.Cut(about, " ")
+			if r, err = s.requests.Get(ctx, id); err != nil {
+				return Reply{}, err
+			}
+			if r.State != approvals.StatePending || r.Digest != digest {
+				return said(r), nil
+			}
+		}
+	}
+	if r == nil {
+		return Reply{}, s.nothingWaits(ctx, in, c, env)
+	}
+	if in.Key != "" && !again {
+		if _, err := s.requests.Choose(ctx, env, in.Key, r.ID+" "+r.Digest); err != nil {
+			return Reply{}, err
+		}
+	}
+	before := r
+	r, err = s.requests.Decide(ctx, r.ID, approvals.Decision{
+		Verdict: approvals.Verdict(c.Verb), By: in.Actor.requester(), Reason: c.Reason, Place: in.Place, BreakGlass: c.Glass,
+	})
+	if again && actions.CodeOf(err) == actions.CodeConflict {
+		// What was said the first time has moved it on since it was looked at.
+		if r, err = s.requests.Get(ctx, before.ID); err == nil {
+			return said(r), nil
+		}
+	}
+	if err != nil {
+		return Reply{}, s.undecided(in, before, err)
+	}
+	return s.decided(ctx, in, c, before, r)
+}
+
+// decidable is the request that a decision is about: the one of the id, or the
+// one that waits at the environment, nil when none does. Of several, none is
+// guessed.
+func (s *Service) decidable(ctx context.Context, in Input, c Command) (*approvals.Request, actions.Name, error) {
+	if c.ID != "" {
+		r, err := s.find(ctx, in, c.ID)
+		if err != nil {
+			return nil, actions.Name{}, err
+		}
+		return r, r.Order.Env, nil
+	}
+	_, env, err := s.target(in, c)
+	if err != nil {
+		return nil, env, err
+	}
+	if in.Key != "" {
+		if _, again, err := s.requests.Chosen(ctx, env, in.Key); again || err != nil {
+			return nil, env, err // it is known already what it is about
+		}
+	}
+	waiting, err := s.waiting(ctx, env)
+	switch {
+	case err != nil:
+		return nil, env, err
+	case len(waiting) > 1:
+		lines := make([]string, len(waiting))
+		for i, r := range waiting {
+			lines[i] = "- " + in.code(c.Verb, r.ID) + ": " + command(r) + " by " + Escape(r.Requester.Actor, 80)
+		}
+		return nil, env, refusal(actions.CodeConflict, "%s requests wait at %s; say which:\n\n%s", fmt.Sprint(len(waiting)), Code(env.String(), 100), strings.Join(lines, "\n"))
+	case len(waiting) == 0:
+		return nil, env, nil
+	}
+	return waiting[0], env, nil
+}
+
+// waiting are the requests for env that wait for decisions, the newest first.
+func (s *Service) waiting(ctx context.Context, env actions.Name) ([]*approvals.Request, error) {
+	active, err := s.active(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	var waiting []*approvals.Request
+	for _, r := range active {
+		if r.State == approvals.StatePending {
+			waiting = append(waiting, r)
+		}
+	}
+	return waiting, nil
+}
+
+// nothingWaits says what there is at env instead of a request to decide on.
+func (s *Service) nothingWaits(ctx context.Context, in Input, c Command, env actions.Name) error {
+	newest, _, err := s.requests.List(ctx, approvals.Filter{Env: env, Limit: 1})
+	if err != nil {
+		return err
+	}
+	text := "Nothing waits for approval at " + Code(env.String(), 100) + ", so nothing was done."
+	if len(newest) == 0 {
+		return refusal(actions.CodeNotFound, "%s Nobody has asked for anything there.", text)
+	}
+	r := newest[0]
+	text += " The newest request, " + command(r) + " by " + Escape(r.Requester.Actor, 80) + " (`" + r.ID + "`), is " + requestState(r) + "."
+	if r.State == approvals.StatePlanning {
+		text += " " + in.code(c.Verb, r.ID) + " is for when it shows what it would change."
+	}
+	return refusal(actions.CodeConflict, "%s %s says why.", text, in.code(VerbExplain, r.ID))
+}
+
+// undecided is why a decision was not taken, with what can be done. Which rule
+// says so is in the message already.
+func (s *Service) undecided(in Input, r *approvals.Request, err error) error {
+	e := actions.Message(err)
+	switch {
+	case actions.CodeOf(err) == actions.CodeForbidden:
+		return &sentence{&actions.Error{
+			Op: opDecide, Code: actions.CodeForbidden, Err: err,
+			Msg: Escape(e, 2000) + " " + in.code(VerbExplain, r.ID) + " says which rules it waits for.",
+		}}
+	case actions.CodeOf(err) == actions.CodeConflict && !actions.Retryable(err):
+		return &sentence{&actions.Error{
+			Op: opDecide, Code: actions.CodeConflict, Err: err,
+			Msg: Escape(e, 2000) + " " + in.code(VerbExplain, r.ID) + " says how that came.",
+		}}
+	}
+	return err
+}
+
+// opDecide marks refusals of decisions, which Requests.Decide has recorded.
+const opDecide = "bot.decide"
+
+// decided says what a decision did, and what is still missing.
+func (s *Service) decided(ctx context.Context, in Input, c Command, before, r *approvals.Request) (Reply, error) {
+	text := in.Actor.who()
+	switch {
+	case c.Glass:
+		text += " broke the glass for "
+	case c.Verb == VerbDeny:
+		text += " denied "
+	default:
+		text += " approved "
+	}
+	text += command(r) + " (request `" + r.ID + "`)."
+	if other, err := s.beside(ctx, in, before); err != nil {
+		return Reply{}, err
+	} else if other != "" {
+		text += " It takes the place of what " + Code(other, 140) + " said: both accounts are one person's, who counts once."
+	}
+	switch {
+	case r.State == approvals.StatePending:
+		text += " " + lacking(r) + " " + in.code(VerbExplain, r.ID) + " says more."
+	case r.State.Ended():
+		text += " That ends it: it is " + requestState(r) + "."
+	default:
+		text += " Nothing more is missing. " + s.shown(in, VerbStatus, r.Order.Env) + " says how it goes on."
+	}
+	return Reply{Tone: ToneInfo, Request: r, Text: text}, nil
+}
+
+// beside is another account of the same person that had decided on r before, ""
+// when there is none.
+func (s *Service) beside(ctx context.Context, in Input, r *approvals.Request) (string, error) {
+	if s.people == nil || in.Actor.ID == "" {
+		return "", nil
+	}
+	for _, d := range r.Decisions {
+		if d.By.Identity == "" || d.By.Identity == in.Actor.Identity {
+			continue
+		}
+		person, err := s.people.Person(ctx, d.By.Identity)
+		if err != nil {
+			return "", err
+		}
+		if person.ID == in.Actor.ID {
+			return d.By.Identity, nil
+		}
+	}
+	return "", nil
+}
+
+// said answers a decision that arrived before.
+func said(r *approvals.Request) Reply {
+	return Reply{Tone: ToneInfo, Request: r, Text: "That was said already; " + command(r) + " (request `" + r.ID + "`) is " + requestState(r) + " now."}
+}
+
+// again asks anew for what a failed request asked for.
+func (s *Service) again(ctx context.Context, in Input, c Command) (Reply, error) {
+	failed, err := s.find(ctx, in, c.ID)
+	if err != nil {
+		return Reply{}, err
+	}
+	app, err := s.app(failed.Order.Env.App)
+	if err != nil {
+		return Reply{}, err
+	}
+	if err := forks(in, app); err != nil {
+		return Reply{}, err
+	}
+	if err := allowed(app, Command{Set: failed.Order.Set}); err != nil {
+		return Reply{}, err // the config may allow less than it did
+	}
+	r, err := s.requests.Retry(ctx, failed.ID, in.Actor.requester(), in.Place)
+	if err != nil {
+		return Reply{}, err
+	}
+	return s.accepted(in, r), nil
+}
