@@ -1,0 +1,108 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/approvals"
+)
+
+const (
+	// quotaPage is how many records one call reads.
+	quotaPage = 500
+	// mostNamed is how many environments a refusal names.
+	mostNamed = 5
+)
+
+// quota refuses a request that would make one environment too many. Those that
+// earlier requests will make count too, so that two requests of the same moment
+// do not both fit into the last place.
+func (ev *evaluation) quota(ctx context.Context, r *rule, out *approvals.RuleOutcome) error {
+	if !makes(ev.request) || (ev.environment != nil && ev.environment.State != actions.StateCleaned) {
+		return nil
+	}
+	there, err := ev.counted(ctx, r.Quota.Per)
+	if err != nil {
+		return err
+	}
+	if len(there) < r.Quota.Most {
+		return nil
+	}
+	out.Effect, out.Reason = approvals.EffectRefuse, ev.full(r, there)
+	return nil
+}
+
+// makes tells whether a request makes an environment where there is none.
+func makes(r *approvals.Request) bool {
+	return !r.DryRun && (r.Order.Verb == actions.VerbDeploy || r.Order.Verb == actions.VerbRestore)
+}
+
+// counted are the environments, but the request's own, that there are or that
+// earlier requests will make, sorted.
+func (ev *evaluation) counted(ctx context.Context, per Per) ([]string, error) {
+	filter := actions.EnvFilter{App: ev.request.Order.Env.App, Limit: quotaPage}
+	mine := func(string) bool { return true }
+	if per == PerActor {
+		filter.App = ""
+		mine = func(identity string) bool {
+			return identity != "" && (identity == ev.by.identity || slices.Contains(ev.by.Identities, identity))
+		}
+	}
+	var names []string
+	seen := map[actions.Name]bool{ev.request.Order.Env: true}
+	for {
+		page, next, err := ev.o.Environments.Environments(ctx, filter)
+		if err != nil {
+			return nil, err
+		}
+		for _, env := range page {
+			if !seen[env.Name] && env.State != actions.StateCleaned {
+				seen[env.Name] = true
+				if mine(env.Owner.Identity) {
+					names = append(names, env.Name.String())
+				}
+			}
+		}
+		if filter.Cursor = next; next == "" {
+			break
+		}
+	}
+	waiting, err := ev.o.Requests.Active(ctx, filter.App)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range waiting {
+		earlier := ev.request.ID == "" || other.ID < ev.request.ID
+		if earlier && !other.State.Ended() && makes(other) && !seen[other.Order.Env] && mine(other.Requester.Identity) {
+			seen[other.Order.Env] = true
+			names = append(names, other.Order.Env.String())
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// full says that there is no place left, and how to make one.
+func (ev *evaluation) full(r *rule, there []string) string {
+	whose := "of " + ev.request.Order.Env.App
+	if r.Quota.Per == PerActor {
+		whose = "for " + ev.by.Name
+	}
+	if len(there) == 0 {
+		return fmt.Sprintf("The rule %s allows no environments %s.%s", r.Name, whose, unblock(r))
+	}
+	named := there
+	more := ""
+	if len(there) > mostNamed {
+		named, more = there[:mostNamed], fmt.Sprintf(" and %d more", len(there)-mostNamed)
+	}
+	text := fmt.Sprintf("The rule %s allows %d environments %s at once, and there are %d, those on their way included: %s%s. Clean one up first: `cleanup %s`.",
+		r.Name, r.Quota.Most, whose, len(there), strings.Join(named, ", "), more, there[0])
+	if len(r.BreakGlass) > 0 {
+		text += unblock(r)
+	}
+	return text
+}
