@@ -47,7 +47,7 @@ func TestSilenceIsItsOwn(t *testing.T) {
 		other := &actions.App{Name: "shop2", Cluster: actions.Cluster{Name: "staging"}, Parts: app.Parts}
 		c := checkup{
 			github: silent{}, host: looker{seen: actions.Observation{Health: actions.Absent}},
-			apps: &catalog{sorted: []*actions.App{app, other}}, log: slog.New(slog.DiscardHandler),
+			apps: catalogOf(app, other), log: slog.New(slog.DiscardHandler),
 		}
 		if early := c.unheard(); len(early) != 2 || early[0].Name != "github" || early[1].Name != "cluster staging" || early[0].OK || early[1].OK {
 			t.Errorf("before the first look: %+v", early)
@@ -73,13 +73,20 @@ func TestACluster(t *testing.T) {
 	app := &actions.App{Name: "shop", Cluster: actions.Cluster{Name: "staging"}, Parts: []actions.Part{{Name: "web", Use: "helm"}}}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := checkup{host: tt.looker, apps: &catalog{sorted: []*actions.App{app}}, log: slog.New(slog.DiscardHandler)}
+			c := checkup{host: tt.looker, apps: catalogOf(app), log: slog.New(slog.DiscardHandler)}
 			got := c.look(t.Context())
 			if len(got) != 1 || got[0].OK != tt.ok || got[0].Detail != tt.detail || got[0].Name != "cluster staging" {
 				t.Errorf("got %+v", got)
 			}
 		})
 	}
+}
+
+// catalogOf is a catalog of these apps, for lists alone.
+func catalogOf(apps ...*actions.App) *catalog {
+	c := &catalog{}
+	c.now.Store(&appSet{sorted: apps})
+	return c
 }
 
 func TestAnExecutorThatIsNotInstalledIsNamed(t *testing.T) {
@@ -90,7 +97,7 @@ func TestAnExecutorThatIsNotInstalledIsNamed(t *testing.T) {
 		}
 	})
 	app := &actions.App{Name: "shop", Parts: []actions.Part{{Name: "web", Use: "no-such-executor"}}}
-	c := checkup{host: h, apps: &catalog{sorted: []*actions.App{app}}, log: slog.New(slog.DiscardHandler)}
+	c := checkup{host: h, apps: catalogOf(app), log: slog.New(slog.DiscardHandler)}
 	got := c.checkPlugins(t.Context())
 	if len(got) != 1 || got[0].Name != "plugin no-such-executor" || got[0].OK || !got[0].Needed || got[0].Fix == "" {
 		t.Errorf("got %+v", got)

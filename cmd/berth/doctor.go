@@ -13,7 +13,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
-	"github.com/berth-dev/berth/approvals"
 	"github.com/berth-dev/berth/bot"
 	"github.com/berth-dev/berth/bot/github"
 	"github.com/berth-dev/berth/configs"
@@ -204,37 +203,10 @@ func plural(n int, one, many string) string {
 func githubOptions(c *configs.Config, values secrets, apps *catalog, log *slog.Logger) github.Options {
 	opts := github.Options{
 		WebhookSecret: []byte(values.webhook), Token: values.token, APIURL: c.GitHub.APIURL, PublicURL: publicURL(c),
-		MinPermission: c.GitHub.Permission, Catalog: apps, People: peopleOf(c), Log: log,
+		MinPermission: c.GitHub.Permission, Catalog: apps, Log: log,
 	}
 	if app := c.GitHub.App; app != nil {
 		opts.App = &github.AppCredentials{ID: app.ID, Key: []byte(values.appKey), InstallationID: app.InstallationID}
 	}
 	return opts
 }
-
-// configured are the people that the config names, by identity.
-type configured map[string]approvals.Person
-
-// peopleOf finds the configured actor that an identity belongs to.
-func peopleOf(c *configs.Config) configured {
-	found := configured{}
-	for _, actor := range c.Actors {
-		person := approvals.Person{ID: "actor:" + actor.Name, Name: actor.Name, Roles: actor.Roles, Identities: actor.Identities}
-		for _, identity := range actor.Identities {
-			found[strings.ToLower(identity)] = person
-		}
-	}
-	return found
-}
-
-// Person is whom the config gives the identity, else somebody of their own.
-func (c configured) Person(_ context.Context, identity string) (approvals.Person, error) {
-	if person, ok := c[strings.ToLower(identity)]; ok {
-		return person, nil
-	}
-	_, name, _ := strings.Cut(identity, ":")
-	return approvals.Person{ID: identity, Name: name, Identities: []string{identity}}, nil
-}
-
-// Pin lets every account be: only a server remembers them.
-func (c configured) Pin(context.Context, string, string) error { return nil }

@@ -130,6 +130,8 @@ func (s *server) run(ctx context.Context) error {
 	group.Go(func() error { return s.host.Start(ctx, s.apps.uses()) })
 	group.Go(func() error { return s.worker.Run(ctx) })
 	group.Go(func() error { return s.watch(ctx) })
+	group.Go(func() error { s.clock.Follow(ctx); return nil })
+	group.Go(func() error { s.store.Anchoring(ctx); return nil })
 	if s.github != nil {
 		group.Go(func() error { return s.github.Run(ctx) })
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
+	"github.com/berth-dev/berth/approvals/people"
 	"github.com/berth-dev/berth/bot"
 	"github.com/berth-dev/berth/bot/api"
 	"github.com/berth-dev/berth/bot/command"
@@ -33,6 +34,9 @@ type server struct {
 	log     *slog.Logger
 	dir     *dataDir
 	redis   redis.UniversalClient
+	clock   *actions.Clock
+	store   *actions.Store
+	people  *people.People
 	host    *host.Host
 	worker  *approvals.Worker
 	github  *github.Surface // nil without the section
@@ -75,12 +79,17 @@ func newServer(ctx context.Context, cfg *configs.Config, apps *catalog, values s
 
 	metrics := approvals.NewMetrics()
 	s.metrics.MustRegister(metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	store := actions.NewStore(s.redis, actions.StoreOptions{Log: log})
-	requests := approvals.NewRequests(s.redis, store, approvals.Options{Metrics: metrics, Log: log})
+	s.clock = actions.NewClock(s.redis, nil, log)
+	s.setClock(ctx)
+	store := actions.NewStore(s.redis, actions.StoreOptions{Now: s.clock.Now, Log: log})
+	requests := approvals.NewRequests(s.redis, store, approvals.Options{Metrics: metrics, Now: s.clock.Now, Log: log})
+	s.store, s.people = store, people.New(people.Options{
+		Redis: s.redis, Store: store, Actors: actorsOf(cfg), Tokens: tokensOf(cfg), Now: s.clock.Now, Log: log,
+	})
 	var sources actions.Sources
 	if cfg.GitHub != nil {
 		opts := githubOptions(cfg, values, apps, log)
-		opts.Redis, opts.Store, opts.Requests = s.redis, store, requests
+		opts.Redis, opts.Store, opts.Requests, opts.People = s.redis, store, requests, s.people
 		opts.Lines, opts.DataDir, opts.Replica = command.Lines, s.dir.path, replica
 		if s.github, err = github.New(opts); err != nil {
 			return nil, usageError(err)
@@ -102,6 +111,15 @@ func newServer(ctx context.Context, cfg *configs.Config, apps *catalog, values s
 	}
 	s.checkup.redis, s.checkup.host, s.checkup.apps, s.checkup.log = s.redis, s.host, apps, log
 	return s, nil
+}
+
+// setClock sets the clock by Redis before anything is written, if Redis is there.
+func (s *server) setClock(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	if err := s.clock.Sync(ctx); err != nil {
+		s.log.DebugContext(ctx, "the clock is the machine's until Redis answers", "error", err)
+	}
 }
 
 func (s *server) openRedis(ctx context.Context) error {
@@ -184,6 +202,24 @@ func apiTokens(c *configs.Config) []api.Token {
 	out := make([]api.Token, len(c.Tokens))
 	for i, t := range c.Tokens {
 		out[i] = api.Token{Actor: t.Actor, SHA256: t.SHA256, Roles: t.Roles}
+	}
+	return out
+}
+
+// actorsOf copies the people out of the config.
+func actorsOf(c *configs.Config) []people.Actor {
+	out := make([]people.Actor, len(c.Actors))
+	for i, a := range c.Actors {
+		out[i] = people.Actor{Name: a.Name, Roles: a.Roles, Identities: a.Identities}
+	}
+	return out
+}
+
+// tokensOf says whose the tokens are.
+func tokensOf(c *configs.Config) []people.Token {
+	out := make([]people.Token, len(c.Tokens))
+	for i, t := range c.Tokens {
+		out[i] = people.Token{Actor: t.Actor, Roles: t.Roles}
 	}
 	return out
 }
