@@ -169,6 +169,11 @@ func (w *Worker) restoreOne(ctx context.Context, e entry, r *Request) error {
 		return w.requests.rdb.ZRem(ctx, activeIndexKey, m).Err()
 	case r.State != StatePending:
 		return w.queue.add(ctx, hint{env: e.env, id: e.id})
+	case r.Outcome != nil && !r.Outcome.Again.IsZero():
+		if now.Before(r.Outcome.Again) {
+			return nil
+		}
+		return w.queue.add(ctx, hint{env: e.env, id: e.id}) // the look that was put down is lost
 	case now.Sub(r.UpdatedAt) >= w.requests.patience:
 		return w.expire(ctx, r)
 	case len(r.Decisions) > 0:
