@@ -133,12 +133,13 @@ func makeNamespace(t testing.TB, name string, labels map[string]string) {
 	}
 }
 
-// preview is a step that deploys charts/preview; change may alter it.
+// preview is a step that deploys charts/preview; change may alter it. Its
+// images are left alone: no test asks a registry outside of this machine.
 func preview(t testing.TB, change ...func(*sdk.Step)) sdk.Step {
 	t.Helper()
 	step := sdk.Step{
 		ID: "01-" + t.Name(), App: "shop", Env: "pr-42", Part: "web", Verb: sdk.Deploy,
-		With:      map[string]any{"chart": "../../charts/preview", "timeout": "60s"},
+		With:      map[string]any{"chart": "../../charts/preview", "timeout": "60s", "pin_images": false},
 		Vars:      map[string]string{"LOG_LEVEL": "debug"},
 		Commit:    strings.Repeat("a1", 20),
 		Cluster:   sdk.Cluster{Kubeconfig: kubeconfig(t)},

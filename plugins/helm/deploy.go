@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"helm.sh/helm/v3/pkg/action"
+	"helm.sh/helm/v3/pkg/postrender"
 	"helm.sh/helm/v3/pkg/release"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -105,9 +106,15 @@ func (x *Executor) deploy(ctx context.Context, step sdk.Step, out sdk.Events) er
 		ses.kube.out.Log(note)
 	}
 	ses.kube.mask.learnValues(in.values)
+	ses.hooks.pinner = x.newPinner(limited, s, step.Agreed)
 	rel, err := ses.bring(limited, step, in, past)
 	if err != nil {
 		return timedOut(limited, ctx, ses.kube.failed(err))
+	}
+	if ses.hooks.pinner != nil {
+		for _, note := range ses.hooks.pinner.notes() {
+			ses.kube.out.Log(note)
+		}
 	}
 	return ses.tellOutputs(limited, rel)
 }
@@ -159,6 +166,7 @@ func (s *session) bring(ctx context.Context, step sdk.Step, in *inputs, past []*
 		a := action.NewInstall(cfg)
 		a.ReleaseName, a.Namespace, a.Labels = s.settings.Release, s.namespace, labels
 		a.Wait, a.WaitForJobs, a.Timeout = s.settings.Wait, true, s.settings.Timeout
+		a.PostRenderer = s.postRenderer()
 		a.Replace = true // a first install that failed is tried again, hooks included
 		a.SkipSchemaValidation, a.DisableOpenAPIValidation = true, true
 		rel, err = a.RunWithContext(context.WithoutCancel(ctx), ch, values)
@@ -168,12 +176,21 @@ func (s *session) bring(ctx context.Context, step sdk.Step, in *inputs, past []*
 		a.Namespace, a.Labels, a.MaxHistory, a.ResetValues = s.namespace, labels, maxHistory, true
 		a.Wait, a.WaitForJobs, a.Timeout = s.settings.Wait, true, s.settings.Timeout
 		a.SkipSchemaValidation, a.DisableOpenAPIValidation = true, true
+		a.PostRenderer = s.postRenderer()
 		rel, err = a.RunWithContext(context.WithoutCancel(ctx), s.settings.Release, ch, values)
 	}
 	if err != nil {
 		return nil, renderFailure(s.kube.failed(err))
 	}
 	return rel, s.sweep(past, rel)
+}
+
+// postRenderer is what Helm passes a chart's manifest through, nil for nothing.
+func (s *session) postRenderer() postrender.PostRenderer {
+	if s.hooks.pinner == nil {
+		return nil // not the pointer, which would be a post-renderer that is nil
+	}
+	return s.hooks.pinner
 }
 
 // renderFailure tells a template's failure from the cluster's.

@@ -17,6 +17,7 @@ const maxDiff = 512 << 10
 // changes compare what is installed with what would be.
 type changes struct {
 	added, changed, removed []object
+	were                    []object // what changed was before, in the same order
 	diff                    string
 }
 
@@ -44,7 +45,7 @@ func compare(before, after []object, oldMask, newMask *masker) (*changes, error)
 			if reflect.DeepEqual(o.content, n.content) {
 				continue
 			}
-			c.changed = append(c.changed, n)
+			c.changed, c.were = append(c.changed, n), append(c.were, o)
 			text, err = unified(n, &o, &n, oldMask, newMask)
 		case has:
 			c.added = append(c.added, n)

@@ -21,7 +21,8 @@ const Version = "0.1.0"
 type Options struct {
 	// Log receives what people need not see; nil discards it.
 	Log *slog.Logger
-	// HTTP fetches from chart repositories and registries; nil is a client with
+	// HTTP fetches from chart repositories, and from registries of charts and
+	// images; nil is a client with
 	// timeouts of its own.
 	HTTP *http.Client
 	// Getenv looks up the environment; nil sees nothing. Only DOCKER_CONFIG is
@@ -35,6 +36,7 @@ type Executor struct {
 	log      *slog.Logger
 	clusters *clusters
 	charts   *charts
+	images   *images
 	masking  []byte // keys the short hashes that stand for secrets in diffs; of this process alone
 }
 
@@ -60,6 +62,7 @@ func New(o Options) *Executor {
 		log:      o.Log,
 		clusters: newClusters(),
 		charts:   newCharts(o.HTTP, o.Getenv("DOCKER_CONFIG")),
+		images:   newImages(o.HTTP, o.Getenv("DOCKER_CONFIG")),
 		masking:  randomKey(),
 	}
 }

@@ -31,6 +31,7 @@ type session struct {
 	cluster   *cluster
 	kube      *kubeClient
 	storage   *storage.Storage
+	hooks     *hookPinner          // below storage
 	clientset kubernetes.Interface // its requests end with the call's context
 }
 
@@ -61,9 +62,10 @@ func (x *Executor) open(ctx context.Context, step sdk.Step, s settings, out sdk.
 		mask: stepMasker(x.masking, step), failFast: s.FailFast,
 	}
 	k.out = maskedEvents{out, k}
+	hooks := &hookPinner{Driver: driver.NewSecrets(free.CoreV1().Secrets(step.Namespace))}
 	ses := &session{
 		settings: s, namespace: step.Namespace, cluster: cl, kube: k, clientset: bound,
-		storage: storage.Init(driver.NewSecrets(free.CoreV1().Secrets(step.Namespace))),
+		storage: storage.Init(hooks), hooks: hooks,
 	}
 	ses.storage.MaxHistory = maxHistory
 	return ses, nil

@@ -3,6 +3,7 @@ package helm
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"helm.sh/helm/v3/pkg/chartutil"
@@ -32,7 +33,11 @@ func (x *Executor) planDeploy(ctx context.Context, step sdk.Step) (sdk.Plan, err
 			"release":  step.Namespace + "/" + s.Release,
 		},
 	}
-	if step.Brief {
+	pins := x.newPinner(ctx, s, step.Agreed)
+	if step.Brief && (pins == nil || len(step.Agreed) > 0) {
+		if pins != nil && in.same(plan.Inputs, step.Agreed) {
+			pins.recheck(plan.Inputs)
+		}
 		return plan, nil
 	}
 	ses, past, err := x.installed(ctx, step, s)
@@ -43,27 +48,73 @@ func (x *Executor) planDeploy(ctx context.Context, step sdk.Step) (sdk.Plan, err
 		return sdk.Plan{}, err
 	}
 	current := deployed(past)
-	options := chartutil.ReleaseOptions{Name: s.Release, Namespace: step.Namespace, Revision: 1, IsInstall: current == nil, IsUpgrade: current != nil}
-	if rel := last(past); rel != nil {
-		options.Revision = rel.Version + 1
-	}
-	ch, err := in.src.chart()
+	r, err := in.rendered(ctx, ses, past)
 	if err != nil {
 		return sdk.Plan{}, err
 	}
-	values, _ := copyValue(in.values).(map[string]any)
-	r, err := render(ctx, ses.cluster, ch, values, options)
-	if err != nil {
-		return sdk.Plan{}, err
+	if pins != nil {
+		if err := pins.objects(r.objects, r.hooks); err != nil {
+			return sdk.Plan{}, err
+		}
+		pins.inputs(plan.Inputs)
+	}
+	if step.Brief {
+		return plan, nil
 	}
 	before := manifestOf(current)
 	c, err := compare(before, r.objects, newMasker(x.masking, configOf(current), before), newMasker(x.masking, in.values, r.objects))
 	if err != nil {
 		return sdk.Plan{}, err
 	}
-	plan.Diff, plan.Destructive = c.diff, takesData(c.removed)
+	plan.Diff, plan.Resources = c.diff, c.touched(step.Namespace)
+	plan.Destructive = anyDestructive(plan.Resources)
 	plan.Summary = summary(in.name, current, c)
+	plan.Cost = costOf(before, r.objects)
+	if pins != nil {
+		plan.Summary, plan.Diff = withNotes(plan.Summary, plan.Diff, pins.notes())
+	}
 	return plan, nil
+}
+
+// rendered renders the chart as the next deploy of the release would.
+func (in *inputs) rendered(ctx context.Context, ses *session, past []*release.Release) (*rendering, error) {
+	current := deployed(past)
+	s := ses.settings
+	options := chartutil.ReleaseOptions{Name: s.Release, Namespace: ses.namespace, Revision: 1, IsInstall: current == nil, IsUpgrade: current != nil}
+	if rel := last(past); rel != nil {
+		options.Revision = rel.Version + 1
+	}
+	ch, err := in.src.chart()
+	if err != nil {
+		return nil, err
+	}
+	values, _ := copyValue(in.values).(map[string]any)
+	return render(ctx, ses.cluster, ch, values, options)
+}
+
+// same tells whether the chart and the values are those that were agreed on.
+func (*inputs) same(now, agreed map[string]string) bool {
+	for name, value := range now {
+		if agreed[name] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// withNotes tells of images that keep their tags: one in the summary, several
+// in the diff, with their number in the summary.
+func withNotes(summary, diff string, notes []string) (string, string) {
+	switch len(notes) {
+	case 0:
+		return summary, diff
+	case 1:
+		return summary + "; " + notes[0], diff
+	}
+	for _, note := range notes {
+		diff += "# " + note + "\n"
+	}
+	return summary + fmt.Sprintf("; %d images are named by tags that could not be resolved, so that what runs may differ", len(notes)), diff
 }
 
 // inputChart names the input that tells the chart and its content.
@@ -143,17 +194,6 @@ func summary(chartName string, installed *release.Release, c *changes) string {
 	return what + strings.Join(parts, ", ")
 }
 
-// takesData tells whether data goes with one of removed.
-func takesData(removed []object) bool {
-	for _, o := range removed {
-		switch o.kind() {
-		case "PersistentVolumeClaim", "StatefulSet", "Namespace", "PersistentVolume", "CustomResourceDefinition":
-			return true
-		}
-	}
-	return false
-}
-
 // planCleanup says what cleanup would take away.
 func (x *Executor) planCleanup(ctx context.Context, step sdk.Step) (sdk.Plan, error) {
 	s, err := readSettings(step)
@@ -185,12 +225,14 @@ func (x *Executor) planCleanup(ctx context.Context, step sdk.Step) (sdk.Plan, er
 			return sdk.Plan{}, err
 		}
 	}
-	err = x.tellLoss(&plan, last(past), claims)
+	err = x.tellLoss(&plan, past, claims, step.Namespace)
 	return plan, err
 }
 
-// tellLoss says in plan what goes with rel, which may be nil, and with claims.
-func (x *Executor) tellLoss(plan *sdk.Plan, rel *release.Release, claims []corev1.PersistentVolumeClaim) error {
+// tellLoss says in plan what goes with the last of past, which may be none, and
+// with claims.
+func (x *Executor) tellLoss(plan *sdk.Plan, past []*release.Release, claims []corev1.PersistentVolumeClaim, namespace string) error {
+	rel := last(past)
 	var before []object
 	if rel != nil {
 		before = manifestOf(rel)
@@ -211,14 +253,56 @@ func (x *Executor) tellLoss(plan *sdk.Plan, rel *release.Release, claims []corev
 		}
 	}
 	plan.Diff = b.String()
-	plan.Destructive = len(claims) > 0 || takesData(c.removed)
+	for _, claim := range claims {
+		c.removed = append(c.removed, claimOf(claim))
+	}
+	removed := len(c.removed) - len(claims)
+	c.removed = append(c.removed, leftByHooks(past)...)
+	plan.Resources = c.touched(namespace)
+	plan.Destructive = anyDestructive(plan.Resources)
+	if freed := needOf(before).String(); freed != "" {
+		plan.Cost = "gives back " + freed
+	}
 	switch {
 	case rel == nil && len(claims) == 0:
 		plan.Summary += ": it is not there"
 	case len(claims) > 0:
-		plan.Summary += fmt.Sprintf(": %s, and %s with data", count(len(c.removed), "object"), count(len(claims), "volume claim"))
+		plan.Summary += fmt.Sprintf(": %s, and %s with data", count(removed, "object"), count(len(claims), "volume claim"))
 	default:
-		plan.Summary += ": " + count(len(c.removed), "object")
+		plan.Summary += ": " + count(removed, "object")
 	}
 	return nil
+}
+
+// claimOf is a claim as an object.
+func claimOf(c corev1.PersistentVolumeClaim) object {
+	return object{map[string]any{
+		"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": map[string]any{"name": c.Name, "namespace": c.Namespace},
+	}}
+}
+
+// leftByHooks are the objects of hooks that an uninstall takes away too; Helm
+// alone would leave them.
+func leftByHooks(past []*release.Release) []object {
+	var out []object
+	for _, rel := range past {
+		for _, h := range rel.Hooks {
+			if h.LastRun.StartedAt.IsZero() || h.Kind == "CustomResourceDefinition" || h.Kind == "Namespace" {
+				continue
+			}
+			if over := map[release.HookPhase]release.HookDeletePolicy{release.HookPhaseSucceeded: release.HookSucceeded, release.HookPhaseFailed: release.HookFailed}[h.LastRun.Phase]; slices.Contains(h.DeletePolicies, over) {
+				continue // Helm has taken it away when it ended
+			}
+			objects, err := parseManifest(h.Manifest)
+			if err != nil {
+				continue // a cleanup cannot read it either, and leaves it
+			}
+			for _, o := range objects {
+				if !o.kept() {
+					out = append(out, o)
+				}
+			}
+		}
+	}
+	return out
 }

@@ -23,9 +23,8 @@ import (
 
 // rendering is what a chart's templates give.
 type rendering struct {
-	manifest string // as Helm stores it
-	objects  []object
-	hooks    int
+	objects []object
+	hooks   []object // but for those of `helm test` alone
 }
 
 // render runs the chart's templates against the cluster, as an install or
@@ -78,9 +77,19 @@ func render(ctx context.Context, cl *cluster, ch *chart.Chart, values map[string
 	for _, m := range manifests {
 		fmt.Fprintf(&b, "---\n# Source: %s\n%s\n", m.Name, m.Content)
 	}
-	r := &rendering{manifest: b.String(), hooks: len(hooks)}
-	if r.objects, err = parseManifest(r.manifest); err != nil {
+	r := &rendering{}
+	if r.objects, err = parseManifest(b.String()); err != nil {
 		return nil, templateError(err)
+	}
+	for _, h := range hooks {
+		if testsOnly(h) {
+			continue
+		}
+		objects, err := parseManifest(h.Manifest)
+		if err != nil {
+			return nil, templateError(err)
+		}
+		r.hooks = append(r.hooks, objects...)
 	}
 	return r, nil
 }

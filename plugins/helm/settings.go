@@ -41,6 +41,17 @@ type settings struct {
 	PlainHTTP       bool
 	CreateNamespace bool
 	URL             string
+	PinImages       bool
+}
+
+// plainRegistry is the registry that speaks HTTP without TLS, as far as the
+// settings say so: the chart's, whose images are often beside it.
+func (s settings) plainRegistry() string {
+	if !s.PlainHTTP {
+		return ""
+	}
+	host, _, _ := strings.Cut(strings.TrimPrefix(s.Chart, "oci://"), "/")
+	return host
 }
 
 // withSchema is the JSON Schema of a part's `with`.
@@ -77,6 +88,7 @@ func withSchema() map[string]any {
 			"wait":             flag("wait until everything is ready", true),
 			"plain_http":       flag("the OCI registry speaks HTTP without TLS", false),
 			"create_namespace": flag("make the namespace when it is not there", true),
+			"pin_images":       flag("deploy images that are named by a tag by the digest that the tag meant in the plan", true),
 			"url":              text("address that people open, when no Ingress, Gateway or Service tells it"),
 		},
 	}
@@ -96,6 +108,7 @@ type rawSettings struct {
 	PlainHTTP       bool           `json:"plain_http"`
 	CreateNamespace *bool          `json:"create_namespace"`
 	URL             string         `json:"url"`
+	PinImages       *bool          `json:"pin_images"`
 }
 
 // readSettings checks what the schema says and what it cannot say, whether or
@@ -113,7 +126,10 @@ func readSettings(step sdk.Step) (settings, error) {
 	}
 	s := settings{
 		Chart: strings.TrimSpace(raw.Chart), Version: raw.Version, Repo: raw.Repo, Values: raw.Values, Release: raw.Release,
-		VarsKey: defaultVarsKey, Wait: true, PlainHTTP: raw.PlainHTTP, CreateNamespace: true, URL: raw.URL,
+		VarsKey: defaultVarsKey, Wait: true, PlainHTTP: raw.PlainHTTP, CreateNamespace: true, URL: raw.URL, PinImages: true,
+	}
+	if raw.PinImages != nil {
+		s.PinImages = *raw.PinImages
 	}
 	if raw.VarsKey != nil {
 		s.VarsKey = *raw.VarsKey
