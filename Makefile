@@ -9,7 +9,7 @@ TOOL := go tool -modfile=.ci/tools/go.mod
 # The cluster's binary is cached outside the tree; its build takes minutes, once.
 DEVCLUSTER = $(shell go run -C cmd/devcluster ./build)
 
-.PHONY: help build demo test lint bench proto proto-check proto-publish devcluster clean
+.PHONY: help build demo test chaos lint bench proto proto-check proto-publish devcluster clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,12 @@ test: ## Run every test under the race detector, against a real Redis and a real
 	@.ci/need redis-server gcc:gcc,libc6-dev # the race detector needs a C compiler
 	@DEVCLUSTER="$(DEVCLUSTER)"; export DEVCLUSTER; \
 	go test -race ./... && go test -C cmd/devcluster ./...
+
+chaos: ## A thousand requests while replicas, Redis and the network break (REQUESTS=1000 SEED=7)
+	@.ci/need redis-server
+	@$(MAKE) --no-print-directory build
+	@go build -o bin/ ./cmd/chaos
+	@bin/chaos $(if $(REQUESTS),-requests $(REQUESTS)) $(if $(SEED),-seed $(SEED))
 
 lint: proto-check ## Lint the Go code and the protocol
 	$(TOOL) golangci-lint run ./...
