@@ -50,13 +50,8 @@ type Record struct {
 	Hash      string            `json:"hash,omitempty"`
 }
 
-// after is the record completed as the one that follows head ("SEQ HASH").
-func (r Record) after(head string) (Record, error) {
-	r, _, err := r.seal(head)
-	return r, err
-}
-
-// seal is after, with the record's text.
+// seal is the record completed as the one that follows head ("SEQ HASH"), and
+// its text.
 func (r Record) seal(head string) (Record, []byte, error) {
 	at, ok := parseMark(head)
 	if !ok {
@@ -71,29 +66,22 @@ func (r Record) seal(head string) (Record, []byte, error) {
 	for k, v := range r.Detail {
 		detail[short(k, maxDetail)] = short(v, maxDetail)
 	}
-	r.Detail, r.Hash = detail, ""
+	r.Detail = detail
+	return r.hashed()
+}
+
+// hashed is the record with the hash that it must have, and its text.
+func (r Record) hashed() (Record, []byte, error) {
+	r.Hash = ""
 	text, err := json.Marshal(r)
 	if err != nil {
-		return r, nil, Wrap("audit.sum", CodeInternal, err, "An audit record could not be written.")
+		return r, nil, Wrap("audit.hash", CodeInternal, err, "An audit record could not be written.")
 	}
 	sum := sha256.Sum256(text)
 	r.Hash = hex.EncodeToString(sum[:])
 	// "hash" is the last member, so that it need not all be written again.
 	return r, append(append(text[:len(text)-1], `,"hash":"`+r.Hash...), `"}`...), nil
 }
-
-// sum is what Hash must be.
-func (r Record) sum() (string, error) {
-	r.Hash = ""
-	text, err := json.Marshal(r)
-	if err != nil {
-		return "", Wrap("audit.sum", CodeInternal, err, "An audit record could not be written.")
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:]), nil
-}
-
-func (r Record) canonical() ([]byte, error) { return json.Marshal(r) }
 
 func (r Record) head() string { return mark{r.Seq, r.Hash}.String() }
 

@@ -72,12 +72,8 @@ func readRecord(text []byte) (r Record, sound bool) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		return Record{}, false
 	}
-	sum, err := r.sum()
-	if err != nil || sum != r.Hash {
-		return r, false
-	}
-	again, err := r.canonical()
-	return r, err == nil && string(again) == string(text)
+	again, canonical, err := r.hashed()
+	return r, err == nil && again.Hash == r.Hash && string(canonical) == string(text)
 }
 
 // step looks at the record that stands where c.next must.
