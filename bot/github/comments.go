@@ -196,6 +196,11 @@ func (s *Surface) execute(ctx context.Context, c conversation, fork bool, actor 
 			}
 		case reply.Tone == bot.ToneRefused:
 			reaction = reactionRefused
+		case s.answeredByCard(c, line, reply):
+			if reaction == "" {
+				reaction = reactionDone
+			}
+			continue
 		case reaction == "":
 			reaction = reactionDone
 		}
@@ -209,10 +214,29 @@ func (s *Surface) execute(ctx context.Context, c conversation, fork bool, actor 
 		reaction = reactionRefused
 		answers = append(answers, fmt.Sprintf("Only the first %d commands of a comment are carried out; put the others into a comment of their own.", bot.MaxCommands))
 	}
-	if len(answers) == 0 {
+	if len(answers) == 0 && reaction == "" {
 		return nil
 	}
+	if len(answers) == 0 {
+		return s.queuePost(ctx, "c"+strconv.FormatInt(c.comment, 10), post{Repo: c.repo, Number: c.number, Comment: c.comment, Reaction: reaction, At: s.now().UTC()})
+	}
 	return s.reply(ctx, c, strings.Join(answers, "\n\n---\n\n"), reaction)
+}
+
+// answeredByCard tells whether a line is a decision whose effect the request's
+// card shows here: then a reaction says that it was taken.
+func (s *Surface) answeredByCard(c conversation, line string, reply bot.Reply) bool {
+	if reply.Request == nil || reply.Tone == bot.ToneRefused {
+		return false
+	}
+	verb, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+	if !strings.EqualFold(verb, bot.VerbApprove) && !strings.EqualFold(verb, bot.VerbDeny) {
+		return false
+	}
+	if reply.Request.Order.Env.PullRequest() == c.number {
+		return true
+	}
+	return reply.Request.Order.Env.PullRequest() == 0 && reply.Request.Place.Surface == "github" && reply.Request.Place.ID == placeID(c.repo, c.number)
 }
 
 // withoutValues is a line as an answer may repeat it: the comment can be edited

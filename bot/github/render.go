@@ -109,6 +109,11 @@ func explain(sc *scene) string {
 		}
 		text = append(text, end)
 	}
+	if sc.underway() && sc.latest.State == approvals.StatePending {
+		if waits := waitsFor(sc.latest); waits != "" {
+			text = append(text, "It waits for "+waits+".")
+		}
+	}
 	if sc.env != nil && sc.env.Lock != nil {
 		lock := fmt.Sprintf("🔒 Locked by %s since %s", bot.Escape(sc.env.Lock.By, 80), moment(sc.env.Lock.At))
 		if sc.env.Lock.Reason != "" {
@@ -251,6 +256,12 @@ func (s *Surface) nextSteps(sc *scene) string {
 	code := func(verb string, flags ...string) string { return s.typed(sc.repo, sc.number, sc.name, verb, flags...) }
 	deploy, cleanup, logs := code("deploy"), code("cleanup"), code("logs")
 	switch {
+	case sc.underway() && sc.latest.State == approvals.StatePending:
+		ask := "the question is in a comment of its own"
+		if sc.card != "" {
+			ask = "[the question](" + sc.card + ") is in a comment of its own"
+		}
+		return bot.Code("/approve "+sc.latest.ID, 60) + " agrees, " + bot.Code("/deny "+sc.latest.ID, 60) + " says no; " + ask + ". " + bot.Code("/cancel "+sc.latest.ID, 60) + " withdraws it."
 	case sc.underway():
 		return bot.Code("/cancel "+sc.latest.ID, 60) + " stops it, " + code("status") + " looks closer."
 	case sc.env == nil:
@@ -275,8 +286,8 @@ func (s *Surface) nextSteps(sc *scene) string {
 
 func planSection(sc *scene) string {
 	r := sc.latest
-	if r == nil || r.Plan == nil || r.State == approvals.StateSucceeded {
-		return ""
+	if r == nil || r.Plan == nil || r.State == approvals.StateSucceeded || r.State == approvals.StatePending {
+		return "" // while it waits for decisions its card shows the plan
 	}
 	// What stands on the summary's line is HTML, where Markdown's escapes mean
 	// nothing, so that nothing of others may stand there.

@@ -34,10 +34,11 @@ type scene struct {
 	latest *approvals.Request   // that was to change something, with its plan; nil when there is none
 	run    *actions.Run         // the latest request's, else the environment's last
 	log    logTail              // of run
+	card   string               // where the latest request's card is read, while it waits for decisions
 }
 
-// look reads the scene of an environment. It returns nil when there is no pull
-// request to show it on.
+// look reads the scene of an environment. One that is no pull request's has
+// requests alone, and number 0.
 func (s *Surface) look(ctx context.Context, name actions.Name) (*scene, error) {
 	sc := &scene{name: name}
 	var err error
@@ -59,11 +60,14 @@ func (s *Surface) look(ctx context.Context, name actions.Name) (*scene, error) {
 			sc.number = sc.env.PullRequest
 		}
 	}
-	if sc.number == 0 || !validRepo(sc.repo) {
-		return nil, nil
+	if !validRepo(sc.repo) {
+		sc.number = 0
 	}
 	if sc.recent, _, err = s.requests.List(ctx, approvals.Filter{Env: name, Limit: recentRequests}); err != nil {
 		return nil, err
+	}
+	if sc.number == 0 {
+		return sc, nil
 	}
 	return sc, s.lookCloser(ctx, sc)
 }
@@ -111,15 +115,22 @@ func (sc *scene) gone() bool {
 }
 
 // showEnvironment makes GitHub show an environment as it is: the ends of
-// requests where they were made, its comment, its deployments. Each is done
-// whatever becomes of the others.
+// requests where they were made, what people are asked, its comment, its
+// deployments. Each is done whatever becomes of the others.
 func (s *Surface) showEnvironment(ctx context.Context, name actions.Name) (again time.Duration, err error) {
 	ends := s.tellEnds(ctx, name)
 	sc, err := s.look(ctx, name)
-	if err != nil || sc == nil {
+	if err != nil {
 		return 0, errors.Join(err, ends)
 	}
+	asked, cards := s.showCards(ctx, sc)
+	if sc.number == 0 {
+		return asked, errors.Join(cards, ends)
+	}
 	again, sticky := s.showComment(ctx, sc)
+	if again = sooner(again, asked); cards != nil {
+		ends = errors.Join(ends, cards)
+	}
 	deployments := s.showDeployments(ctx, sc)
 	if err := s.settle(ctx, sc, "comment", sticky); err != nil {
 		return 0, errors.Join(err, ends)
@@ -131,6 +142,14 @@ func (s *Surface) showEnvironment(ctx context.Context, name actions.Name) (again
 		return again, ends
 	}
 	return 0, s.remember(ctx, sc)
+}
+
+// sooner is the shorter of two waits, of which 0 is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return a + b
+	}
+	return min(a, b)
 }
 
 // settle lets a refusal of GitHub's be: it is logged, and the next change of
@@ -311,10 +330,15 @@ func (s *Surface) sweepOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	late, err := s.rdb.SMembers(ctx, keyAwaiting).Result()
+	late, err := s.rdb.SUnion(ctx, keyAwaiting, keyAsking).Result()
 	if err != nil {
 		return err
 	}
+	unasked, err := s.unasked(ctx)
+	if err != nil {
+		return err
+	}
+	late = append(late, unasked...)
 	for cursor := ""; ; {
 		page, next, err := s.store.Environments(ctx, actions.EnvFilter{Cursor: cursor, Limit: 500})
 		if err != nil {
@@ -337,6 +361,37 @@ func (s *Surface) sweepOnce(ctx context.Context) error {
 		late = append(late, name)
 	}
 	return s.markLate(ctx, late)
+}
+
+// unasked are the environments of requests that wait for decisions and have no
+// card: those that came while nobody followed. It looks at the newest.
+func (s *Surface) unasked(ctx context.Context) (late []string, err error) {
+	cursor := ""
+	for range maxPages / 2 {
+		page, next, err := s.requests.List(ctx, approvals.Filter{State: approvals.StatePending, Cursor: cursor, Limit: 200})
+		if err != nil {
+			return nil, err
+		}
+		known := make([]*redis.IntCmd, len(page))
+		if _, err := s.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for i, r := range page {
+				known[i] = pipe.Exists(ctx, keyCard(r.ID))
+			}
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+		for i, r := range page {
+			here := r.Order.Env.PullRequest() > 0 || r.Order.PullRequest > 0 || r.Place.Surface == "github"
+			if here && known[i].Val() == 0 {
+				late = append(late, r.Order.Env.String())
+			}
+		}
+		if cursor = next; next == "" {
+			break
+		}
+	}
+	return late, nil
 }
 
 func (s *Surface) markLate(ctx context.Context, late []string) error {

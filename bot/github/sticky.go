@@ -65,7 +65,7 @@ func (s *Surface) showComment(ctx context.Context, sc *scene) (again time.Durati
 	body := s.render(sc)
 	hash := sha256.Sum256([]byte(body))
 	sum, phase := hex.EncodeToString(hash[:]), phaseOf(sc)
-	if sc.underway() {
+	if sc.underway() && sc.latest.State != approvals.StatePending {
 		again = quietApart
 	}
 	if k.id != 0 && k.sum == sum {

@@ -54,6 +54,7 @@ type worldOptions struct {
 	NoWorker bool               // nothing runs requests
 	App      func(*actions.App) // changes the app
 	Surface  func(*Options)     // changes each surface
+	Policy   approvals.Policy   // nil lets everything run
 }
 
 func newWorld(t *testing.T, o worldOptions) *world {
@@ -72,7 +73,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	w.people()
 	log := slog.New(slog.NewTextHandler(logWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	w.store = actions.NewStore(w.rdb, actions.StoreOptions{Log: log})
-	w.requests = approvals.NewRequests(w.rdb, w.store, approvals.Options{Log: log})
+	w.requests = approvals.NewRequests(w.rdb, w.store, approvals.Options{Log: log, Policy: o.Policy})
 	for range max(1, o.Replicas) {
 		w.addReplica(o, log)
 	}
@@ -313,14 +314,14 @@ func testLines(text string) (found []string) {
 	return found
 }
 
-// testParse reads "VERB [APP[/NAME]] [--ref R] [--set K=V] [--dry-run]".
+// testParse reads "VERB [APP[/NAME]|ID] [--ref R] [--set K=V] [--dry-run]".
 func testParse(line string) (bot.Command, error) {
 	words := strings.Fields(line)
 	c := bot.Command{Verb: words[0]}
 	if c.Verb == "help" {
 		c.Help = "This is the help."
 	}
-	known := []string{"status", "help", "diff", "cancel", "logs"}
+	known := []string{"status", "help", "diff", "cancel", "logs", "approve", "deny", "explain"}
 	for _, v := range actions.Verbs() {
 		known = append(known, string(v))
 	}
@@ -336,6 +337,10 @@ func testParse(line string) (bot.Command, error) {
 		case words[0] == "--set" && len(words) > 1:
 			key, value, _ := strings.Cut(words[1], "=")
 			c.Set, words = map[string]string{key: value}, words[1:]
+		case len(words[0]) == 26:
+			c.ID = words[0]
+		case c.Verb == "deny":
+			c.Reason, words = strings.Join(words, " "), words[:1]
 		default:
 			c.App, c.Env, _ = strings.Cut(words[0], "/")
 		}
