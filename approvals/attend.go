@@ -92,6 +92,10 @@ func (w *Worker) advance(work context.Context, r *Request, tries int) (step, err
 
 // plan has r's plan made and asks the policy what it needs.
 func (w *Worker) plan(work context.Context, r *Request, tries int) (step, error) {
+	if !w.plans.enter(w.halt) {
+		return step{after: verdict{later: turnWait, tries: tries}}, nil
+	}
+	defer w.plans.leave()
 	plan, err := w.callPlan(work, r.Order)
 	if err != nil {
 		return w.planFailed(work, r, err, tries)

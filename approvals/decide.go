@@ -128,7 +128,7 @@ func (q *Requests) decide(ctx context.Context, r *Request, d Decision) (*Request
 	case next.State.Ended():
 		q.nudge(ctx, r.Order.Env)
 	case next.State == StateReleased:
-		q.enqueue(ctx, next)
+		q.enqueue(next)
 	default:
 		q.again(ctx, next)
 	}
@@ -199,7 +199,7 @@ func (q *Requests) again(ctx context.Context, r *Request) {
 	if r.Outcome == nil || r.Outcome.Again.IsZero() {
 		return
 	}
-	if err := q.queue.delay(ctx, hint{env: r.Order.Env, id: r.ID}, max(0, r.Outcome.Again.Sub(q.clock()))); err != nil {
+	if err := q.queue.delay(ctx, hintOf(r), max(0, r.Outcome.Again.Sub(q.clock()))); err != nil {
 		q.log.WarnContext(ctx, "a look at a waiting request was not put down; the sweeper will see to it", "request_id", r.ID, "error", err)
 	}
 }
@@ -251,7 +251,7 @@ func (q *Requests) nudge(ctx context.Context, env actions.Name) {
 	}
 	for _, r := range standing {
 		if r.State == StateReleased && before(standing, r) == nil {
-			q.enqueue(ctx, r)
+			q.enqueue(r)
 			return
 		}
 	}

@@ -21,11 +21,33 @@ func (q *Requests) Force(ctx context.Context, r *Request) error {
 	return q.rdb.Set(ctx, q.recordKey(r.Order.Env, r.ID), text, 0).Err()
 }
 
+// TakeOne has replica take a hint, and tells whether there was one.
+func (q *Requests) TakeOne(ctx context.Context, replica string) (bool, error) {
+	hints, err := q.queue.take(ctx, replica, 1)
+	return len(hints) > 0, err
+}
+
+// Enqueued waits until what was enqueued is in the queue.
+func (q *Requests) Enqueued(ctx context.Context) error {
+	for {
+		q.queue.mu.Lock()
+		putting := q.queue.putting
+		q.queue.mu.Unlock()
+		if !putting {
+			return ctx.Err()
+		}
+		if _, _, err := q.queue.depth(ctx); err != nil { // goes after what is under way
+			return err
+		}
+	}
+}
+
 const (
-	QueueKey       = queueKey
-	DelayedKey     = delayedKey
+	ReadyKey       = readyKey
+	LaterKey       = laterKey
+	HeldKey        = heldKey
+	WorkersKey     = workersKey
 	ActiveIndexKey = activeIndexKey
-	Group          = group
 )
 
 var Supersedes = supersedes

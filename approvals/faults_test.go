@@ -94,13 +94,13 @@ func TestHintsThatAreLostAreFoundAgain(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(ctx context.Context, rdb redis.UniversalClient) error{
 		"the whole queue": func(ctx context.Context, rdb redis.UniversalClient) error {
-			return rdb.Del(ctx, approvals.QueueKey, approvals.DelayedKey).Err()
+			return rdb.Del(ctx, approvals.ReadyKey, approvals.LaterKey).Err()
 		},
-		"the group": func(ctx context.Context, rdb redis.UniversalClient) error {
-			return rdb.XGroupDestroy(ctx, approvals.QueueKey, approvals.Group).Err()
+		"what the worker has in hand": func(ctx context.Context, rdb redis.UniversalClient) error {
+			return rdb.Del(ctx, approvals.HeldKey+"one", approvals.WorkersKey).Err()
 		},
 		"the queue and the index of active requests": func(ctx context.Context, rdb redis.UniversalClient) error {
-			return rdb.Del(ctx, approvals.QueueKey, approvals.ActiveIndexKey, "berth:sweep:deep").Err()
+			return rdb.Del(ctx, approvals.ReadyKey, approvals.LaterKey, approvals.ActiveIndexKey, "berth:sweep:deep").Err()
 		},
 	}
 	for name, lose := range tests {
@@ -137,25 +137,20 @@ func TestAWorkerThatDiedWithHintsInHand(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(ctx context.Context, rdb redis.UniversalClient) error{
 		"is taken over from": func(context.Context, redis.UniversalClient) error { return nil },
-		"and was removed from the group is taken over from": func(ctx context.Context, rdb redis.UniversalClient) error {
-			return rdb.XGroupDelConsumer(ctx, approvals.QueueKey, approvals.Group, "dead").Err()
+		"and is forgotten is taken over from": func(ctx context.Context, rdb redis.UniversalClient) error {
+			return rdb.ZRem(ctx, approvals.WorkersKey, "dead").Err()
 		},
 	}
 	for name, spoil := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// Hints that are in nobody's hands are queued again when they are
-			// old, which those of this clock's past are.
-			b := newBench(t, redistest.Client(t), approvals.Options{Now: func() time.Time { return time.Now().Add(2 * time.Minute) }})
-			if err := b.rdb.XGroupCreateMkStream(t.Context(), approvals.QueueKey, approvals.Group, "0").Err(); err != nil {
-				t.Fatal(err)
-			}
+			b := newBench(t, redistest.Client(t), approvals.Options{})
 			r := b.submit(shop42, actions.VerbDeploy)
-			err := b.rdb.XReadGroup(t.Context(), &redis.XReadGroupArgs{
-				Group: approvals.Group, Consumer: "dead", Streams: []string{approvals.QueueKey, ">"},
-			}).Err()
-			if err != nil {
-				t.Fatal(err)
+			for taken := false; !taken; {
+				var err error
+				if taken, err = b.TakeOne(t.Context(), "dead"); err != nil {
+					t.Fatal(err)
+				}
 			}
 			if err := spoil(t.Context(), b.rdb); err != nil {
 				t.Fatal(err)
@@ -170,19 +165,14 @@ func TestAWorkerThatDiedWithHintsInHand(t *testing.T) {
 func TestEntriesThatSayNothingAreDropped(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, redistest.Client(t), approvals.Options{})
-	for _, values := range [][]any{
-		{"x", "y"},
-		{"env", "shop/pr-42", "id", "../../x", "tries", "0"},
-		{"env", "shop/pr-42", "id", "01m7xpv4h8q4h52fmqnz7aa3em", "tries", "-1"},
-		{"env", "shop/pr-42", "id", "01m7xpv4h8q4h52fmqnz7aa3em", "tries", "0"}, // no such request
-		{"env", "shop", "id", "01m7xpv4h8q4h52fmqnz7aa3em", "tries", "0"},
+	for _, m := range []string{
+		"", "x", "a b c d", "../../x shop/pr-42", "01m7xpv4h8q4h52fmqnz7aa3em shop", "01m7xpv4h8q4h52fmqnz7aa3em shop/pr-42 fast",
+		"01m7xpv4h8q4h52fmqnz7aa3em shop/pr-42", "01m7xpv4h8q4h52fmqnz7aa3em shop/pr-42 auto", // no such request
 	} {
-		if err := b.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: approvals.QueueKey, Values: values}).Err(); err != nil {
+		if err := b.rdb.ZAdd(t.Context(), approvals.ReadyKey, redis.Z{Member: m}).Err(); err != nil {
 			t.Fatal(err)
 		}
-	}
-	for _, m := range []string{"", "x", "a b c d", "01m7xpv4h8q4h52fmqnz7aa3em shop/pr-42 0"} {
-		if err := b.rdb.ZAdd(t.Context(), approvals.DelayedKey, redis.Z{Member: m}).Err(); err != nil {
+		if err := b.rdb.ZAdd(t.Context(), approvals.LaterKey, redis.Z{Member: m}).Err(); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.rdb.ZAdd(t.Context(), approvals.ActiveIndexKey, redis.Z{Member: m}).Err(); err != nil {
@@ -289,11 +279,11 @@ func TestAHintThatAWrongClockDelayedIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, redistest.Client(t), approvals.Options{})
 	r := b.submit(shop42, actions.VerbDeploy)
-	hint := redis.Z{Score: float64(time.Now().Add(24 * time.Hour).UnixMilli()), Member: r.ID + " " + shop42.String() + " 1"}
-	if err := b.rdb.ZAdd(t.Context(), approvals.DelayedKey, hint).Err(); err != nil {
+	hint := redis.Z{Score: float64(time.Now().Add(24 * time.Hour).UnixMilli()), Member: r.ID + " " + shop42.String()}
+	if err := b.rdb.ZAdd(t.Context(), approvals.LaterKey, hint).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.rdb.Del(t.Context(), approvals.QueueKey).Err(); err != nil {
+	if err := b.rdb.Del(t.Context(), approvals.ReadyKey).Err(); err != nil {
 		t.Fatal(err)
 	}
 	b.work(approvals.WorkerOptions{Floor: quick(t, 0), Replica: "one"})
@@ -319,9 +309,9 @@ func TestARunThatEndsWhileItIsTakenOverIsNotRunAgain(t *testing.T) {
 		close(ended)
 	}})
 	newBench(t, rdb, approvals.Options{}).work(approvals.WorkerOptions{Floor: f, Replica: "two"})
-	hint := []any{"env", shop42.String(), "id", r.ID, "tries", 0}
+	hint := redis.Z{Member: r.ID + " " + shop42.String()}
 	for sent := false; !sent; { // until "two" is the one that gets it
-		if err := one.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: approvals.QueueKey, Values: hint}).Err(); err != nil {
+		if err := one.rdb.ZAdd(t.Context(), approvals.ReadyKey, hint).Err(); err != nil {
 			t.Fatal(err)
 		}
 		select {

@@ -7,10 +7,42 @@ import (
 
 // job is one request in hand.
 type job struct {
-	hint    hint
-	entries []string // of the queue that led to it
-	again   bool     // another hint came meanwhile: look again
+	hint  hint
+	again bool // another hint came meanwhile: look again
 }
+
+// gate lets so many through at once, and so many wait before it. Whoever would
+// have to wait longer is better put back into the queue: what has to be planned
+// must not keep what is to run from a worker, nor the other way around.
+type gate struct{ seats, bench chan struct{} }
+
+func newGate(seats int) gate {
+	return gate{seats: make(chan struct{}, seats), bench: make(chan struct{}, seats)}
+}
+
+// enter waits for a seat, and returns false when too many do, or halt is closed.
+func (g gate) enter(halt <-chan struct{}) bool {
+	select {
+	case g.seats <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case g.bench <- struct{}{}:
+		defer func() { <-g.bench }()
+	default:
+		return false
+	}
+	select {
+	case g.seats <- struct{}{}:
+		return true
+	case <-halt:
+		return false
+	}
+}
+
+// leave gives the seat back.
+func (g gate) leave() { <-g.seats }
 
 // slot waits for a free slot and takes it; false means that ctx ended first.
 func (w *Worker) slot(ctx context.Context) bool {
@@ -35,18 +67,18 @@ func (w *Worker) slotNow() bool {
 	}
 }
 
-// take begins to attend to d in a slot that was taken for it, which is free
+// take begins to attend to h in a slot that was taken for it, which is free
 // again once the request needs nothing more for now.
-func (w *Worker) take(work context.Context, d delivered) {
+func (w *Worker) take(work context.Context, h hint) {
 	w.mu.Lock()
-	if j, ok := w.jobs[d.hint.id]; ok { // also for the hints that say nothing
-		j.entries, j.again = append(j.entries, d.entry), true
+	if j, ok := w.jobs[h.id]; ok {
+		j.again = true
 		w.mu.Unlock()
 		<-w.slots
 		return
 	}
-	j := &job{hint: d.hint, entries: []string{d.entry}}
-	w.jobs[d.hint.id] = j
+	j := &job{hint: h}
+	w.jobs[h.id] = j
 	w.mu.Unlock()
 	w.work.Go(func() {
 		defer func() { <-w.slots }()
@@ -54,30 +86,24 @@ func (w *Worker) take(work context.Context, d delivered) {
 	})
 }
 
-// do attends to j's request until it needs nothing more, then settles its hints.
+// do attends to j's request until it needs nothing more, then settles its hint.
 func (w *Worker) do(work context.Context, j *job) {
 	for {
-		after := verdict{}
-		if j.hint.id != "" {
-			after = w.attend(work, j.hint)
-		} else {
-			w.log.WarnContext(work, "an entry of the queue says nothing and is dropped")
-		}
+		after := w.attend(work, j.hint)
 		w.mu.Lock()
-		if j.again && !after.now && after.tries == 0 { // what failed waits all the same
-			j.again = false
-			w.mu.Unlock()
+		again := j.again
+		j.again = false
+		w.mu.Unlock()
+		if again && !after.now && after.tries == 0 { // what failed waits all the same
 			continue
 		}
-		entries := j.entries
-		w.mu.Unlock()
-		w.settle(work, j.hint, after, entries)
+		w.settle(work, j.hint, after)
 		w.mu.Lock()
 		delete(w.jobs, j.hint.id)
-		late := j.entries[len(entries):]
+		late := j.again
 		w.mu.Unlock()
-		if len(late) > 0 { // came while the others were settled: somebody looks again
-			w.settle(work, j.hint, verdict{now: true}, late)
+		if late { // came while the other was settled: somebody looks again
+			w.settle(work, j.hint, verdict{now: true})
 		}
 		return
 	}
@@ -91,37 +117,62 @@ type verdict struct {
 	tries int           // of what is tried again
 }
 
-// settle puts the new hint that after asks for in the place of entries. It tries
-// until Redis takes it, or the process goes; then the entries are claimed from it.
-func (w *Worker) settle(work context.Context, h hint, after verdict, entries []string) {
+// settle takes h out of our hands, and puts in what after asks for before. It
+// tries until Redis takes it, or the process goes; then others take it over.
+func (w *Worker) settle(work context.Context, h hint, after verdict) {
+	if !after.now && after.later <= 0 {
+		w.queue.served(w.replica, h)
+		return
+	}
 	ctx := context.WithoutCancel(work)
-	again := hint{env: h.env, id: h.id, tries: after.tries}
+	h.tries = after.tries
 	settle := func() error {
 		var err error
-		switch {
-		case h.id == "":
-		case after.now:
-			err = w.queue.add(ctx, again)
-		case after.later > 0:
-			err = w.queue.delay(ctx, again, after.later)
+		if after.now {
+			err = w.queue.add(ctx, h)
+		} else {
+			err = w.queue.delay(ctx, h, after.later)
 		}
 		if err != nil {
 			return err
 		}
-		return w.queue.done(ctx, entries)
+		return w.queue.done(ctx, w.replica, h.String())
 	}
 	if err := settle(); err != nil {
 		w.persist(work, "settle a hint", settle)
 	}
 }
 
-// inHand returns the entries of the queue that are in hand.
-func (w *Worker) inHand() []string {
+// inHand tells whether the request id is in hand.
+func (w *Worker) inHand(id string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var entries []string
-	for _, j := range w.jobs {
-		entries = append(entries, j.entries...)
+	_, ok := w.jobs[id]
+	return ok
+}
+
+// strays puts hints in again that are ours by what the queue says and not in hand:
+// the answer that brought them was lost. suspects are those that were so at the
+// last look; it returns those of now.
+func (w *Worker) strays(ctx context.Context, suspects map[string]bool) (map[string]bool, error) {
+	held, err := w.queue.heldBy(ctx, w.replica)
+	if err != nil {
+		return nil, err
 	}
-	return entries
+	now := make(map[string]bool)
+	for _, h := range held {
+		switch text := h.String(); {
+		case w.inHand(h.id):
+		case !suspects[text]:
+			now[text] = true
+		default:
+			if err := w.queue.add(ctx, h); err != nil {
+				return nil, err
+			}
+			if err := w.queue.done(ctx, w.replica, text); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return now, nil
 }

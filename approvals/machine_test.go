@@ -296,11 +296,11 @@ func (m *machine) lose() {
 	ctx, what := context.Background(), rapid.IntRange(0, 3).Draw(m.t, "what")
 	switch what {
 	case 0:
-		m.bench.rdb.Del(ctx, approvals.QueueKey)
+		m.bench.rdb.Del(ctx, approvals.ReadyKey)
 	case 1:
-		m.bench.rdb.XGroupDestroy(ctx, approvals.QueueKey, approvals.Group)
+		m.bench.rdb.Del(ctx, approvals.WorkersKey, approvals.HeldKey+m.replicas[0].name)
 	case 2:
-		m.bench.rdb.Del(ctx, approvals.DelayedKey)
+		m.bench.rdb.Del(ctx, approvals.LaterKey)
 	case 3: // leases run out at once
 		for _, env := range []actions.Name{shop42, shop43} {
 			m.mu.Lock()

@@ -21,10 +21,10 @@ type Metrics struct {
 func NewMetrics() *Metrics {
 	return &Metrics{
 		ready: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "berth_queue_hints", Help: "Entries in the queue, those in a worker's hands included.",
+			Name: "berth_queue_hints", Help: "Entries in the queue that no worker has taken yet.",
 		}),
 		delayed: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "berth_queue_delayed", Help: "Entries that wait to be queued again.",
+			Name: "berth_queue_delayed", Help: "Entries that are to be queued later.",
 		}),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "berth_requests_ended_total", Help: "Requests that this process brought to their end.",

@@ -23,7 +23,7 @@ func (q *Requests) Reconsider(ctx context.Context) (int, error) {
 			return count, err
 		}
 		for _, r := range found {
-			q.enqueue(ctx, r)
+			q.enqueue(r)
 		}
 		count += len(found)
 		if f.Cursor = next; next == "" {

@@ -94,7 +94,7 @@ func NewRequests(rdb redis.UniversalClient, store *actions.Store, o Options) *Re
 	if q.patience == 0 {
 		q.patience = defaultPatience
 	}
-	q.queue = newQueue(rdb, q.clock, q.log)
+	q.queue = newQueue(rdb, store.Pipe(), q.log)
 	return q
 }
 

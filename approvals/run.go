@@ -35,6 +35,10 @@ func (w *Worker) start(work context.Context, r *Request, tries int) (step, error
 	if held, err := w.recheck(work, r, tries); held != nil || err != nil {
 		return *cmp.Or(held, &step{}), err
 	}
+	if !w.runs.enter(w.halt) {
+		return step{after: verdict{later: turnWait, tries: tries}}, nil
+	}
+	defer w.runs.leave()
 	asked := time.Now()
 	lease, err := w.store.Acquire(work, r.Order.Env, w.holder, w.lease)
 	if actions.CodeOf(err) == actions.CodeConflict {
@@ -58,6 +62,10 @@ func (w *Worker) start(work context.Context, r *Request, tries int) (step, error
 
 // resume carries on with r, which is running, if nobody does.
 func (w *Worker) resume(work context.Context, r *Request, tries int) (step, error) {
+	if !w.runs.enter(w.halt) {
+		return step{after: verdict{later: turnWait, tries: tries}}, nil
+	}
+	defer w.runs.leave()
 	asked := time.Now()
 	lease, err := w.store.Acquire(work, r.Order.Env, w.holder, w.lease)
 	if actions.CodeOf(err) == actions.CodeConflict {

@@ -99,7 +99,7 @@ func (q *Requests) Submit(ctx context.Context, r Request) (*Request, bool, error
 	// It is stored, and so accepted: what follows is done by others if it is not
 	// done here, and a caller that went away does not stop it.
 	ctx = context.WithoutCancel(ctx)
-	q.enqueue(ctx, &r)
+	q.enqueue(&r)
 	q.supersedeBy(ctx, &r, reply[1:])
 	return &r, true, nil
 }
@@ -190,11 +190,7 @@ func (q *Requests) withdraw(ctx context.Context, r *Request) {
 }
 
 // enqueue adds a hint that r wants attention. The sweeper does it when this fails.
-func (q *Requests) enqueue(ctx context.Context, r *Request) {
-	if err := q.queue.add(ctx, hint{env: r.Order.Env, id: r.ID}); err != nil {
-		q.log.WarnContext(ctx, "a hint was not queued; the sweeper will see to it", "request_id", r.ID, "error", err)
-	}
-}
+func (q *Requests) enqueue(r *Request) { q.queue.enqueue(hintOf(r)) }
 
 // supersedes tells whether newer, which came after older, makes it pointless as
 // long as older has not begun to run: a deploy takes the place of an earlier

@@ -130,7 +130,10 @@ func TestTheSameKeyFiftyTimesAtOnceOnTwoReplicasIsOneRequest(t *testing.T) {
 			t.Errorf("%s has %d members, %v", key, n, err)
 		}
 	}
-	if n, err := one.rdb.XLen(t.Context(), approvals.QueueKey).Result(); err != nil || n != 1 {
+	if err := one.Enqueued(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := one.rdb.ZCard(t.Context(), approvals.ReadyKey).Result(); err != nil || n != 1 {
 		t.Errorf("the queue has %d entries, %v", n, err)
 	}
 	keys, err := one.rdb.Keys(t.Context(), "berth:request:*").Result()

@@ -12,10 +12,11 @@ import (
 )
 
 const (
-	// sweepTick is how often delayed hints that are due are moved.
+	// sweepTick is how often hints that are due are moved, those included that a
+	// dead replica had in hand.
 	sweepTick = 250 * time.Millisecond
 	// sweepEvery is how often one of the replicas looks for requests without a
-	// hint, and each for hints that a dead one had in hand.
+	// hint.
 	sweepEvery = time.Second
 	// measureEvery is how often each replica looks how long the queue is.
 	measureEvery = 5 * time.Second
@@ -25,14 +26,13 @@ const (
 	// askAgain is how often the policy of a pending request that has decisions
 	// is asked without there being a new one.
 	askAgain = time.Minute
-	// orphanAge is how long a hint may lie in the stream in nobody's hands.
-	orphanAge = time.Minute
-	// consumerAge is how long a replica may be away before its name is forgotten.
-	consumerAge = 24 * time.Hour
+	// sweepPage is how many active requests one sweep looks at.
+	sweepPage = 1000
 	// indexLead is how long an index entry may be there before its record.
 	indexLead = time.Minute
 
 	sweepTurnKey = "berth:sweep"      // there as long as no sweep is due
+	sweepAtKey   = "berth:sweep:at"   // where in the index of active requests the next one begins
 	deepTurnKey  = "berth:sweep:deep" // the same for the deep one
 )
 
@@ -64,8 +64,12 @@ func (w *Worker) sweep(ctx context.Context) {
 }
 
 func (w *Worker) sweepOnce(ctx context.Context) error {
-	if _, err := w.queue.moveDue(ctx); err != nil {
+	freed, err := w.queue.moveDue(ctx, w.lease)
+	if err != nil {
 		return err
+	}
+	if freed > 0 {
+		w.log.InfoContext(ctx, "took what a replica that is gone had in hand back into the queue", "count", freed)
 	}
 	mine, err := w.turn(ctx, sweepTurnKey, sweepEvery)
 	if err != nil || !mine {
@@ -74,13 +78,7 @@ func (w *Worker) sweepOnce(ctx context.Context) error {
 	if err := w.restore(ctx); err != nil {
 		return err
 	}
-	if err := w.heal(ctx, w.queue.requeue(ctx, orphanAge)); err != nil {
-		return err
-	}
 	if mine, err = w.turn(ctx, deepTurnKey, deepEvery); err != nil || !mine {
-		return err
-	}
-	if err := w.heal(ctx, w.queue.dropConsumers(ctx, consumerAge)); err != nil {
 		return err
 	}
 	if err := w.trim(ctx); err != nil {
@@ -119,23 +117,43 @@ func (w *Worker) turn(ctx context.Context, key string, every time.Duration) (boo
 	return err == nil, err
 }
 
-// restore gives every active request that wants a worker's attention a hint if
-// it has none, lets those that waited too long expire, and takes what has ended
-// out of the index. It reads the index first: a request whose hint goes
-// meanwhile gets one more at worst.
+// restore looks at the next part of the index of active requests, so that its cost
+// is the same however many wait. It gives each that wants a worker's attention a
+// hint if it has none, lets those that waited too long expire, and takes what has
+// ended out of the index.
 func (w *Worker) restore(ctx context.Context) error {
-	members, err := w.requests.rdb.ZRange(ctx, activeIndexKey, 0, -1).Result()
-	if err != nil || len(members) == 0 {
+	rdb := w.requests.rdb
+	from, err := rdb.Get(ctx, sweepAtKey).Result()
+	if err != nil && !isNil(err) {
 		return err
 	}
-	hinted, err := w.queue.hinted(ctx)
+	if from == "" {
+		from = "-"
+	}
+	members, err := rdb.ZRangeByLex(ctx, activeIndexKey, &redis.ZRangeBy{Min: from, Max: "+", Count: sweepPage}).Result()
+	if err != nil {
+		return err
+	}
+	next := "-"
+	if len(members) == sweepPage {
+		next = "(" + members[len(members)-1]
+	}
+	if next != from {
+		if err := rdb.Set(ctx, sweepAtKey, next, 0).Err(); err != nil {
+			return err
+		}
+	}
+	if len(members) == 0 {
+		return nil
+	}
+	lost, err := w.queue.lost(ctx, members)
 	if err != nil {
 		return err
 	}
 	var bare []entry
 	for _, m := range members {
-		if e := parseMember(m); !hinted[e.id] {
-			bare = append(bare, e)
+		if lost[m] {
+			bare = append(bare, parseMember(m))
 		}
 	}
 	found, err := w.requests.loadAll(ctx, "worker.restore", bare)
@@ -168,16 +186,16 @@ func (w *Worker) restoreOne(ctx context.Context, e entry, r *Request) error {
 		}
 		return w.requests.rdb.ZRem(ctx, activeIndexKey, m).Err()
 	case r.State != StatePending:
-		return w.queue.add(ctx, hint{env: e.env, id: e.id})
+		return w.queue.add(ctx, hintOf(r))
 	case r.Outcome != nil && !r.Outcome.Again.IsZero():
 		if now.Before(r.Outcome.Again) {
 			return nil
 		}
-		return w.queue.add(ctx, hint{env: e.env, id: e.id}) // the look that was put down is lost
+		return w.queue.add(ctx, hintOf(r)) // the look that was put down is lost
 	case now.Sub(r.UpdatedAt) >= w.requests.patience:
 		return w.expire(ctx, r)
 	case len(r.Decisions) > 0:
-		return w.queue.delay(ctx, hint{env: e.env, id: e.id}, askAgain)
+		return w.queue.delay(ctx, hintOf(r), askAgain)
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ type WorkerOptions struct {
 	// former process is taken up again at once rather than when its leases run
 	// out. "" means a name that nobody had before.
 	Replica     string
-	Concurrency int           // requests in hand at once; 0 means 32
+	Concurrency int           // so many are planned at once, and so many run; 0 means 32
 	Lease       time.Duration // how long a run's environment is held without a sign of life; 0 means 10 s
 	Grace       time.Duration // how long running work may go on once Run's context ended; 0 means 15 s, less than 0 not at all
 
@@ -73,8 +73,11 @@ type Worker struct {
 	log     *slog.Logger
 
 	slots chan struct{} // one in it for each request in hand
+	plans gate          // what is planned
+	runs  gate          // what runs
 
-	stopping atomic.Bool // nothing new is begun
+	stopping atomic.Bool   // nothing new is begun
+	halt     chan struct{} // closed then
 
 	mu   sync.Mutex
 	jobs map[string]*job // by request id: what is in hand
@@ -85,7 +88,7 @@ type Worker struct {
 func NewWorker(o WorkerOptions) *Worker {
 	w := &Worker{
 		requests: o.Requests, store: o.Store, queue: o.Requests.queue, floor: o.Floor, metrics: o.Requests.metrics,
-		replica: o.Replica, lease: o.Lease, grace: o.Grace, log: o.Log, jobs: make(map[string]*job),
+		replica: o.Replica, lease: o.Lease, grace: o.Grace, log: o.Log, jobs: make(map[string]*job), halt: make(chan struct{}),
 	}
 	if w.replica == "" {
 		w.replica = "replica-" + strings.ToLower(rand.Text())
@@ -104,7 +107,8 @@ func NewWorker(o WorkerOptions) *Worker {
 	if o.Concurrency <= 0 {
 		o.Concurrency = defaultConcurrency
 	}
-	w.slots = make(chan struct{}, o.Concurrency)
+	w.plans, w.runs = newGate(o.Concurrency), newGate(o.Concurrency)
+	w.slots = make(chan struct{}, 4*o.Concurrency) // as many as plan, run, and wait for either
 	return w
 }
 
@@ -115,13 +119,16 @@ func (w *Worker) Run(ctx context.Context) error {
 	// What is in hand outlives ctx by the grace.
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(errHandOver)
-	context.AfterFunc(ctx, func() { w.stopping.Store(true) })
+	context.AfterFunc(ctx, func() {
+		w.stopping.Store(true)
+		close(w.halt)
+	})
 
 	beat, endBeat := context.WithCancel(work)
 	var loops, beats sync.WaitGroup
 	beats.Go(func() { w.beat(beat) })
 	loops.Go(func() {
-		w.adopt(ctx, work)
+		w.adopt(ctx)
 		w.read(ctx, work)
 	})
 	loops.Go(func() { w.sweep(ctx) })
@@ -152,54 +159,30 @@ func (w *Worker) drain(stop context.CancelCauseFunc) {
 	select {
 	case <-idle:
 	case <-time.After(stopWithin):
-		w.log.Warn("work did not stop in time; its lease will run out", "in_hand", len(w.inHand()))
+		w.log.Warn("work did not stop in time; its lease will run out")
 	}
 }
 
-// adopt takes up what a former process of the same replica left: its leases are
-// given back, and the hints that it had in hand are taken in hand again.
-func (w *Worker) adopt(ctx, work context.Context) {
+// adopt takes up what a former process of the same replica left: the leases of
+// what it had in hand are given back, and its hints are put into the queue again.
+func (w *Worker) adopt(ctx context.Context) {
 	w.persist(ctx, "take up what was left", func() error {
-		if err := w.queue.prepare(ctx); err != nil {
+		if err := w.releaseFormer(ctx); err != nil {
 			return err
 		}
-		return w.releaseFormer(ctx)
+		return w.queue.adopt(ctx, w.replica)
 	})
-	after := "0"
-	for ctx.Err() == nil {
-		var left []delivered
-		w.persist(ctx, "read what was left", func() (err error) {
-			left, err = w.queue.own(ctx, w.replica, after, cap(w.slots))
-			return w.heal(ctx, err)
-		})
-		if len(left) == 0 {
-			return
-		}
-		for _, d := range left {
-			after = d.entry
-			if !w.slot(ctx) {
-				return
-			}
-			w.take(work, d)
-		}
-	}
 }
 
 // releaseFormer gives back the leases that a former process of this replica held
-// on environments of active requests.
+// on environments of requests that it had in hand.
 func (w *Worker) releaseFormer(ctx context.Context) error {
-	members, err := w.requests.rdb.ZRange(ctx, activeIndexKey, 0, -1).Result()
+	held, err := w.queue.heldBy(ctx, w.replica)
 	if err != nil {
 		return err
 	}
-	seen := make(map[actions.Name]bool)
-	for _, m := range members {
-		env := parseMember(m).env
-		if env.IsZero() || seen[env] {
-			continue
-		}
-		seen[env] = true
-		freed, err := w.store.ReleaseDead(ctx, env, func(holder string) bool {
+	for _, h := range held {
+		freed, err := w.store.ReleaseDead(ctx, h.env, func(holder string) bool {
 			i := strings.LastIndexByte(holder, '/')
 			return i >= 0 && holder[:i] == w.replica && holder != w.holder
 		})
@@ -207,32 +190,38 @@ func (w *Worker) releaseFormer(ctx context.Context) error {
 			return err
 		}
 		if freed {
-			w.log.InfoContext(ctx, "gave back the lease of this replica's former process", "env", env.String())
+			w.log.InfoContext(ctx, "gave back the lease of this replica's former process", "env", h.env.String())
 		}
 	}
 	return nil
 }
 
-// read takes hints as they come, as many as there are free slots, and now and
-// then those that a dead worker had in hand.
+// read takes hints as they come, as many as there are free slots.
 func (w *Worker) read(ctx, work context.Context) {
-	claims := claims{from: wholeStream}
-	for failures := 0; ctx.Err() == nil; {
+	for failures, idle := 0, false; ctx.Err() == nil; {
 		if !w.slot(ctx) {
 			return
+		}
+		var err error
+		if idle {
+			err = w.queue.wait(ctx, readBlock)
 		}
 		got := 1
 		for got < cap(w.slots) && w.slotNow() {
 			got++
 		}
-		hints, err := w.next(ctx, &claims, got)
+		var hints []hint
+		if err == nil {
+			hints, err = w.queue.take(context.WithoutCancel(ctx), w.replica, got)
+		}
 		for range got - len(hints) {
 			<-w.slots
 		}
-		for _, d := range hints {
-			w.take(work, d) // also when ctx has ended: it is in our hands, and handed over from there
+		for _, h := range hints {
+			w.take(work, h) // also when ctx has ended: it is in our hands, and handed over from there
 		}
-		if err = w.heal(ctx, err); err == nil {
+		idle = len(hints) == 0
+		if err == nil {
 			failures = 0
 			continue
 		}
@@ -242,56 +231,27 @@ func (w *Worker) read(ctx, work context.Context) {
 	}
 }
 
-// claims is how far a round of claiming dead workers' hints is.
-type claims struct {
-	from string    // where it goes on
-	last time.Time // when it was last asked
-}
-
-// wholeStream is where a round of claiming begins, and what Redis answers when
-// it is through.
-const wholeStream = "0-0"
-
-// next returns up to count hints: those of dead workers when it is time to look
-// for them, else new ones, for which it waits.
-func (w *Worker) next(ctx context.Context, c *claims, count int) (hints []delivered, err error) {
-	if c.from == wholeStream && time.Since(c.last) < sweepEvery {
-		return w.queue.fresh(ctx, w.replica, count, readBlock)
-	}
-	c.last = time.Now()
-	hints, from, err := w.queue.claim(ctx, w.replica, c.from, w.lease, count)
-	if err != nil {
-		from = wholeStream
-	}
-	c.from = from
-	return hints, err
-}
-
-// heal makes the group of workers again when err says that it is gone.
-func (w *Worker) heal(ctx context.Context, err error) error {
-	if err == nil || !strings.HasPrefix(err.Error(), "NOGROUP") {
-		return err
-	}
-	w.log.WarnContext(ctx, "the group of workers was gone from the queue and is made again")
-	return w.queue.prepare(ctx)
-}
-
-// beat shows that this worker is at work on what it has in hand.
+// beat shows that this worker lives, so that what it has in hand stays there.
 func (w *Worker) beat(ctx context.Context) {
 	tick := time.NewTicker(w.lease / 3)
 	defer tick.Stop()
+	var strays map[string]bool
 	for failures := 0; ; {
+		err := w.queue.seen(ctx, w.replica)
+		if err == nil {
+			strays, err = w.strays(ctx, strays)
+		}
+		if err == nil {
+			failures = 0
+		} else {
+			w.complain(ctx, "show that this worker lives", err, failures)
+			failures++
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if err := w.queue.keep(ctx, w.replica, w.inHand()); err != nil {
-			w.complain(ctx, "keep hold of hints", err, failures)
-			failures++
-			continue
-		}
-		failures = 0
 	}
 }
 
