@@ -164,7 +164,7 @@ func (s *Store) Audit(ctx context.Context, env Name, after int64, limit int) ([]
 	if limit <= 0 || limit > auditPage {
 		limit = auditPage
 	}
-	after = max(after, 0)
+	after = min(max(after, 0), maxSeq)
 	texts, cut, err := s.page(ctx, s.Key(env, auditKey), s.Key(env, auditCutKey), after, limit)
 	if err != nil {
 		return nil, err

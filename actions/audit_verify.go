@@ -87,6 +87,10 @@ func (c *chainCheck) step(r Record, sound bool) {
 		c.late(r)
 		return
 	case r.Seq > c.next:
+		if len(c.gaps) >= maxBreaks { // so that no chain is ever slow to walk
+			c.missing(c.gaps[0])
+			c.gaps = c.gaps[1:]
+		}
 		c.gaps = append(c.gaps, [2]int64{c.next, r.Seq - 1})
 	case !c.blind && r.Prev != c.prev && c.next == 1:
 		c.fault(1, "was changed: it says that a record comes before it")
@@ -95,6 +99,15 @@ func (c *chainCheck) step(r Record, sound bool) {
 	}
 	c.next, c.prev, c.blind = r.Seq+1, r.Hash, false
 	c.meet(r)
+}
+
+// missing tells of records that did not come.
+func (c *chainCheck) missing(gap [2]int64) {
+	if gap[0] == gap[1] {
+		c.fault(gap[0], "is missing")
+	} else {
+		c.fault(gap[0], "is missing, and so are those after it up to record %d", gap[1])
+	}
 }
 
 // late is step for a record whose number has been passed.
@@ -160,11 +173,7 @@ func (c *chainCheck) end(head string, known bool) {
 		c.gaps = append(c.gaps, [2]int64{from, c.points[n-1].seq})
 	}
 	for _, gap := range c.gaps {
-		if gap[0] == gap[1] {
-			c.fault(gap[0], "is missing")
-		} else {
-			c.fault(gap[0], "is missing, and so are those after it up to record %d", gap[1])
-		}
+		c.missing(gap)
 	}
 	if c.forged != (mark{}) {
 		c.fault(c.sound+1, "%s", c.forgery())

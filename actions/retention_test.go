@@ -3,6 +3,7 @@ package actions_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -59,7 +60,7 @@ func TestOldRecordsLeaveAndTheRestVerifies(t *testing.T) {
 	}
 	b.write(pr1, 2)
 	b.write(pr2, 1)
-	for after, want := range map[int64]string{0: "[6 7 8 9 10]", 3: "[6 7 8 9 10]", 5: "[6 7 8 9 10]", 7: "[8 9 10]", 10: "[]"} {
+	for after, want := range map[int64]string{0: "[6 7 8 9 10]", 3: "[6 7 8 9 10]", 5: "[6 7 8 9 10]", 7: "[8 9 10]", 10: "[]", math.MaxInt64: "[]", math.MinInt64: "[6 7 8 9 10]"} {
 		records, err := b.store.Audit(b.ctx, pr1, after, 0)
 		var seqs []int64
 		for _, r := range records {
