@@ -75,7 +75,7 @@ func (c Command) Target() string {
 // a fixed order, quotes only where they are needed. Parsing it gives the same
 // command.
 func (c Command) String() string {
-	return c.text(quote)
+	return c.text(Quote)
 }
 
 // Hidden stands for a value of --set where the command is shown.
@@ -113,7 +113,7 @@ func (c Command) text(shown func(value string) string) string {
 	}
 	flag := func(name, value string) {
 		if value != "" {
-			words = append(words, name, quote(value))
+			words = append(words, name, Quote(value))
 		}
 	}
 	flag("--ref", c.Ref)
@@ -153,8 +153,8 @@ func FormatTTL(d time.Duration) string {
 	return s
 }
 
-// quote puts s between quotes when the grammar would not read it as one word.
-func quote(s string) string {
+// Quote puts s between quotes when the grammar would not read it as one word.
+func Quote(s string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_./:,+@%-", r)
 	}

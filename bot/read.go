@@ -271,6 +271,9 @@ func PlanText(plan *actions.Plan) string {
 	room := diffBytes
 	for _, part := range plan.Parts {
 		fmt.Fprintf(&b, "\n**%s** (%s): %s\n", Escape(part.Part, 60), Escape(part.Use, 60), Escape(part.Summary, 600))
+		if part.Cost != "" {
+			b.WriteString("\nCost: " + Escape(part.Cost, 300) + "\n")
+		}
 		if part.Provisional {
 			b.WriteString("\nIt uses what another part has yet to tell, so this can still change.\n")
 		}

@@ -56,6 +56,16 @@ func (s *Service) Audit(ctx context.Context, name actions.Name, after int64, lim
 	return s.store.Audit(ctx, name, after, limit)
 }
 
+// VerifyAudit is actions.Store.VerifyAll.
+func (s *Service) VerifyAudit(ctx context.Context, app string, tell func(actions.AuditBreak)) (actions.Verified, error) {
+	return s.store.VerifyAll(ctx, app, tell)
+}
+
+// VerifyChain is actions.Store.VerifyChain.
+func (s *Service) VerifyChain(ctx context.Context, name actions.Name, tell func(actions.AuditBreak)) (actions.Verified, error) {
+	return s.store.VerifyChain(ctx, name, tell)
+}
+
 // Chains is actions.Store.Chains.
 func (s *Service) Chains(ctx context.Context, app string, after actions.Name, limit int) ([]actions.Name, error) {
 	return s.store.Chains(ctx, app, after, limit)

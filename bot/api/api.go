@@ -120,6 +120,7 @@ func (a *API) register() {
 	h := humago.New(a.mux, a.config())
 	a.readOperations(h)
 	a.writeOperations(h)
+	a.policyOperations(h)
 	a.streamOperations(h)
 }
 

@@ -23,7 +23,7 @@ func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 
 type auditQuery struct {
 	App         string `query:"app" maxLength:"40" doc:"Only this app's."`
-	Environment string `query:"environment" maxLength:"81" doc:"Only this environment's, by its whole name." example:"shop/pr-42"`
+	Environment string `query:"environment" maxLength:"81" doc:"Only this environment's, by its whole name; berth is the chain of what belongs to none." example:"shop/pr-42"`
 	Cursor      string `query:"cursor" maxLength:"200" doc:"next of the page before."`
 	Limit       int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"Records on a page. With NDJSON there are no pages: all are sent."`
 	Accept      string `header:"Accept"`
@@ -38,6 +38,10 @@ func (a *API) auditOperation(h huma.API) {
 		ndjson:             {Schema: &huma.Schema{Type: huma.TypeString, Description: "One record a line."}},
 	}}}
 	huma.Register(h, op, a.audit)
+
+	verify := operation("verify-audit", http.MethodGet, "/api/v1/audit/verify", "Check that the audit is as it was written", http.StatusUnprocessableEntity)
+	verify.Description = "Every chain is checked against itself and against the anchors. What is found is told; it is no error of the call."
+	huma.Register(h, verify, a.verify)
 }
 
 func (a *API) audit(ctx context.Context, q *auditQuery) (*huma.StreamResponse, error) {
@@ -99,7 +103,7 @@ type auditReader struct {
 // begin puts the reader where the query says. Its cursor is "SEQ app/name".
 func (r *auditReader) begin(q *auditQuery) error {
 	if q.Environment != "" {
-		name, err := actions.ParseName(q.Environment)
+		name, err := actions.ParseChain(q.Environment)
 		if err != nil {
 			return err
 		}
@@ -110,7 +114,7 @@ func (r *auditReader) begin(q *auditQuery) error {
 	}
 	digits, text, _ := strings.Cut(q.Cursor, " ")
 	seq, err := strconv.ParseInt(digits, 10, 64)
-	name, nameErr := actions.ParseName(text)
+	name, nameErr := actions.ParseChain(text)
 	if err != nil || seq < 0 || nameErr != nil || (r.only && name != r.env) {
 		return actions.Errorf("api.audit", actions.CodeInvalid, "That cursor is not one of this list; leave it out to begin with the oldest record.")
 	}
@@ -122,7 +126,7 @@ func (r *auditReader) cursor() string {
 	if r.done {
 		return ""
 	}
-	return strconv.FormatInt(r.seq, 10) + " " + r.env.String()
+	return strconv.FormatInt(r.seq, 10) + " " + actions.ChainName(r.env)
 }
 
 // read returns up to limit records.

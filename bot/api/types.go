@@ -110,6 +110,9 @@ type Request struct {
 	Place       string            `json:"place,omitempty" example:"acme/shop#42"`
 	Stopping    bool              `json:"stopping,omitempty" doc:"Somebody asked to stop it, and it has not stopped yet."`
 	UpdatedAt   time.Time         `json:"updated_at"`
+	Policy      *Policy           `json:"policy,omitempty" doc:"What the policies said last: the rules that matched, what is missing and who can give it. Absent before they were asked, and when no rule is about it."`
+	Glass       *Glass            `json:"glass,omitempty" doc:"Somebody broke the glass: rules that they may set aside are."`
+	Changed     []string          `json:"changed,omitempty" doc:"What differs from the plan that was agreed on before, when it had to be planned again."`
 	Plan        *Plan             `json:"plan,omitempty" doc:"What it changes; only where one request is asked for."`
 }
 
@@ -139,6 +142,8 @@ type Decision struct {
 	Reason   string    `json:"reason,omitempty"`
 	At       time.Time `json:"at"`
 	Digest   string    `json:"digest,omitempty" doc:"The digest that was decided on."`
+	Surface  string    `json:"surface,omitempty" doc:"Where it was said." example:"github"`
+	Glass    bool      `json:"break_glass,omitempty" doc:"It broke the glass."`
 }
 
 // Run is one execution of a request.
@@ -242,9 +247,13 @@ func toRequest(r *approvals.Request) Request {
 		Requester: r.Requester.Actor, Identity: r.Requester.Identity, Digest: r.Digest, Approvals: []Decision{}, RunID: r.RunID, CreatedAt: r.CreatedAt.UTC(),
 		EndedAt: timeOrNull(r.EndedAt), Reason: r.Reason, Code: string(r.Code), Ref: r.Order.Ref, Commit: r.Order.Commit.SHA, Set: bot.Masked(r.Order.Set),
 		DryRun: r.DryRun, Surface: r.Place.Surface, Place: r.Place.ID, Stopping: r.Stop != nil && !r.State.Ended(), UpdatedAt: r.UpdatedAt.UTC(), Plan: toPlan(r.Plan),
+		Policy: toPolicy(r.Outcome), Glass: toGlass(r.Glass), Changed: r.Changed,
 	}
 	for _, d := range r.Decisions {
-		out.Approvals = append(out.Approvals, Decision{Decision: string(d.Verdict), By: d.By.Actor, Identity: d.By.Identity, Reason: d.Reason, At: d.At.UTC(), Digest: d.Digest})
+		out.Approvals = append(out.Approvals, Decision{
+			Decision: string(d.Verdict), By: d.By.Actor, Identity: d.By.Identity, Reason: d.Reason, At: d.At.UTC(), Digest: d.Digest,
+			Surface: d.Place.Surface, Glass: d.BreakGlass,
+		})
 	}
 	return out
 }

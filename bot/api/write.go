@@ -21,8 +21,9 @@ type commandInput struct {
 type decisionInput struct {
 	ID   string `path:"id" maxLength:"64"`
 	Body struct {
-		Decision string `json:"decision" enum:"approve,deny"`
-		Reason   string `json:"reason,omitempty" maxLength:"500"`
+		Decision   string `json:"decision" enum:"approve,deny"`
+		Reason     string `json:"reason,omitempty" maxLength:"500"`
+		BreakGlass bool   `json:"break_glass,omitempty" doc:"Sets aside the rules that the caller may set aside. It needs a reason, which everybody will read."`
 	}
 }
 
@@ -49,6 +50,10 @@ func (a *API) writeOperations(h huma.API) {
 	huma.Register(h, run, a.command)
 
 	huma.Register(h, operation("decide-request", http.MethodPost, "/api/v1/requests/{id}/decisions", "Approve or deny a request", wrong...), a.decide)
+	retry := operation("retry-request", http.MethodPost, "/api/v1/requests/{id}/retry", "Ask again for what a failed request asked for", wrong...)
+	retry.DefaultStatus = http.StatusAccepted
+	retry.Description = "The answer is the new request. The same caller's second retry of the same request is the first one."
+	huma.Register(h, retry, a.retry)
 	huma.Register(h, operation("cancel-request", http.MethodPost, "/api/v1/requests/{id}/cancel", "Withdraw a request, or stop what runs", wrong...), a.cancel)
 }
 
@@ -122,7 +127,7 @@ func (a *API) claim(ctx context.Context, who caller, header, command string) err
 }
 
 func (a *API) decide(ctx context.Context, in *decisionInput) (*body[Request], error) {
-	return a.change(ctx, bot.Command{Verb: in.Body.Decision, ID: in.ID, Reason: in.Body.Reason})
+	return a.change(ctx, bot.Command{Verb: in.Body.Decision, ID: in.ID, Reason: in.Body.Reason, Glass: in.Body.BreakGlass})
 }
 
 func (a *API) cancel(ctx context.Context, in *cancelInput) (*body[Request], error) {

@@ -34,14 +34,37 @@ func (c *Client) Command(ctx context.Context, command, key string) (*api.Answer,
 	return orNil(&out, err)
 }
 
+// Decision is what is said of a request.
+type Decision struct {
+	Decision   string `json:"decision"` // "approve" or "deny"
+	Reason     string `json:"reason,omitempty"`
+	BreakGlass bool   `json:"break_glass,omitempty"` // needs a Reason
+}
+
 // Decide approves or denies a request.
-func (c *Client) Decide(ctx context.Context, id, decision, reason string) (*api.Request, error) {
-	in := map[string]string{"decision": decision}
-	if reason != "" {
-		in["reason"] = reason
-	}
+func (c *Client) Decide(ctx context.Context, id string, d Decision) (*api.Request, error) {
 	var out api.Request
-	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/requests/" + url.PathEscape(id) + "/decisions", in: in, out: &out})
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/requests/" + url.PathEscape(id) + "/decisions", in: d, out: &out})
+	return orNil(&out, err)
+}
+
+// Retry asks again for what a failed request asked for and returns the new one.
+func (c *Client) Retry(ctx context.Context, id string) (*api.Request, error) {
+	var out api.Request
+	// The server knows the same caller's retry of the same request.
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/requests/" + url.PathEscape(id) + "/retry", again: true, out: &out})
+	return orNil(&out, err)
+}
+
+// Simulate tells what the policies would say of a command by as; "" means
+// whoever the token stands for.
+func (c *Client) Simulate(ctx context.Context, command, as string) (*api.Simulation, error) {
+	in := map[string]string{"command": command}
+	if as != "" {
+		in["as"] = as
+	}
+	var out api.Simulation
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/policies/explain", in: in, again: true, slow: true, out: &out})
 	return orNil(&out, err)
 }
 
@@ -132,9 +155,36 @@ func (c *Client) Audit(ctx context.Context, f AuditFilter) (*api.Page[actions.Re
 	return orNil(&out, c.get(ctx, "/api/v1/audit", q, &out))
 }
 
+// VerifyAudit has the audit checked. f's Cursor and Limit mean nothing to it.
+func (c *Client) VerifyAudit(ctx context.Context, f AuditFilter) (*api.Verification, error) {
+	var out api.Verification
+	l := call{method: http.MethodGet, path: "/api/v1/audit/verify", query: query("app", f.App, "environment", f.Environment), slow: true, out: &out}
+	return orNil(&out, c.do(ctx, l))
+}
+
+// AuditLines writes all audit records to w, one a line, as they come. An error
+// means that not all came.
+func (c *Client) AuditLines(ctx context.Context, f AuditFilter, w io.Writer) error {
+	return c.auditLines(ctx, f, func(_ *http.Response, line []byte) error {
+		_, err := w.Write(line)
+		return err
+	})
+}
+
 // AuditAll hands all audit records to take, as they come. An error means that
 // not all came.
 func (c *Client) AuditAll(ctx context.Context, f AuditFilter, take func(actions.Record) error) error {
+	return c.auditLines(ctx, f, func(res *http.Response, line []byte) error {
+		var record actions.Record
+		if err := json.Unmarshal(line, &record); err != nil {
+			return c.stranger(res, err)
+		}
+		return take(record)
+	})
+}
+
+// auditLines hands the lines of an export to take, each with its end.
+func (c *Client) auditLines(ctx context.Context, f AuditFilter, take func(*http.Response, []byte) error) error {
 	header := http.Header{"Accept": {"application/x-ndjson"}}
 	l := call{method: http.MethodGet, path: "/api/v1/audit", query: query("app", f.App, "environment", f.Environment)}
 	res, err := c.send(ctx, l, nil, header)
@@ -149,11 +199,7 @@ func (c *Client) AuditAll(ctx context.Context, f AuditFilter, take func(actions.
 	for {
 		line, err := lines.ReadBytes('\n')
 		if len(bytes.TrimSpace(line)) > 0 && err == nil {
-			var record actions.Record
-			if err := json.Unmarshal(line, &record); err != nil {
-				return c.stranger(res, err)
-			}
-			if err := take(record); err != nil {
+			if err := take(res, line); err != nil {
 				return err
 			}
 		}

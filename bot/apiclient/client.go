@@ -26,6 +26,7 @@ const (
 	firstNap = 200 * time.Millisecond // before the second try; doubled for each further one
 	longNap  = 5 * time.Second        // the longest pause that a Retry-After is followed for
 	callTime = 30 * time.Second       // for one try of anything but a stream
+	slowTime = 10 * time.Minute       // for one try of what reads a whole audit, or plans
 	maxReply = 64 << 20               // bytes; a plan with its diffs can be large
 )
 
@@ -81,6 +82,8 @@ type call struct {
 	method, path string
 	query        url.Values
 	key          string // Idempotency-Key, which lets a POST be repeated
+	again        bool   // it may be repeated without a key
+	slow         bool   // it may take as long as slowTime
 	in, out      any
 }
 
@@ -97,7 +100,7 @@ func (c *Client) do(ctx context.Context, l call) error {
 	nap := firstNap
 	for try := 1; ; try++ {
 		wait, err := c.once(ctx, l, content)
-		if err == nil || try == tries || !actions.Retryable(err) || (l.method != http.MethodGet && l.key == "") {
+		if err == nil || try == tries || !actions.Retryable(err) || (l.method != http.MethodGet && l.key == "" && !l.again) {
 			return err
 		}
 		if !sleep(ctx, max(nap, min(wait, longNap))) {
@@ -120,7 +123,11 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // once makes the call one time. wait is how long the server asks to wait.
 func (c *Client) once(ctx context.Context, l call, content []byte) (wait time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	within := callTime
+	if l.slow {
+		within = slowTime
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	res, err := c.send(ctx, l, content, nil)
 	if err != nil {

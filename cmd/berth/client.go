@@ -22,12 +22,13 @@ const defaultServer = "http://127.0.0.1:8080"
 // clientCommands are the commands that talk to a server.
 func clientCommands() []*cobra.Command {
 	cmds := []*cobra.Command{
-		newList(), newStatus(), newLogs(), newDiff(), newRequests(), newAudit(), newLogin(), newLogout(),
+		newList(), newStatus(), newLogs(), newDiff(), newRequests(), newRetry(), newAudit(), newLogin(), newLogout(),
 	}
 	for _, verb := range actions.Verbs() {
 		cmds = append(cmds, newAction(string(verb)))
 	}
-	for _, verb := range []string{bot.VerbApprove, bot.VerbDeny, bot.VerbCancel, bot.VerbLock, bot.VerbUnlock, bot.VerbExplain, bot.VerbLink} {
+	cmds = append(cmds, newDeny(), newLink())
+	for _, verb := range []string{bot.VerbApprove, bot.VerbCancel, bot.VerbLock, bot.VerbUnlock, bot.VerbExplain} {
 		cmds = append(cmds, newSaid(verb))
 	}
 	return cmds

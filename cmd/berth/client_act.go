@@ -48,6 +48,33 @@ func newAction(verb string) *cobra.Command {
 	return cmd
 }
 
+// newRetry is `berth retry`.
+func newRetry() *cobra.Command {
+	cmd := withOutput(fromGrammar(bot.VerbRetry, "ask"))
+	cmd.Args = arguments(1, 1)
+	wait := cmd.Flags().Bool("wait", false, "stays until it has ended")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := line(cmd, bot.VerbRetry, args)
+		if err != nil {
+			return err
+		}
+		format, err := outputOf(cmd)
+		if err != nil {
+			return err
+		}
+		server, err := client(cmd)
+		if err != nil {
+			return err
+		}
+		r, err := server.Retry(cmd.Context(), c.ID)
+		if err != nil {
+			return err
+		}
+		return followed(cmd, server, r, format, *wait)
+	}
+	return cmd
+}
+
 // submit sends a command and follows its request as far as is wanted.
 func submit(cmd *cobra.Command, c bot.Command, wait bool) error {
 	format, err := outputOf(cmd)
@@ -63,15 +90,20 @@ func submit(cmd *cobra.Command, c bot.Command, wait bool) error {
 	if err != nil {
 		return err
 	}
+	return followed(cmd, server, r, format, wait)
+}
+
+// followed follows a request that was just made as far as is wanted.
+func followed(cmd *cobra.Command, server *apiclient.Client, r *api.Request, format string, wait bool) error {
 	f := &follower{cmd: cmd, server: server, plain: format != "table"}
 	out := cmd.OutOrStdout()
 	if f.plain {
 		out = cmd.ErrOrStderr() // standard output is for the data
 	}
 	if wait {
-		f.shown = newProgress(out, c.Verb+" "+r.Environment)
+		f.shown = newProgress(out, r.Verb+" "+r.Environment)
 	}
-	r, err = f.follow(r, wait || r.DryRun)
+	r, err := f.follow(r, wait || r.DryRun)
 	if f.shown != nil {
 		f.shown.stop()
 	}
@@ -236,7 +268,13 @@ func (f *follower) told(w io.Writer, r *api.Request) {
 		}
 		f.done(w, r)
 	case approvals.StatePending:
-		fmt.Fprintf(w, "%s waits for approval (request %s). `berth approve %s` agrees, `berth explain %s` says who can.\n", r.Command, r.ID, r.ID, r.ID)
+		fmt.Fprintf(w, "%s waits for approval (request %s). `berth approve %s` agrees, `berth explain %s` says who can.\n", oneLine(r.Command), r.ID, r.ID, r.ID)
+		if r.Reason != "" {
+			fmt.Fprintln(w, oneLine(r.Reason))
+		}
+		for _, change := range r.Changed {
+			fmt.Fprintln(w, "It was planned again: "+oneLine(change))
+		}
 	case approvals.StatePlanning, approvals.StateReleased, approvals.StateRunning:
 		fmt.Fprintf(w, "On it: %s (request %s).\n`berth status %s` says how it goes, `berth logs -f %s` shows it, `berth cancel %s` stops it.\n",
 			oneLine(r.Command), r.ID, r.Environment, r.ID, r.ID)
@@ -271,6 +309,9 @@ func printPlan(w io.Writer, r *api.Request) {
 	}
 	for _, p := range r.Plan.Parts {
 		fmt.Fprintf(w, "\n%s (%s): %s\n", oneLine(p.Part), oneLine(p.Use), oneLine(p.Summary))
+		if p.Cost != "" {
+			fmt.Fprintln(w, "Cost: "+oneLine(p.Cost))
+		}
 		if p.Provisional {
 			fmt.Fprintln(w, "It uses what another part has yet to tell, so this can still change.")
 		}

@@ -3,13 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/approvals"
 	"github.com/berth-dev/berth/bot"
 	"github.com/berth-dev/berth/bot/api"
 	"github.com/berth-dev/berth/bot/apiclient"
@@ -251,14 +250,21 @@ func newDiff() *cobra.Command {
 func newRequests() *cobra.Command {
 	cmd := withOutput(&cobra.Command{
 		Use: "requests [TARGET | APP]", Short: "List requests, the newest first", GroupID: "ask",
-		Args: arguments(0, 1), ValidArgsFunction: completeEnvironments, Example: "  berth requests shop/pr-42\n  berth requests --state pending",
+		Args: arguments(0, 1), ValidArgsFunction: completeEnvironments, Example: "  berth requests shop/pr-42\n  berth requests --state pending\n  berth requests --failed",
 	})
 	var f apiclient.RequestFilter
 	cmd.Flags().StringVar(&f.State, "state", "", "only those in this state, such as pending")
+	failed := cmd.Flags().Bool("failed", false, "only those that failed; `berth retry REQUEST` asks again")
 	limit := cmd.Flags().Int("limit", 50, "how many at most")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := positive(*limit); err != nil {
 			return err
+		}
+		if *failed && f.State != "" && f.State != string(approvals.StateFailed) {
+			return usageError(fmt.Errorf("--failed and --state %s are two states; give one", f.State))
+		}
+		if *failed {
+			f.State = string(approvals.StateFailed)
 		}
 		c, err := line(cmd, bot.VerbStatus, args)
 		if err != nil {
@@ -302,54 +308,4 @@ func positive(limit int) error {
 		return usageError(fmt.Errorf("--limit %d is no number of things", limit))
 	}
 	return nil
-}
-
-// newAudit is `berth audit`.
-func newAudit() *cobra.Command {
-	cmd := withOutput(&cobra.Command{
-		Use: "audit [TARGET | APP]", Short: "List what was done, by whom and from where", GroupID: "ask",
-		Args: arguments(0, 1), ValidArgsFunction: completeEnvironments, Example: "  berth audit shop/pr-42 -o json",
-	})
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := line(cmd, bot.VerbStatus, args)
-		if err != nil {
-			return err
-		}
-		if _, err := outputOf(cmd); err != nil {
-			return err
-		}
-		server, err := client(cmd)
-		if err != nil {
-			return err
-		}
-		f := apiclient.AuditFilter{App: c.App}
-		if c.Env != "" {
-			f = apiclient.AuditFilter{Environment: c.Target()}
-		}
-		all := items[actions.Record]{Items: []actions.Record{}}
-		err = server.AuditAll(cmd.Context(), f, func(r actions.Record) error {
-			all.Items = append(all.Items, r)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		return show(cmd, all, func(w io.Writer) { printAudit(w, all.Items) })
-	}
-	return cmd
-}
-
-func printAudit(w io.Writer, records []actions.Record) {
-	if len(records) == 0 {
-		fmt.Fprintln(w, "There is no record.")
-		return
-	}
-	rows := [][]string{{"TIME", "ENVIRONMENT", "NO", "WHAT", "BY", "FROM", "DETAIL"}}
-	for _, r := range records {
-		from := strings.TrimSpace(r.Surface + " " + r.Address)
-		rows = append(rows, []string{
-			r.Time.UTC().Format(time.RFC3339), r.Env.String(), strconv.FormatInt(r.Seq, 10), r.Kind, r.Actor, from, cut(details(r), 80),
-		})
-	}
-	table(w, rows)
 }

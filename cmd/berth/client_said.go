@@ -1,12 +1,15 @@
 package main
 
 import (
+	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/berth-dev/berth/bot"
 	"github.com/berth-dev/berth/bot/apiclient"
+	"github.com/berth-dev/berth/bot/command"
 )
 
 // newSaid is the command of a verb whose answer is words.
@@ -15,6 +18,54 @@ func newSaid(verb string) *cobra.Command {
 	cmd.Args, cmd.ValidArgsFunction = arguments(0, 1), completeEnvironments
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := line(cmd, verb, args)
+		if err != nil {
+			return err
+		}
+		return say(cmd, c)
+	}
+	return cmd
+}
+
+// newDeny is `berth deny`, whose words after an environment or an id are the
+// reason.
+func newDeny() *cobra.Command {
+	cmd := withOutput(fromGrammar(bot.VerbDeny, "ask"))
+	cmd.Args, cmd.ValidArgsFunction = arguments(0, command.MaxWords), completeEnvironments
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var target []string
+		if len(args) > 0 {
+			if c, err := command.Parse(bot.VerbDeny + " " + bot.Quote(args[0])); err == nil && c.Reason == "" {
+				target, args = args[:1], args[1:]
+			}
+		}
+		c, err := line(cmd, bot.VerbDeny, target)
+		if err != nil {
+			return err
+		}
+		if reason := strings.Join(args, " "); reason != "" {
+			if c.Reason != "" {
+				return usageError(fmt.Errorf("%q would be a second reason besides --reason; give one", reason))
+			}
+			c.Reason = reason
+			if c, err = command.Parse(c.String()); err != nil {
+				return err
+			}
+		}
+		return say(cmd, c)
+	}
+	return cmd
+}
+
+// newLink is `berth link`.
+func newLink() *cobra.Command {
+	cmd := withOutput(fromGrammar(bot.VerbLink, "ask"))
+	cmd.Args = arguments(0, 2)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		words := []string{bot.VerbLink}
+		for _, arg := range args {
+			words = append(words, bot.Quote(arg))
+		}
+		c, err := command.Parse(strings.Join(words, " "))
 		if err != nil {
 			return err
 		}

@@ -194,7 +194,7 @@ func line(cmd *cobra.Command, verb string, args []string) (bot.Command, error) {
 		return ""
 	}
 	on := func(name string) bool { return text(name) == "true" }
-	c.Ref, c.Reason, c.DryRun, c.Wait = text("ref"), text("reason"), on("dry-run"), on("wait")
+	c.Ref, c.Reason, c.DryRun, c.Wait, c.Glass = text("ref"), text("reason"), on("dry-run"), on("wait"), on("break-glass")
 	if ttl := text("ttl"); ttl != "" {
 		d, err := command.ParseTTL(ttl)
 		if err != nil {

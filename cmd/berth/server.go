@@ -101,7 +101,7 @@ func newServer(ctx context.Context, cfg *configs.Config, apps *catalog, values s
 		Requests: requests, Store: store, Floor: runner, Replica: replica, Log: log,
 	})
 	service := bot.New(bot.Options{
-		Catalog: apps, Store: store, Requests: requests, Observer: runner, Parse: command.Parse, Log: log,
+		Catalog: apps, Store: store, Requests: requests, Observer: runner, Planner: runner, People: s.people, Parse: command.Parse, Now: s.clock.Now, Log: log,
 	})
 	if s.github != nil {
 		s.github.Attach(service)
