@@ -75,6 +75,44 @@ func Load(path string, more ...Check) (*Config, error) {
 // Parse reads and validates a config. What is wrong with it comes as Faults, all
 // at once.
 func Parse(raw []byte, more ...Check) (*Config, error) {
+	c := &Config{}
+	doc, err := read(raw, c, notYet)
+	if err != nil {
+		return nil, err
+	}
+	c.setDefaults()
+	doc.validate(c)
+	for _, check := range more {
+		for _, f := range check(c) {
+			doc.fault(f.Path, "%s", f.Msg)
+		}
+	}
+	if err := doc.sorted(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Read reads another file that people write, as strictly as a config: into
+// points to a struct whose fields have yaml tags. check, which may be nil, finds
+// what the types alone do not say; its faults need no lines. What is wrong comes
+// as Faults, all at once.
+func Read(raw []byte, into any, check func() Faults) error {
+	doc, err := read(raw, into, nil)
+	if err != nil {
+		return err
+	}
+	if check != nil {
+		for _, f := range check() {
+			doc.fault(f.Path, "%s", f.Msg)
+		}
+	}
+	return doc.sorted()
+}
+
+// read fills into, and notes what is wrong and where everything stands. Its
+// error means that there is nothing to look at further.
+func read(raw []byte, into any, later map[string]string) (*document, error) {
 	if len(raw) > maxSize {
 		return nil, Faults{{Msg: fmt.Sprintf("the file is larger than %d MiB", maxSize>>20)}}
 	}
@@ -86,24 +124,21 @@ func Parse(raw []byte, more ...Check) (*Config, error) {
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, Faults{{Msg: "the file holds several YAML documents; keep one"}}
 	}
-	c := &Config{}
-	doc := document{lines: map[string]int{}, leaves: map[int][]string{}}
+	doc := &document{lines: map[string]int{}, leaves: map[int][]string{}, later: later}
 	if len(root.Content) == 1 {
-		doc.walk(root.Content[0], reflect.TypeFor[Config](), "")
-		doc.decode(root.Content[0], c)
+		doc.walk(root.Content[0], reflect.TypeOf(into), "")
+		doc.decode(root.Content[0], into)
 	}
-	c.setDefaults()
-	doc.validate(c)
-	for _, check := range more {
-		for _, f := range check(c) {
-			doc.fault(f.Path, "%s", f.Msg)
-		}
+	return doc, nil
+}
+
+// sorted are the faults in the order of the file, nil when there is none.
+func (d *document) sorted() error {
+	if len(d.faults) == 0 {
+		return nil
 	}
-	if len(doc.faults) > 0 {
-		slices.SortStableFunc(doc.faults, func(a, b Fault) int { return a.Line - b.Line })
-		return nil, doc.faults
-	}
-	return c, nil
+	slices.SortStableFunc(d.faults, func(a, b Fault) int { return a.Line - b.Line })
+	return d.faults
 }
 
 func (c *Config) setDefaults() {
@@ -124,9 +159,10 @@ func (c *Config) setDefaults() {
 // path stands on.
 type document struct {
 	faults Faults
-	lines  map[string]int   // path → line
-	leaves map[int][]string // line → the paths of the values on it
-	nodes  int              // walked so far
+	lines  map[string]int    // path → line
+	leaves map[int][]string  // line → the paths of the values on it
+	nodes  int               // walked so far
+	later  map[string]string // keys that a later version will know, and what to say of them
 }
 
 // maxNodes bounds the walk: aliases can make a small file very large.
@@ -164,7 +200,7 @@ func (d *document) walk(n *yaml.Node, t reflect.Type, path string) {
 			d.walk(n.Content[i+1], t.Elem(), at)
 			d.lines[at] = n.Content[i].Line
 		}
-	case n.Kind == yaml.MappingNode && t.Kind() == reflect.Struct && t != reflect.TypeFor[Secret]():
+	case n.Kind == yaml.MappingNode && t.Kind() == reflect.Struct && t != reflect.TypeFor[Secret]() && t != reflect.TypeFor[Time]():
 		d.walkStruct(n, t, path)
 	default:
 		d.leaves[n.Line] = append(d.leaves[n.Line], path)
@@ -183,7 +219,7 @@ func (d *document) walkStruct(n *yaml.Node, t reflect.Type, path string) {
 		if field, known := fields[key.Value]; known {
 			d.walk(n.Content[i+1], field, at)
 			d.lines[at] = key.Line
-		} else if why, later := notYet[at]; later {
+		} else if why, later := d.later[at]; later {
 			d.fault(at, "%s", why)
 		} else {
 			d.fault(at, "there is no such key%s", nearestHint(key.Value, fields))
@@ -204,9 +240,9 @@ var notYet = map[string]string{
 // lineError is how the YAML library reports a value of the wrong type.
 var lineError = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
 
-// decode fills c and turns each of the library's complaints into a fault.
-func (d *document) decode(n *yaml.Node, c *Config) {
-	err := n.Decode(c)
+// decode fills into and turns each of the library's complaints into a fault.
+func (d *document) decode(n *yaml.Node, into any) {
+	err := n.Decode(into)
 	if err == nil {
 		return
 	}

@@ -248,7 +248,7 @@ func (ev *evaluation) wake(t time.Time) {
 
 // matches tells whether a rule is about the request, now.
 func (ev *evaluation) matches(ctx context.Context, r *rule, values map[string]any) (bool, error) {
-	if len(r.windows) > 0 && !ev.open(r) {
+	if len(r.windows) > 0 && !ev.open(r) || r.Quota != nil && !ev.makes() {
 		return false, nil
 	}
 	if r.condition == nil {

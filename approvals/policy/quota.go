@@ -21,9 +21,6 @@ const (
 // earlier requests will make count too, so that two requests of the same moment
 // do not both fit into the last place.
 func (ev *evaluation) quota(ctx context.Context, r *rule, out *approvals.RuleOutcome) error {
-	if !makes(ev.request) || (ev.environment != nil && ev.environment.State != actions.StateCleaned) {
-		return nil
-	}
 	there, err := ev.counted(ctx, r.Quota.Per)
 	if err != nil {
 		return err
@@ -35,7 +32,13 @@ func (ev *evaluation) quota(ctx context.Context, r *rule, out *approvals.RuleOut
 	return nil
 }
 
-// makes tells whether a request makes an environment where there is none.
+// makes tells whether the request would make an environment: a quota is about no
+// other.
+func (ev *evaluation) makes() bool {
+	return makes(ev.request) && (ev.environment == nil || ev.environment.State == actions.StateCleaned)
+}
+
+// makes tells whether a request makes its environment, if there is none.
 func makes(r *approvals.Request) bool {
 	return !r.DryRun && (r.Order.Verb == actions.VerbDeploy || r.Order.Verb == actions.VerbRestore)
 }
