@@ -46,10 +46,14 @@ func needs(g approvals.GroupOutcome) string {
 	return text + soFar(g)
 }
 
+// soFar is who of a group has said something, in brackets.
 func soFar(g approvals.GroupOutcome) string {
 	var parts []string
-	if len(g.By) > 0 {
+	switch {
+	case len(g.By) > 0 && g.Missing > 0:
 		parts = append(parts, "approved so far: "+names(g.By))
+	case len(g.By) > 0:
+		parts = append(parts, "approved: "+names(g.By))
 	}
 	if len(g.Against) > 0 {
 		parts = append(parts, "against: "+names(g.Against))
@@ -85,6 +89,9 @@ func outcomeText(in Input, o *approvals.Outcome, id string) string {
 	var b strings.Builder
 	for _, rule := range o.Rules {
 		b.WriteString("\n- Rule " + Code(rule.Rule, 80) + " " + ruleText(rule))
+		if rule.BrokenBy != "" {
+			continue // no decision counts for it any more
+		}
 		for _, i := range rule.Ignored {
 			verdict := "approval"
 			if i.Verdict == approvals.Deny {
@@ -92,7 +99,7 @@ func outcomeText(in Input, o *approvals.Outcome, id string) string {
 			}
 			fmt.Fprintf(&b, "\n  - %s's %s does not count: %s.", Escape(i.By, 80), verdict, strings.TrimRight(Escape(i.Why, 300), "."))
 		}
-		if len(rule.BreakGlass) > 0 && rule.BrokenBy == "" && rule.Effect != approvals.EffectRelease && id != "" {
+		if len(rule.BreakGlass) > 0 && rule.Effect != approvals.EffectRelease && id != "" {
 			fmt.Fprintf(&b, "\n  - %s may set it aside: %s.", groups(rule.BreakGlass), in.code(VerbApprove, id, "--break-glass", `--reason "…"`))
 		}
 	}
@@ -152,15 +159,6 @@ func approveText(rule approvals.RuleOutcome) string {
 		text += "; the majority decides"
 	}
 	text += "."
-	var short []string
-	for _, g := range rule.Groups {
-		if g.Missing > 0 {
-			short = append(short, strconv.Itoa(g.Missing)+" of "+groups(g.From))
-		}
-	}
-	if len(short) > 0 {
-		text += " Still missing: " + Join(short, "and") + "."
-	}
 	if rule.Escalated {
 		text += " It waited too long and was escalated; who was added may agree as well."
 	}
