@@ -25,6 +25,7 @@ const patience = 30 * time.Second
 
 // World is a whole core.
 type World struct {
+	Redis    redis.UniversalClient
 	Store    *actions.Store
 	Requests *approvals.Requests
 	Runner   *actions.Runner
@@ -49,7 +50,7 @@ func New(tb testing.TB, rdb redis.UniversalClient, apps ...*actions.App) *World 
 		}
 		return 1
 	})
-	w := &World{tb: tb, Catalog: Catalog(apps), Executor: newExecutor(), Commits: newCommits(tb)}
+	w := &World{tb: tb, Redis: rdb, Catalog: Catalog(apps), Executor: newExecutor(), Commits: newCommits(tb)}
 	w.Store = actions.NewStore(rdb, actions.StoreOptions{})
 	w.Requests = approvals.NewRequests(rdb, w.Store, approvals.Options{})
 	w.Runner = actions.NewRunner(actions.RunnerOptions{
