@@ -2,6 +2,7 @@ package github
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -23,7 +24,7 @@ func (c *client) inTeam(ctx context.Context, org, slug, login string) (bool, err
 		active = m.GetState() == "active"
 		return err
 	})
-	if statusOf(err) == http.StatusNotFound {
+	if statusOf(err) == http.StatusNotFound && !errors.Is(err, errNotInstalled) {
 		return false, nil
 	}
 	return active && err == nil, err
@@ -81,7 +82,7 @@ func (c *client) fileText(ctx context.Context, repo, branch, path string) (text 
 		text, err = file.GetContent()
 		return err
 	})
-	if statusOf(err) == http.StatusNotFound {
+	if statusOf(err) == http.StatusNotFound && !errors.Is(err, errNotInstalled) {
 		return "", false, nil
 	}
 	return text, found, err

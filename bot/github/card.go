@@ -23,6 +23,7 @@ type card struct {
 	r      *approvals.Request // with its plan
 	repo   string             // where the card stands
 	number int
+	note   string // what else is to be said of whom it waits for
 }
 
 func cardMarker(requestID string) string { return markerStart + "request=" + requestID + " -->" }
@@ -52,6 +53,7 @@ func (s *Surface) renderCard(c card) string {
 	paragraph(needsText(r))
 	paragraph(s.decisionsText(c))
 	if r.State == approvals.StatePending {
+		paragraph(c.note)
 		paragraph(answerText(r))
 	}
 	if r.Plan != nil {
@@ -300,6 +302,9 @@ func (n need) text(r *approvals.Request) string {
 	fmt.Fprintf(&b, " – rule %s", bot.Code(rule.Rule, 100))
 	if g.Missing == 0 || !pending {
 		return b.String()
+	}
+	if rule.Majority {
+		b.WriteString(", the majority decides")
 	}
 	if rule.NotRequester {
 		fmt.Fprintf(&b, ", not %s, who asked for it", bot.Escape(r.Requester.Actor, 80))

@@ -29,11 +29,12 @@ const (
 type shownCard struct {
 	place    string
 	id       int64
-	sum      string    // of what it says, but for whom it calls
-	at       time.Time // when it was last written
-	revision int64     // of the request that it shows
-	final    bool      // it says how the request ended
-	told     map[string]string
+	sum      string            // of what it says, but for whom it calls
+	at       time.Time         // when it was last written
+	revision int64             // of the request that it shows
+	final    bool              // it says how the request ended
+	note     string            // see card
+	told     map[string]string // by kind: what was told last
 }
 
 func (s *Surface) loadCard(ctx context.Context, requestID string) (shownCard, error) {
@@ -41,7 +42,7 @@ func (s *Surface) loadCard(ctx context.Context, requestID string) (shownCard, er
 	if err != nil {
 		return shownCard{}, err
 	}
-	k := shownCard{place: m["place"], sum: m["sum"], final: m["final"] == "1", told: m}
+	k := shownCard{place: m["place"], sum: m["sum"], final: m["final"] == "1", note: m["note"], told: m}
 	k.id, _ = strconv.ParseInt(m["id"], 10, 64) // what cannot be read is looked for again
 	k.revision, _ = strconv.ParseInt(m["revision"], 10, 64)
 	if ms, err := strconv.ParseInt(m["at"], 10, 64); err == nil {
@@ -58,7 +59,7 @@ func (s *Surface) saveCard(ctx context.Context, name actions.Name, requestID str
 		final = "1"
 	}
 	_, err := s.rdb.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
-		pipe.HSet(ctx, keyCard(requestID), "place", k.place, "id", k.id, "sum", k.sum, "at", k.at.UnixMilli(), "revision", k.revision, "final", final)
+		pipe.HSet(ctx, keyCard(requestID), "place", k.place, "id", k.id, "sum", k.sum, "at", k.at.UnixMilli(), "revision", k.revision, "final", final, "note", k.note)
 		if k.final {
 			pipe.SRem(ctx, keyCards(name), requestID)
 			pipe.Expire(ctx, keyCard(requestID), rememberCard)
@@ -159,6 +160,7 @@ func (s *Surface) showCard(ctx context.Context, sc *scene, requestID string) (ag
 	}
 	// It is known to be open before it is made, so that it is found again.
 	if k.id == 0 {
+		k.note = s.ownerless(ctx, r)
 		if _, err := s.rdb.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
 			pipe.SAdd(ctx, keyCards(sc.name), r.ID)
 			pipe.SAdd(ctx, keyAsking, sc.name.String())
@@ -167,6 +169,7 @@ func (s *Surface) showCard(ctx context.Context, sc *scene, requestID string) (ag
 			return 0, false, err
 		}
 	}
+	c.note = k.note
 	if again, err = s.writeCard(ctx, c, &k); err != nil || again > 0 {
 		return again, false, err
 	}

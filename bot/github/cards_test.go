@@ -242,7 +242,11 @@ func TestACardThatNobodyToldOfIsMadeByTheSweep(t *testing.T) {
 		Command: "deploy " + name.String(), Requester: approvals.Requester{Actor: "dan", Identity: "token:dan"}, Place: approvals.Place{Surface: "cli"},
 	})
 	w.must(err)
-	w.until("it waits", func() bool { return w.allRequests()[0].State == approvals.StatePending })
+	for deadline := time.Now().Add(20 * time.Second); w.allRequests()[0].State != approvals.StatePending; pause(t.Context(), 20*time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not wait: %+v", w.allRequests()[0])
+		}
+	}
 	w.must(w.rdb.Del(t.Context(), keyLease("sweep")).Err())
 	w.must(w.replicas[0].surface.sweepOnce(t.Context()))
 	if due := w.rdb.ZRange(t.Context(), keyDue, 0, -1).Val(); !slices.Contains(due, name.String()) {

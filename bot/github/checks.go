@@ -88,6 +88,32 @@ func (s *Surface) lookForFaults(ctx context.Context) []bot.Check {
 	for _, repo := range repos {
 		all = append(all, s.checkRepo(ctx, repo))
 	}
+	return append(all, s.checkTeams(ctx)...)
+}
+
+// checkTeams looks at the teams that policies name. GitHub answers alike for
+// somebody who is in none and for a team that it hides: then nobody could agree.
+func (s *Surface) checkTeams(ctx context.Context) (all []bot.Check) {
+	seen := map[string]bool{}
+	for _, group := range s.groups {
+		team, ok := strings.CutPrefix(group, "github-team:")
+		if !ok || seen[strings.ToLower(team)] || !ownerTeam.MatchString("@"+team) {
+			continue
+		}
+		seen[strings.ToLower(team)] = true
+		check := bot.Check{Name: "github team " + team, OK: true, Detail: "can be seen"}
+		org, slug, _ := strings.Cut(team, "/")
+		if err := s.client.team(ctx, org, slug); err != nil {
+			check.OK, check.Detail, check.Fix = false, short(err), fixOf(err, "")
+			if status := statusOf(err); status == http.StatusNotFound || status == http.StatusForbidden {
+				check.Fix = "check the team's name in `policies`, and grant Members: read of the organisation " + org + " (read:org for a classic token): until then nobody counts by it"
+			}
+			if errors.Is(err, errNotInstalled) {
+				check.Fix = "install the GitHub App on the organisation " + org
+			}
+		}
+		all = append(all, check)
+	}
 	return all
 }
 

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
+	"github.com/berth-dev/berth/bot"
 )
 
 // keepGroup is how long an answer about a group is used again: for the several
@@ -60,98 +62,104 @@ func (t *Team) Member(ctx context.Context, group string, _ *approvals.Request, p
 
 // ownership is whose code a pull request changes.
 type ownership struct {
-	found  bool     // there is a CODEOWNERS file
-	owners []string // as the file names them, each once
+	owners []string // as the CODEOWNERS file names them, each once
+	none   string   // why there are none, for people
 }
 
 // Member tells whether one of the person's accounts, or a team that it is in,
-// owns a file that the request's pull request changes. It returns CodeNotFound,
-// with what can be done, when there are no code owners: no pull request, or no
-// CODEOWNERS file on its base branch.
+// owns a file that the request's pull request changes. Without a pull request,
+// or a CODEOWNERS file on its base branch, nobody does; the card says so. It
+// returns an error when GitHub does not say.
 func (c *CodeOwners) Member(ctx context.Context, _ string, r *approvals.Request, p approvals.Person) (bool, error) {
-	const op = "github.codeowners"
-	repo, number, err := c.s.pullOf(r)
+	found, err := c.of(ctx, r)
 	if err != nil {
 		return false, err
 	}
-	found, err := c.of(ctx, repo, number)
-	if err != nil {
-		return false, groupFailure(op, err, fmt.Sprintf("The code owners of pull request %d could not be seen", number), "Contents: read and Pull requests: read on "+repo)
-	}
-	if !found.found {
-		return false, actions.Errorf(op, actions.CodeNotFound, "The base branch of %s has no CODEOWNERS file, so pull request %d has no code owners. Somebody who works on it can add one, or somebody who keeps Berth's config can name others.", repo, number)
-	}
 	mine := logins(p)
+	var teams []string
 	for _, owner := range found.owners {
 		name, ok := strings.CutPrefix(owner, "@")
 		if !ok {
 			continue // an e-mail address: GitHub does not tell whose it is
 		}
 		if strings.Contains(name, "/") {
-			in, err := c.s.Team.Member(ctx, name, r, p)
-			if in || err != nil {
-				return in, err
-			}
+			teams = append(teams, name)
 			continue
 		}
-		for _, login := range mine {
-			if strings.EqualFold(login, name) {
-				return true, nil
-			}
+		if slices.ContainsFunc(mine, func(login string) bool { return strings.EqualFold(login, name) }) {
+			return true, nil
 		}
 	}
-	return false, nil
+	var unseen error
+	for _, team := range teams {
+		in, err := c.s.Team.Member(ctx, team, r, p)
+		if in {
+			return true, nil
+		}
+		if err != nil {
+			unseen = err
+		}
+	}
+	return false, unseen
 }
 
-// pullOf is the pull request of a request.
-func (s *Surface) pullOf(r *approvals.Request) (repo string, number int, err error) {
-	const op = "github.codeowners"
-	app, err := s.catalog.App(r.Order.Env.App)
+// of finds the owners of what the pull request of a request changes.
+func (c *CodeOwners) of(ctx context.Context, r *approvals.Request) (ownership, error) {
+	app, err := c.s.catalog.App(r.Order.Env.App)
 	if err != nil {
-		return "", 0, err
+		return ownership{}, err
 	}
-	if number = r.Order.PullRequest; number == 0 {
+	number := r.Order.PullRequest
+	if number == 0 {
 		number = r.Order.Env.PullRequest()
 	}
 	if number == 0 || !validRepo(app.Repo) {
-		return "", 0, actions.Errorf(op, actions.CodeNotFound, "%s belongs to no pull request, so it has no code owners. Somebody who keeps Berth's config can name others in the policy.", r.Order.Env)
+		return ownership{none: bot.Code(r.Order.Env.String(), 100) + " belongs to no pull request."}, nil
 	}
-	return app.Repo, number, nil
+	found, err := c.kept.get(c.s.now(), strings.ToLower(placeID(app.Repo, number)), func() (ownership, error) { return c.look(ctx, app.Repo, number) })
+	if err != nil {
+		err = groupFailure("github.codeowners", err, fmt.Sprintf("The code owners of pull request %d could not be seen", number), "Contents: read and Pull requests: read on "+app.Repo)
+	}
+	return found, err
 }
 
-// of finds the owners of what a pull request changes.
-func (c *CodeOwners) of(ctx context.Context, repo string, number int) (ownership, error) {
-	return c.kept.get(c.s.now(), strings.ToLower(placeID(repo, number)), func() (ownership, error) {
-		p, err := c.s.client.pull(ctx, repo, number)
-		if err != nil {
-			return ownership{}, err
-		}
-		if p.base == "" {
-			return ownership{}, errors.New("a pull request without a base branch")
-		}
-		text, found, err := c.s.ownersFile(ctx, repo, p.base)
-		if err != nil || !found {
-			return ownership{}, err
-		}
-		paths, all, err := c.s.client.pullFiles(ctx, repo, number)
-		if err != nil {
-			return ownership{}, err
-		}
-		if !all {
-			c.s.log.WarnContext(ctx, "a pull request has more files than GitHub tells; owners of the others do not count", "repo", repo, "number", number, "files", len(paths))
-		}
-		rules, seen := parseOwners(text), map[string]bool{}
-		o := ownership{found: true}
-		for _, path := range paths {
-			for _, owner := range ownersOf(rules, path) {
-				if key := strings.ToLower(owner); !seen[key] {
-					seen[key] = true
-					o.owners = append(o.owners, owner)
-				}
+// look finds the owners of what a pull request changes.
+func (c *CodeOwners) look(ctx context.Context, repo string, number int) (ownership, error) {
+	p, err := c.s.client.pull(ctx, repo, number)
+	if err != nil {
+		return ownership{}, err
+	}
+	if p.base == "" {
+		return ownership{}, errors.New("a pull request without a base branch")
+	}
+	text, found, err := c.s.ownersFile(ctx, repo, p.base)
+	if err != nil {
+		return ownership{}, err
+	}
+	if !found {
+		return ownership{none: "the branch " + bot.Code(p.base, 100) + " has no CODEOWNERS file."}, nil
+	}
+	paths, all, err := c.s.client.pullFiles(ctx, repo, number)
+	if err != nil {
+		return ownership{}, err
+	}
+	if !all {
+		c.s.log.WarnContext(ctx, "a pull request has more files than GitHub tells; owners of the others do not count", "repo", repo, "number", number, "files", len(paths))
+	}
+	rules, seen := parseOwners(text), map[string]bool{}
+	var o ownership
+	for _, path := range paths {
+		for _, owner := range ownersOf(rules, path) {
+			if key := strings.ToLower(owner); !seen[key] {
+				seen[key] = true
+				o.owners = append(o.owners, owner)
 			}
 		}
-		return o, nil
-	})
+	}
+	if len(o.owners) == 0 {
+		o.none = "the CODEOWNERS file of the branch " + bot.Code(p.base, 100) + " names nobody for the files that this pull request changes."
+	}
+	return o, nil
 }
 
 // ownersFile is the CODEOWNERS file of a branch.

@@ -183,8 +183,8 @@ func TestCodeOwners(t *testing.T) {
 		"the file in .github comes first":                      {owners: map[string]string{"CODEOWNERS": "* @ana\n", ".github/CODEOWNERS": "* @hal\n"}, who: person("github:hal"), want: true},
 		"the others are not looked at then":                    {owners: map[string]string{"CODEOWNERS": "* @ana\n", ".github/CODEOWNERS": "* @hal\n"}, who: person("github:ana")},
 		"the file in docs":                                     {owners: map[string]string{"docs/CODEOWNERS": "* @hal\n"}, who: person("github:hal"), want: true},
-		"no file is said":                                      {who: person("github:ana"), code: actions.CodeNotFound},
-		"no pull request is said":                              {owners: map[string]string{"CODEOWNERS": file}, who: person("github:ana"), number: -1, code: actions.CodeNotFound},
+		"without a file there are none":                        {who: person("github:ana")},
+		"without a pull request there are none":                {owners: map[string]string{"CODEOWNERS": file}, who: person("github:ana"), number: -1},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -209,5 +209,49 @@ func TestALongCodeownersFileIsReadWhole(t *testing.T) {
 	got, err := w.CodeOwners.Member(t.Context(), "", w.request(w.pull), person("github:hal"))
 	if !got || err != nil {
 		t.Errorf("Member = %v, %v", got, err)
+	}
+}
+
+func TestAnAppLooksAtTeamsByItsInstallationThere(t *testing.T) {
+	t.Parallel()
+	gh := githubtest.Run(t, githubtest.Options{App: &githubtest.App{ID: 7, Slug: "berth", Permissions: map[string]string{"members": "read", "metadata": "read"}}})
+	if err := gh.AddRepo(githubtest.Repo{Name: "other/things"}); err != nil {
+		t.Fatal(err)
+	}
+	gh.AddTeam("other", "ops", "ben")
+	key, err := gh.AppKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Options{App: &AppCredentials{ID: 7, Key: key}, APIURL: gh.APIURL(), Redis: redistest.Client(t), DataDir: t.TempDir(), Catalog: catalog{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in, err := s.Team.Member(t.Context(), "other/ops", nil, person("github:ben")); in || actions.CodeOf(err) != actions.CodeDownstream {
+		t.Errorf("where it is not installed, Member = %v, %v", in, err)
+	}
+	if _, err := gh.InstallApp("other"); err != nil {
+		t.Fatal(err)
+	}
+	if in, err := s.Team.Member(t.Context(), "other/ops", nil, person("github:ben")); !in || err != nil {
+		t.Errorf("Member = %v, %v", in, err)
+	}
+}
+
+func TestChecksLookAtTeamsThatPoliciesName(t *testing.T) {
+	t.Parallel()
+	w := newGroupWorld(t, nil, nil)
+	w.groups = []string{"role:sre", "codeowners", "github-team:acme/ops", "github-team:Acme/Ops", "github-team:acme/gone"}
+	found := map[string]bool{}
+	for _, check := range w.Checks(t.Context()) {
+		if strings.HasPrefix(check.Name, "github team ") {
+			found[check.Name] = check.OK
+			if !check.OK && !strings.Contains(check.Fix, "Members: read") {
+				t.Errorf("%s: nothing is said to mend it: %s", check.Name, check.Fix)
+			}
+		}
+	}
+	if len(found) != 2 || !found["github team acme/ops"] || found["github team acme/gone"] {
+		t.Errorf("found %v", found)
 	}
 }

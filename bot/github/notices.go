@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
 	"github.com/berth-dev/berth/bot"
 )
@@ -169,16 +168,25 @@ func (s *Surface) callable(ctx context.Context, r *approvals.Request, groups []s
 
 // ownersToCall are the code owners of a request; none when they cannot be seen.
 func (s *Surface) ownersToCall(ctx context.Context, r *approvals.Request) []string {
-	repo, number, err := s.pullOf(r)
+	found, err := s.CodeOwners.of(ctx, r)
 	if err != nil {
-		return nil
-	}
-	found, err := s.CodeOwners.of(ctx, repo, number)
-	if err != nil {
-		s.log.WarnContext(ctx, "code owners are not called: they could not be seen", "request_id", r.ID, "code", string(actions.CodeOf(err)), "error", err)
+		s.log.WarnContext(ctx, "code owners are not called: they could not be seen", "request_id", r.ID, "error", err)
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(found.owners), func(o string) bool { return !strings.HasPrefix(o, "@") })
+}
+
+// ownerless says why a request that waits for code owners has none; "" when it
+// has some, waits for others, or that cannot be seen.
+func (s *Surface) ownerless(ctx context.Context, r *approvals.Request) string {
+	if !slices.ContainsFunc(waiting(r), func(n need) bool { return slices.Contains(n.group.From, "codeowners") }) {
+		return ""
+	}
+	found, err := s.CodeOwners.of(ctx, r)
+	if err != nil || found.none == "" {
+		return ""
+	}
+	return "There are no code owners who could agree: " + found.none
 }
 
 // shortHash tells texts apart in a key.

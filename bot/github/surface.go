@@ -102,6 +102,10 @@ type Options struct {
 	// person of its own, whom the config gives nothing.
 	People People
 
+	// Groups are those that policies name, of which Checks looks at GitHub's:
+	// "github-team:acme/ops", "codeowners".
+	Groups []string
+
 	DataDir string       // where sources are kept
 	HTTP    *http.Client // nil means the default transport; its timeouts are not used
 	// Replica names this process, and the one that takes its place after a
@@ -130,6 +134,7 @@ type Surface struct {
 	lines    func(string) []string
 	people   People // may be nil
 	minimum  string
+	groups   []string
 	public   string
 	replica  string
 	handling set // entries of the intake
@@ -146,7 +151,7 @@ type Surface struct {
 func New(o Options) (*Surface, error) {
 	s := &Surface{
 		rdb: o.Redis, service: o.Service, store: o.Store, requests: o.Requests, catalog: o.Catalog, lines: o.Lines,
-		people: o.People, minimum: o.MinPermission, public: strings.TrimSuffix(o.PublicURL, "/"), replica: o.Replica,
+		people: o.People, groups: o.Groups, minimum: o.MinPermission, public: strings.TrimSuffix(o.PublicURL, "/"), replica: o.Replica,
 		wake: make(chan struct{}, 1), now: o.Now, log: o.Log,
 	}
 	if s.minimum == "" {

@@ -203,10 +203,28 @@ func plural(n int, one, many string) string {
 func githubOptions(c *configs.Config, values secrets, apps *catalog, log *slog.Logger) github.Options {
 	opts := github.Options{
 		WebhookSecret: []byte(values.webhook), Token: values.token, APIURL: c.GitHub.APIURL, PublicURL: publicURL(c),
-		MinPermission: c.GitHub.Permission, Catalog: apps, Log: log,
+		MinPermission: c.GitHub.Permission, Catalog: apps, Groups: policyGroups(c), Log: log,
 	}
 	if app := c.GitHub.App; app != nil {
 		opts.App = &github.AppCredentials{ID: app.ID, Key: []byte(values.appKey), InstallationID: app.InstallationID}
 	}
 	return opts
+}
+
+// policyGroups are all groups of people that policies name.
+func policyGroups(c *configs.Config) (groups []string) {
+	for _, p := range c.Policies {
+		groups = append(groups, p.BreakGlass...)
+		if p.Approve == nil {
+			continue
+		}
+		groups = append(groups, p.Approve.From...)
+		for _, need := range p.Approve.All {
+			groups = append(groups, need.From...)
+		}
+		if p.Approve.Escalate != nil {
+			groups = append(groups, p.Approve.Escalate.To...)
+		}
+	}
+	return groups
 }
