@@ -67,4 +67,20 @@ func TestWhatWasAgreedOnIsWhatRuns(t *testing.T) {
 			t.Errorf("environment %+v", env)
 		}
 	})
+	t.Run("a worker died before the first step, and the registry does not answer since", func(t *testing.T) {
+		t.Parallel()
+		h := newHarness(t)
+		registry(h, sha("a"), false)
+		req, _ := h.plan(actions.Order{Verb: actions.VerbDeploy})
+		l := h.lease()
+		ctx, cancel := context.WithCancelCause(h.ctx)
+		h.rdb.(interface{ AddHook(hook redisHook) }).AddHook(&afterSave{kind: "run.started", then: func() { cancel(errors.New("killed")) }})
+		_, err := h.run.Run(ctx, l, req)
+		wantCode(t, err, actions.CodeUnavailable)
+		registry(h, "", true)
+		run, err := h.run.Run(h.ctx, l, req)
+		if err != nil || run.State != actions.RunSucceeded {
+			t.Errorf("run %+v, %v", run, err)
+		}
+	})
 }

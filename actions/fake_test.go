@@ -31,9 +31,12 @@ type world struct {
 	inputs map[string]map[string]string
 	// answers are the plans of parts that do not get the usual one.
 	answers map[string]actions.PartPlan
-	binary  string
-	panics  bool // instead of planning and observing
-	plans   int
+	// registry adds inputs that are looked up anew for each plan, as an image's
+	// digest is; nil adds none.
+	registry func(s actions.Step) map[string]string
+	binary   string
+	panics   bool // instead of planning and observing
+	plans    int
 }
 
 func newWorld() *world {
@@ -77,6 +80,12 @@ func (f *fake) Plan(_ context.Context, s actions.Step) (actions.PartPlan, error)
 		return p, nil
 	}
 	p := actions.PartPlan{Summary: "make " + s.Part, Inputs: maps.Clone(f.w.inputs[s.Part]), Destructive: s.Verb == actions.VerbCleanup}
+	if f.w.registry != nil {
+		if p.Inputs == nil {
+			p.Inputs = map[string]string{}
+		}
+		maps.Copy(p.Inputs, f.w.registry(s))
+	}
 	if !s.Brief {
 		p.Diff = fmt.Sprintf("+%v", s.With)
 	}
@@ -267,7 +276,7 @@ func (h *harness) plan(o actions.Order) (actions.RunRequest, *actions.Plan) {
 		h.tb.Fatalf("Plan %s: %v", o.Verb, err)
 	}
 	id := strings.ToLower(ulid.Make().String())
-	return actions.RunRequest{ID: id, RequestID: "req-" + id, Order: p.Order, Digest: p.Digest}, p
+	return actions.RunRequest{ID: id, RequestID: "req-" + id, Order: p.Order, Digest: p.Digest, Basis: p.Basis}, p
 }
 
 func (h *harness) lease() *actions.Lease {
