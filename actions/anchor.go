@@ -108,7 +108,7 @@ func parsePlace(text string) (p place, ok bool) {
 // anchorState is what the anchors say at one moment.
 type anchorState struct {
 	head  mark              // of the chain of anchors
-	cut   string            // the newest anchor's Cut
+	cut   mark              // the newest anchor's Cut
 	heads map[string]string // what was listed last, by chain
 }
 
@@ -148,12 +148,12 @@ return 1`)
 // A chain that does not hold any more what was anchored of it is listed as
 // broken, and logged: the anchor keeps what it ought to hold.
 func (s *Store) Anchor(ctx context.Context) (Anchored, error) {
-	return s.anchor(ctx, nil, "")
+	return s.anchor(ctx, nil, mark{})
 }
 
 // anchor is Anchor that also announces how far retention is going to cut chains,
-// and the chain of anchors itself.
-func (s *Store) anchor(ctx context.Context, cuts map[string]mark, anchorsCut string) (Anchored, error) {
+// and, by to, the chain of anchors itself.
+func (s *Store) anchor(ctx context.Context, cuts map[string]mark, to mark) (Anchored, error) {
 	const op = "store.anchor"
 	s.anchors.turn.Lock()
 	defer s.anchors.turn.Unlock()
@@ -166,11 +166,14 @@ func (s *Store) anchor(ctx context.Context, cuts map[string]mark, anchorsCut str
 		if err != nil {
 			return Anchored{}, err
 		}
-		anchorsCut = cmp.Or(anchorsCut, st.cut)
-		if len(moved) == 0 && anchorsCut == st.cut {
+		cut := st.cut
+		if to.seq > cut.seq {
+			cut = to
+		}
+		if len(moved) == 0 && cut == st.cut {
 			return s.newestAnchor(ctx)
 		}
-		made, ok, err := s.appendAnchors(ctx, st, moved, broken, anchorsCut)
+		made, ok, err := s.appendAnchors(ctx, st, moved, broken, cut)
 		if err != nil {
 			return Anchored{}, redisError(op, err)
 		}
@@ -189,13 +192,13 @@ func (s *Store) anchor(ctx context.Context, cuts map[string]mark, anchorsCut str
 
 // appendAnchors writes as many anchors as moved needs. It returns false when
 // another replica made one first.
-func (s *Store) appendAnchors(ctx context.Context, st *anchorState, moved, broken map[string]string, cut string) (made Anchored, ok bool, err error) {
+func (s *Store) appendAnchors(ctx context.Context, st *anchorState, moved, broken map[string]string, cut mark) (made Anchored, ok bool, err error) {
 	names := slices.Sorted(maps.Keys(moved))
 	for more := true; more; {
 		some := names[:min(len(names), maxAnchorHeads)]
 		names = names[len(some):]
 		more = len(names) > 0
-		next := Anchor{Seq: st.head.seq + 1, Time: s.clock(), Heads: map[string]string{}, Cut: cut, Prev: st.head.hash}
+		next := Anchor{Seq: st.head.seq + 1, Time: s.clock(), Heads: map[string]string{}, Cut: cut.String(), Prev: st.head.hash}
 		args := []any{st.head.String(), "", ""}
 		for _, name := range some {
 			next.Heads[name], st.heads[name] = moved[name], moved[name]
@@ -260,7 +263,8 @@ func (s *Store) readAnchorState(ctx context.Context) (*anchorState, error) {
 		return nil, Wrap(op, CodeInternal, fmt.Errorf("head is %q", clip(head.Val())), "The head of the anchors cannot be read; somebody wrote over it.")
 	}
 	last, _ := readAnchor(newest.Val())
-	return &anchorState{head: at, cut: last.Cut, heads: heads.Val()}, nil
+	cut, _ := parseMark(last.Cut)
+	return &anchorState{head: at, cut: cut, heads: heads.Val()}, nil
 }
 
 // newestAnchor reads the anchor that was made last.

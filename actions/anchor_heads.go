@@ -63,7 +63,7 @@ func (s *Store) compare(ctx context.Context, st *anchorState, names []string, cu
 			continue
 		}
 		cut := was.cut
-		if to, cutting := cuts[name]; cutting {
+		if to := cuts[name]; to.seq > cut.seq { // never back behind what another replica announced
 			cut = to
 		}
 		if now == was.head && cut == was.cut {

@@ -138,11 +138,9 @@ func (s *Store) walkAnchors(ctx context.Context, wanted func(Name) bool, tell fu
 		}
 		for i, text := range texts {
 			made, sound := readAnchor(text)
-			if sound && made.Seq > end.seq && index+int64(i) >= end.seq && end.seq > 0 {
-				if later, err := s.rdb.Get(ctx, anchorsHeadKey).Result(); err == nil && later != head.Val() {
-					texts = texts[:i] // it was made since
-					break
-				}
+			if sound && made.Seq > end.seq && c.next > end.seq && s.grew(ctx, anchorsHeadKey, head.Val()) {
+				texts = texts[:i] // it was made since
+				break
 			}
 			a.count++
 			c.step(Record{Seq: made.Seq, Prev: made.Prev, Hash: made.Hash}, sound)

@@ -152,7 +152,7 @@ func (s *Store) walk(ctx context.Context, env Name, by vouched, tell func(AuditB
 	}
 	c.from(cut)
 	end := int64(math.MaxInt64) // of what is looked at; a record that came later is another time's
-	if at, ok := parseMark(head.Val()); ok && at.seq > 0 {
+	if at, ok := parseMark(head.Val()); ok {
 		end = at.seq
 	}
 	for index := cut.seq; ; {
@@ -165,11 +165,9 @@ func (s *Store) walk(ctx context.Context, env Name, by vouched, tell func(AuditB
 		}
 		for i, text := range texts {
 			r, sound := readRecord([]byte(text))
-			if c.next > end && sound && r.Seq > end { // it came after the head was read, or was added
-				if later, err := s.rdb.Get(ctx, s.Key(env, auditHeadKey)).Result(); err == nil && later != head.Val() {
-					texts = texts[:i]
-					break
-				}
+			if c.next > end && sound && r.Seq > end && s.grew(ctx, s.Key(env, auditHeadKey), head.Val()) {
+				texts = texts[:i]
+				break
 			}
 			v.records++
 			c.step(r, sound)
@@ -182,4 +180,11 @@ func (s *Store) walk(ctx context.Context, env Name, by vouched, tell func(AuditB
 	c.end(head.Val(), true)
 	v.first, v.fresh = cut.seq+1, c.fresh
 	return v, false, nil
+}
+
+// grew tells whether a head is another than it was, so that a record behind it
+// came since, rather than that somebody added it.
+func (s *Store) grew(ctx context.Context, key, was string) bool {
+	now, err := s.rdb.Get(ctx, key).Result()
+	return err == nil && now != was
 }

@@ -89,15 +89,12 @@ func (s *Store) retainSome(ctx context.Context, st *anchorState, names []string,
 		if c.to.seq > c.from.seq {
 			cuts = append(cuts, c)
 			announced[name] = c.to
-			if p.cut.seq > c.to.seq {
-				announced[name] = p.cut
-			}
 		}
 	}
 	if len(cuts) == 0 {
 		return 0, nil
 	}
-	if _, err := s.anchor(ctx, announced, ""); err != nil {
+	if _, err := s.anchor(ctx, announced, mark{}); err != nil {
 		return 0, err
 	}
 	for _, c := range cuts {
@@ -177,7 +174,7 @@ func (s *Store) retainAnchors(ctx context.Context, before time.Time, few bool) e
 	if to.seq == from.seq || (!few && to.seq-from.seq < anchorsAtOnce) {
 		return nil
 	}
-	made, err := s.anchor(ctx, nil, to.String()) // it is newer than all that leave
+	made, err := s.anchor(ctx, nil, to) // it is newer than all that leave
 	if err != nil || made.Seq <= to.seq {
 		return err
 	}

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/actions/redistest"
@@ -226,4 +229,56 @@ func TestAnchorsAndRetentionWorkOnRedisCluster(t *testing.T) {
 	if len(breaks) != 2 || breaks[0].Env != pr1 || breaks[1].Env != pr2 {
 		t.Errorf("breaks %+v", breaks)
 	}
+}
+
+// Who verifies while records come, anchors are made and records leave must not
+// be told of breaks that are none.
+func TestVerifyingAmongWritersRaisesNoFalseAlarm(t *testing.T) {
+	t.Parallel()
+	o := redistest.Options(t)
+	open := func(keep time.Duration) *books {
+		rdb := redis.NewClient(o)
+		t.Cleanup(func() { _ = rdb.Close() })
+		return newBooks(t, rdb, actions.StoreOptions{KeepAudit: keep})
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	going := func(do func() error) {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := do(); err != nil && !actions.Retryable(err) {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 3 {
+		w := open(0)
+		going(func() error {
+			w.write(actions.Name{App: "shop", Env: fmt.Sprint("pr-", i%2)}, 3)
+			return nil
+		})
+	}
+	for range 2 {
+		k := open(50 * time.Millisecond)
+		going(func() error { _, err := k.store.Anchor(k.ctx); return err })
+		going(func() error { _, err := k.store.Retain(k.ctx); return err })
+	}
+	v := open(0)
+	for range 60 {
+		if _, breaks := v.verify(); len(breaks) != 0 {
+			t.Errorf("breaks %+v", breaks)
+		}
+		if err := v.store.VerifyAudit(v.ctx, actions.Name{App: "shop", Env: "pr-1"}); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	wg.Wait()
 }
