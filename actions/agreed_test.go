@@ -71,6 +71,7 @@ func TestWhatWasAgreedOnIsWhatRuns(t *testing.T) {
 		t.Parallel()
 		h := newHarness(t)
 		registry(h, sha("a"), false)
+		h.perform(actions.Order{Verb: actions.VerbDeploy})
 		req, _ := h.plan(actions.Order{Verb: actions.VerbDeploy})
 		l := h.lease()
 		ctx, cancel := context.WithCancelCause(h.ctx)
