@@ -335,37 +335,65 @@ func (q *quorum) submit() {
 	q.ids = append(q.ids, got.ID)
 }
 
-func (q *quorum) api() *bench { return rapid.SampledFrom(q.apis).Draw(q.t, "api") }
+func (q *quorum) api() *bench { return q.apis[rapid.IntRange(0, len(q.apis)-1).Draw(q.t, "api")] }
 
 // some is the request that most is about: one of the newest.
 func (q *quorum) some() string {
 	return rapid.SampledFrom(q.ids[max(0, len(q.ids)-4):]).Draw(q.t, "request")
 }
 
-// decide has some people decide at the same moment.
-func (q *quorum) decide() {
-	if len(q.ids) == 0 {
-		return
+// waiting is a request that waits for people, or any when none does.
+func (q *quorum) waiting() string {
+	found, _, err := q.apis[0].List(context.Background(), approvals.Filter{State: approvals.StatePending})
+	q.allow(err)
+	if len(found) == 0 || rapid.IntRange(0, 9).Draw(q.t, "any") == 0 {
+		return q.some()
 	}
-	id := q.some()
-	var clicks []func()
+	return found[rapid.IntRange(0, 99).Draw(q.t, "waiting")%len(found)].ID
+}
+
+// decide has some people say this and that about one request at the same moment.
+func (q *quorum) decide() {
+	var said []approvals.Decision
 	for range rapid.IntRange(1, 4).Draw(q.t, "people") {
-		api, who := q.api(), rapid.SampledFrom(accounts).Draw(q.t, "who")
-		d := approvals.Decision{By: approvals.Requester{Actor: who.actor, Identity: who.identity}, Verdict: approvals.Approve}
-		switch what := rapid.IntRange(0, 19).Draw(q.t, "what"); {
-		case what < 2:
+		d := q.someone()
+		switch what := rapid.IntRange(0, 9).Draw(q.t, "what"); {
+		case what < 1:
 			d.Verdict = approvals.Deny
-		case what < 4:
+		case what < 2:
+			if rapid.Bool().Draw(q.t, "leads") {
+				d.By = approvals.Requester{Actor: "fay", Identity: "github:fay"}
+			}
 			d.BreakGlass, d.Reason = true, "The shop is down."
 		}
-		clicks = append(clicks, func() {
+		said = append(said, d)
+	}
+	q.say(q.waiting(), said)
+}
+
+// agree has several people agree to one request at the same moment.
+func (q *quorum) agree() {
+	var said []approvals.Decision
+	for range rapid.IntRange(2, 5).Draw(q.t, "people") {
+		said = append(said, q.someone())
+	}
+	q.say(q.waiting(), said)
+}
+
+func (q *quorum) someone() approvals.Decision {
+	who := rapid.SampledFrom(accounts).Draw(q.t, "who")
+	return approvals.Decision{By: approvals.Requester{Actor: who.actor, Identity: who.identity}, Verdict: approvals.Approve}
+}
+
+// say has all of it arrive at once, by way of any process.
+func (q *quorum) say(id string, said []approvals.Decision) {
+	var all sync.WaitGroup
+	for _, d := range said {
+		api := q.api()
+		all.Go(func() {
 			_, err := api.Decide(context.Background(), id, d)
 			q.allow(err, actions.CodeConflict, actions.CodeForbidden)
 		})
-	}
-	var all sync.WaitGroup
-	for _, click := range clicks {
-		all.Go(click)
 	}
 	all.Wait()
 }
@@ -380,10 +408,8 @@ func (q *quorum) allow(err error, codes ...actions.Code) {
 }
 
 func (q *quorum) cancel() {
-	if len(q.ids) > 0 {
-		_, err := q.api().Cancel(context.Background(), q.some(), ben, "")
-		q.allow(err, actions.CodeConflict)
-	}
+	_, err := q.api().Cancel(context.Background(), q.some(), ben, "")
+	q.allow(err, actions.CodeConflict)
 }
 
 // hire gives somebody a role or takes one away.
@@ -481,18 +507,13 @@ func TestNothingRunsBelowItsQuorumWhateverHappens(t *testing.T) {
 		}
 		q.replicas = []*replica{q.start("one"), q.start("two")}
 		defer q.close()
-		doings := map[string]func(){
-			"submit": q.submit, "submit another": q.submit, "decide": q.decide, "decide more": q.decide, "decide again": q.decide,
-			"see": q.see, "see more": q.see, "cancel": q.cancel, "hire": q.hire, "reload": q.reload, "let time pass": q.letTimePass, "kill": q.kill, "pass": q.pass,
+		doings := []func(){
+			q.submit, q.submit, q.submit, q.see, q.see, q.see, q.decide, q.decide, q.decide, q.agree, q.agree, q.agree, q.agree,
+			q.cancel, q.hire, q.reload, q.letTimePass, q.kill, q.pass, q.pass,
 		}
-		names := make([]string, 0, len(doings))
-		for name := range doings {
-			names = append(names, name)
-		}
-		slices.Sort(names)
 		q.submit()
-		for range rapid.IntRange(10, 50).Draw(rt, "doings") {
-			doings[rapid.SampledFrom(names).Draw(rt, "doing")]()
+		for range rapid.IntRange(20, 60).Draw(rt, "doings") {
+			doings[rapid.IntRange(0, len(doings)-1).Draw(rt, "doing")]()
 		}
 		q.settle()
 		q.check()
