@@ -29,6 +29,48 @@ type Lease struct {
 	ttl   time.Duration
 }
 
+// LuaLease are functions for the Scripts that take a lease, or give it back,
+// together with other changes of its environment.
+//
+//	take_lease(lease, counter, mark, ttl)  the token, or nil when somebody holds it
+//	drop_lease(lease, value)               gives it back if it holds value
+const LuaLease = `
+local function take_lease(lease, counter, mark, ttl)
+	if redis.call('EXISTS', lease) == 1 then return nil end
+	local token = redis.call('INCR', counter)
+	redis.call('SET', lease, string.format('%d', token) .. ' ' .. mark, 'PX', ttl)
+	return token
+end
+local function drop_lease(lease, value)
+	if redis.call('GET', lease) == value then redis.call('DEL', lease) end
+end
+`
+
+// Offer is a lease that nobody has yet: for a Script that takes it by LuaLease,
+// with Keys, Mark and TTL. Granted makes it a lease.
+func (s *Store) Offer(env Name, holder string, ttl time.Duration) *Lease {
+	return &Lease{Env: env, Holder: holder, store: s, value: rand.Text() + " " + holder, ttl: ttl}
+}
+
+// Granted tells an offered lease the token that the Script got for it.
+func (l *Lease) Granted(token int64) {
+	l.Token, l.value = token, fmt.Sprintf("%d %s", token, l.value)
+}
+
+// Keys are where the lease is and where tokens are counted.
+func (l *Lease) Keys() []string {
+	return []string{l.store.Key(l.Env, leaseKey), l.store.Key(l.Env, tokenKey)}
+}
+
+// Mark tells an offered lease from all others.
+func (l *Lease) Mark() string { return l.value }
+
+// Value is what the key of the lease holds as long as the lease is not lost.
+func (l *Lease) Value() string { return l.value }
+
+// TTL is how long the lease holds without being renewed.
+func (l *Lease) TTL() time.Duration { return l.ttl }
+
 // acquireScript takes a lease that nobody holds.
 //
 //	KEYS[1]  the lease

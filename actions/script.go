@@ -92,12 +92,6 @@ type stripe struct {
 // stripeHeads bounds how many heads a stripe remembers.
 const stripeHeads = 64
 
-// head is what the stripe remembers of env.
-func (st *stripe) head(env Name) (string, bool) {
-	head, known := st.heads[env]
-	return head, known
-}
-
 // remember keeps the head of env, and forgets some other's when that is too many.
 func (st *stripe) remember(env Name, head string) {
 	if st.heads == nil {
@@ -157,14 +151,7 @@ func (s *Store) exec(ctx context.Context, env Name, x Execution) (execReply, err
 		return execReply{}, redisError(op, ctx.Err())
 	}
 	defer func() { <-st.turn }()
-	head, known := st.head(env)
-	if !known {
-		get := redis.NewStringCmd(ctx, "get", s.Key(env, auditHeadKey))
-		if err := s.pipe.Do(ctx, get); err != nil {
-			return execReply{}, redisError(op, err)
-		}
-		head = get.Val()
-	}
+	head := st.heads[env] // one that is not remembered may be "", and if not, Redis says so
 	for range execTries {
 		if head == "" {
 			x.Ahead = append(x.Ahead, redis.NewIntCmd(ctx, "zadd", chainsKey, 0, env.String()))

@@ -95,8 +95,8 @@ func (w *Worker) plan(work context.Context, r *Request, tries int) (step, error)
 	if !w.plans.enter(w.halt) {
 		return step{after: verdict{later: turnWait, tries: tries}}, nil
 	}
-	defer w.plans.leave()
 	plan, err := w.callPlan(work, r.Order)
+	w.plans.leave()
 	if err != nil {
 		return w.planFailed(work, r, err, tries)
 	}
@@ -115,6 +115,11 @@ func (w *Worker) plan(work context.Context, r *Request, tries int) (step, error)
 	c.edit = func(r *Request) {
 		adoptPlan(&planned)(r)
 		say(r)
+	}
+	if c.to == StateReleased {
+		if s, began, err := w.beginNow(work, r, &c); began || err != nil {
+			return s, err
+		}
 	}
 	return w.leave(work, r, c)
 }

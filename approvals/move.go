@@ -28,13 +28,12 @@ import (
 //	A[7]  "1" when it ends with this change
 //	A[8]  how long it is kept then, in milliseconds
 //	output  {"ok"}, {"gone"}, {"changed", revision}, {"not allowed", state}, {"fenced", latest token}
-var moveScript = actions.NewScript(`
+var moveScript = actions.NewScript(luaRecord + `
 local text = redis.call('GET', K[1])
 if not text then return {'gone'} end
-local now = cjson.decode(text)
-if now.revision ~= tonumber(A[1]) then return {'changed', now.revision} end
-local moves = ` + luaMoves() + `
-if not (moves[now.state] and moves[now.state][A[2]]) then return {'not allowed', now.state} end
+local state, revision = look(text)
+if revision ~= tonumber(A[1]) then return {'changed', revision} end
+if not string.find('` + luaMoves() + `', '|' .. state .. '>' .. A[2] .. '|', 1, true) then return {'not allowed', state} end
 if A[6] ~= '' then
 	local latest = redis.call('GET', K[4])
 	if latest and latest ~= A[6] then return {'fenced', latest} end
@@ -70,20 +69,12 @@ type change struct {
 // move that its state allows, and CodeFenced when c.lease is lost.
 func (q *Requests) move(ctx context.Context, r *Request, c change) (*Request, error) {
 	const op = "requests.move"
-	next := *r
-	next.State, next.UpdatedAt, next.Revision = c.to, q.clock(), r.Revision+1
-	if c.edit != nil {
-		c.edit(&next)
-	}
-	ends := c.to.Ended()
-	if ends {
-		next.EndedAt = next.UpdatedAt
-	}
+	next, ends := q.changed(r, c), c.to.Ended()
 	plan, err := planArgument(r.Plan, next.Plan)
 	if err != nil {
 		return nil, actions.Wrap(op, actions.CodeInternal, err, "The plan could not be stored.")
 	}
-	text, err := encode(&next)
+	text, err := encode(next)
 	if err != nil {
 		return nil, actions.Wrap(op, actions.CodeInternal, err, "The request could not be stored.")
 	}
@@ -92,10 +83,13 @@ func (q *Requests) move(ctx context.Context, r *Request, c change) (*Request, er
 		token = strconv.FormatInt(c.lease.Token, 10)
 	}
 	env := r.Order.Env
-	reply, err := q.store.Exec(ctx, env, moveScript,
-		[]string{q.recordKey(env, r.ID), q.planKey(env, r.ID), q.activeKey(env), q.store.Key(env, "lease:token")},
-		[]any{r.Revision, string(c.to), text, plan, r.ID, token, flag(ends), q.keep.Milliseconds()},
-		c.record(&next, r.State))
+	reply, err := q.store.ExecAll(ctx, env, actions.Execution{
+		Script:  moveScript,
+		Keys:    []string{q.recordKey(env, r.ID), q.planKey(env, r.ID), q.activeKey(env), q.store.Key(env, "lease:token")},
+		Args:    []any{r.Revision, string(c.to), text, plan, r.ID, token, flag(ends), q.keep.Milliseconds()},
+		Records: []actions.Record{c.record(next, r.State)},
+		Ahead:   failing(ctx, r, c),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -103,10 +97,23 @@ func (q *Requests) move(ctx context.Context, r *Request, c change) (*Request, er
 		return nil, err
 	}
 	if ends {
-		q.forget(ctx, &next)
-		q.metrics.ended(&next)
+		q.forget(ctx, next)
+		q.metrics.ended(next)
 	}
-	return &next, nil
+	return next, nil
+}
+
+// changed is what c makes of r.
+func (q *Requests) changed(r *Request, c change) *Request {
+	next := *r
+	next.State, next.UpdatedAt, next.Revision = c.to, q.clock(), r.Revision+1
+	if c.edit != nil {
+		c.edit(&next)
+	}
+	if c.to.Ended() {
+		next.EndedAt = next.UpdatedAt
+	}
+	return &next
 }
 
 // record is the audit record of c.
@@ -150,20 +157,22 @@ func moved(op string, r *Request, to State, reply any) error {
 	}
 }
 
-// forget takes an ended request out of the index of active ones, and puts one
-// that failed into theirs. A failure costs the sweeper a look.
+// failing puts a request that c lets fail into the index of those.
+func failing(ctx context.Context, r *Request, c change) []redis.Cmder {
+	if c.to != StateFailed {
+		return nil
+	}
+	return []redis.Cmder{redis.NewIntCmd(ctx, "zadd", failedIndexKey, 0, member(r.ID, r.Order.Env))}
+}
+
+// forget takes an ended request out of the index of active ones. A failure costs
+// the sweeper a look.
 func (q *Requests) forget(ctx context.Context, r *Request) {
 	ctx = context.WithoutCancel(ctx)
-	_, err := q.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		if r.State == StateFailed {
-			p.ZAdd(ctx, failedIndexKey, redis.Z{Member: member(r.ID, r.Order.Env)})
-		}
-		p.ZRem(ctx, activeIndexKey, member(r.ID, r.Order.Env))
-		return nil
-	})
-	if err != nil {
+	gone := redis.NewIntCmd(ctx, "zrem", activeIndexKey, member(r.ID, r.Order.Env))
+	q.store.Pipe().Later([]redis.Cmder{gone}, func(err error) {
 		q.log.WarnContext(ctx, "an ended request stays in the index of active ones for now", "request_id", r.ID, "error", err)
-	}
+	})
 }
 
 // planArgument is what moveScript is to do with the plan.

@@ -171,10 +171,11 @@ func (q *Requests) Get(ctx context.Context, id string) (*Request, error) {
 // get is Get for one whose environment is known.
 func (q *Requests) get(ctx context.Context, env actions.Name, id string) (*Request, error) {
 	const op = "requests.get"
-	texts, err := q.rdb.MGet(ctx, q.recordKey(env, id), q.planKey(env, id)).Result()
-	if err != nil {
+	mget := redis.NewSliceCmd(ctx, "mget", q.recordKey(env, id), q.planKey(env, id))
+	if err := q.store.Pipe().Do(ctx, mget); err != nil {
 		return nil, redisError(op, err)
 	}
+	texts := mget.Val()
 	record, ok := texts[0].(string)
 	if !ok {
 		return nil, notFound(op, id)

@@ -15,6 +15,12 @@ const stopLook = 400 * time.Millisecond
 
 // start runs r, which is released, if it is its turn.
 func (w *Worker) start(work context.Context, r *Request, tries int) (step, error) {
+	if held, err := w.recheck(work, r, tries); held != nil || err != nil {
+		return *cmp.Or(held, &step{}), err
+	}
+	if s, began, err := w.beginNow(work, r, nil); began || err != nil {
+		return s, err
+	}
 	standing, err := w.requests.standing(work, r.Order.Env)
 	if err != nil {
 		return step{}, err
@@ -32,9 +38,6 @@ func (w *Worker) start(work context.Context, r *Request, tries int) (step, error
 	if before(standing, r) != nil {
 		return step{after: verdict{later: turnWait}}, nil
 	}
-	if held, err := w.recheck(work, r, tries); held != nil || err != nil {
-		return *cmp.Or(held, &step{}), err
-	}
 	if !w.runs.enter(w.halt) {
 		return step{after: verdict{later: turnWait, tries: tries}}, nil
 	}
@@ -47,17 +50,16 @@ func (w *Worker) start(work context.Context, r *Request, tries int) (step, error
 	if err != nil {
 		return step{}, err
 	}
-	defer w.release(work, lease)
-	runID := w.requests.newID()
-	next, err := w.requests.move(work, r, change{
-		to: StateRunning, lease: lease, edit: func(r *Request) { r.RunID, r.Reason = runID, "" },
-		why: map[string]string{"worker": w.replica},
-	})
+	h := &held{Lease: lease, asked: asked}
+	defer w.release(work, h)
+	run := w.runChange()
+	run.lease = lease
+	next, err := w.requests.move(work, r, run)
 	if err != nil {
 		return step{}, err
 	}
 	w.metrics.started(next)
-	return w.execute(work, next, held{lease, asked}, 0)
+	return w.execute(work, next, h, 0)
 }
 
 // resume carries on with r, which is running, if nobody does.
@@ -76,7 +78,8 @@ func (w *Worker) resume(work context.Context, r *Request, tries int) (step, erro
 	if err != nil {
 		return step{}, err
 	}
-	defer w.release(work, lease)
+	h := &held{Lease: lease, asked: asked}
+	defer w.release(work, h)
 	// It may have ended between the look that found it running and the lease.
 	now, err := w.requests.get(work, r.Order.Env, r.ID)
 	if err != nil {
@@ -86,12 +89,15 @@ func (w *Worker) resume(work context.Context, r *Request, tries int) (step, erro
 		return step{next: now}, nil
 	}
 	w.log.InfoContext(work, "taking a run over", "request_id", r.ID, "run_id", r.RunID, "env", r.Order.Env.String())
-	return w.execute(work, now, held{lease, asked}, tries)
+	return w.execute(work, now, h, tries)
 }
 
 // release gives a lease back, even when work has to stop, and calls the request
 // that waits for it.
-func (w *Worker) release(work context.Context, lease *actions.Lease) {
+func (w *Worker) release(work context.Context, lease *held) {
+	if lease.back {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(work), stopWithin)
 	defer cancel()
 	if err := lease.Release(ctx); err != nil {
@@ -106,10 +112,11 @@ func (w *Worker) release(work context.Context, lease *actions.Lease) {
 type held struct {
 	*actions.Lease
 	asked time.Time
+	back  bool // it was given back together with the end of what ran
 }
 
 // execute has r, which is running, brought to its end under lease.
-func (w *Worker) execute(work context.Context, r *Request, lease held, tries int) (step, error) {
+func (w *Worker) execute(work context.Context, r *Request, lease *held, tries int) (step, error) {
 	ctx, cancel := context.WithCancelCause(work)
 	watching, unwatch := context.WithCancel(context.WithoutCancel(work))
 	var watcher sync.WaitGroup
@@ -129,9 +136,9 @@ func (w *Worker) execute(work context.Context, r *Request, lease held, tries int
 	}
 	if err == nil {
 		w.metrics.ran(r, run.State, time.Since(began))
-		return w.finish(work, r, lease.Lease, outcomeOf(run))
+		return w.finish(work, r, lease, outcomeOf(run))
 	}
-	return w.runFailed(work, r, lease.Lease, err, tries)
+	return w.runFailed(work, r, lease, err, tries)
 }
 
 // runRequest is what the floor is told of r.
@@ -147,7 +154,7 @@ func basis(r *Request) map[string]string {
 }
 
 // runFailed is what becomes of r when its run was not brought to an end.
-func (w *Worker) runFailed(work context.Context, r *Request, lease *actions.Lease, err error, tries int) (step, error) {
+func (w *Worker) runFailed(work context.Context, r *Request, lease *held, err error, tries int) (step, error) {
 	code := actions.CodeOf(err)
 	switch {
 	case work.Err() != nil:
@@ -172,7 +179,7 @@ func (w *Worker) runFailed(work context.Context, r *Request, lease *actions.Leas
 }
 
 // replan sends r back to be planned: what would run is not what was agreed on.
-func (w *Worker) replan(work context.Context, r *Request, lease *actions.Lease, cause error) (step, error) {
+func (w *Worker) replan(work context.Context, r *Request, lease *held, cause error) (step, error) {
 	if r.Replans >= maxReplans {
 		return w.finish(work, r, lease, change{to: StateFailed, edit: func(r *Request) {
 			r.Code = actions.CodeStale
@@ -180,7 +187,7 @@ func (w *Worker) replan(work context.Context, r *Request, lease *actions.Lease, 
 		}})
 	}
 	next, err := w.requests.move(work, r, change{
-		to: StatePlanning, lease: lease, kind: "request.replanned",
+		to: StatePlanning, lease: lease.Lease, kind: "request.replanned",
 		edit: func(r *Request) {
 			r.Replans++
 			r.Reason = actions.Message(cause)
@@ -199,13 +206,16 @@ func (w *Worker) replan(work context.Context, r *Request, lease *actions.Lease, 
 }
 
 // finish ends r.
-func (w *Worker) finish(work context.Context, r *Request, lease *actions.Lease, c change) (step, error) {
-	c.lease = lease
+func (w *Worker) finish(work context.Context, r *Request, lease *held, c change) (step, error) {
+	c.lease = lease.Lease
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(work), stopWithin)
 	defer cancel()
 	for n := 1; ; n++ {
-		next, err := w.requests.move(ctx, r, c)
+		next, others, err := w.requests.end(ctx, r, c)
 		if err == nil {
+			if lease.back = true; others {
+				w.requests.nudge(ctx, r.Order.Env)
+			}
 			w.log.InfoContext(ctx, "a request ended", "request_id", r.ID, "run_id", r.RunID, "env", r.Order.Env.String(), "state", next.State, "reason", next.Reason)
 			return step{}, nil
 		}
@@ -249,7 +259,7 @@ func outcomeOf(run *actions.Run) change {
 // watch renews the lease of what runs and looks whether it is to stop, until ctx
 // ends, which is when nothing runs any more: what stops needs its lease too. It
 // cancels with the cause that Floor speaks of.
-func (w *Worker) watch(ctx context.Context, cancel context.CancelCauseFunc, r *Request, lease held) {
+func (w *Worker) watch(ctx context.Context, cancel context.CancelCauseFunc, r *Request, lease *held) {
 	stopping := r.Stop != nil
 	if stopping {
 		cancel(stopped(r.Stop))
@@ -293,6 +303,6 @@ func stopped(s *Stop) error {
 	return actions.Errorf("worker.watch", actions.CodeCancelled, "%s", saidBy("Stopped", s.By, s.Reason))
 }
 
-func lostLease(l held) error {
+func lostLease(l *held) error {
 	return actions.Errorf("worker.watch", actions.CodeFenced, "The lease of %s was lost; this worker stops.", l.Env)
 }

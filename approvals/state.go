@@ -38,17 +38,15 @@ func (s State) Waiting() bool { return !s.Ended() && s != StateRunning }
 // CanMove tells whether a request in state s may be in state to next.
 func (s State) CanMove(to State) bool { return slices.Contains(moves[s], to) }
 
-// luaMoves is moves as a Lua table: {planning={pending=true,…},…}.
+// luaMoves is moves as a text that a script looks a move up in, which costs it less
+// than a table: "|planning>pending|…|".
 func luaMoves() string {
 	var b strings.Builder
-	b.WriteString("{")
+	b.WriteString("|")
 	for _, from := range slices.Sorted(maps.Keys(moves)) {
-		fmt.Fprintf(&b, "%s={", from)
 		for _, to := range moves[from] {
-			fmt.Fprintf(&b, "%s=true,", to)
+			fmt.Fprintf(&b, "%s>%s|", from, to)
 		}
-		b.WriteString("},")
 	}
-	b.WriteString("}")
 	return b.String()
 }

@@ -82,9 +82,6 @@ func (q *Requests) Submit(ctx context.Context, r Request) (*Request, bool, error
 	if known, err := q.known(ctx, &r); known != nil || err != nil {
 		return known, false, err
 	}
-	if err := q.announce(ctx, &r); err != nil {
-		return nil, false, redisError(op, err)
-	}
 	reply, err := q.create(ctx, &r)
 	if err != nil {
 		return nil, false, err
@@ -116,14 +113,19 @@ func (q *Requests) create(ctx context.Context, r *Request) ([]string, error) {
 		keep = keepKeys.Milliseconds()
 	}
 	env := r.Order.Env
-	reply, err := q.store.Exec(ctx, env, submitScript,
-		[]string{q.recordKey(env, r.ID), q.keyKey(r), q.listKey(env), q.activeKey(env), q.store.Key(env, "requests:seq")},
-		[]any{r.ID, text, keep, firstID(q.clock().Add(-q.keep))},
-		actions.Record{
+	reply, err := q.store.ExecAll(ctx, env, actions.Execution{
+		Script: submitScript,
+		Keys:   []string{q.recordKey(env, r.ID), q.keyKey(r), q.listKey(env), q.activeKey(env), q.store.Key(env, "requests:seq")},
+		Args:   []any{r.ID, text, keep, firstID(q.clock().Add(-q.keep))},
+		Records: []actions.Record{{
 			Kind: "request.submitted", Actor: r.Requester.Actor, Identity: r.Requester.Identity, Surface: r.Place.Surface,
 			Address: r.Place.Address, RequestID: r.ID, Time: r.CreatedAt,
 			Detail: submitted(r),
-		})
+		}},
+		// An index entry that leads nowhere is harmless, and a record that nothing
+		// leads to would be lost.
+		Ahead: q.indexCmds(ctx, r),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -163,19 +165,7 @@ func (q *Requests) known(ctx context.Context, r *Request) (*Request, error) {
 	return q.get(ctx, r.Order.Env, id)
 }
 
-// announce puts r into the indexes before it is there: one that leads nowhere
-// is harmless, and a record that nothing leads to would be lost.
-func (q *Requests) announce(ctx context.Context, r *Request) error {
-	_, err := q.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.Set(ctx, requestKey+r.ID, r.Order.Env.String(), q.keep+q.patience+keepKeys)
-		p.ZAdd(ctx, indexKey, redis.Z{Member: member(r.ID, r.Order.Env)})
-		p.ZAdd(ctx, activeIndexKey, redis.Z{Member: member(r.ID, r.Order.Env)})
-		return nil
-	})
-	return err
-}
-
-// withdraw undoes announce for a request that was not stored.
+// withdraw takes a request that was not stored out of the indexes.
 func (q *Requests) withdraw(ctx context.Context, r *Request) {
 	ctx = context.WithoutCancel(ctx)
 	_, err := q.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {

@@ -180,10 +180,6 @@ func (w *Worker) restoreOne(ctx context.Context, e entry, r *Request) error {
 		if !e.env.IsZero() {
 			m = member(e.id, e.env)
 		}
-		if r != nil && r.State == StateFailed {
-			w.requests.forget(ctx, r)
-			return nil
-		}
 		return w.requests.rdb.ZRem(ctx, activeIndexKey, m).Err()
 	case r.State != StatePending:
 		return w.queue.add(ctx, hintOf(r))
