@@ -282,3 +282,29 @@ func TestVerifyingAmongWritersRaisesNoFalseAlarm(t *testing.T) {
 	close(stop)
 	wg.Wait()
 }
+
+func TestALossThatAnAnchorNotedIsToldAsLongAsTheAnchorIsKept(t *testing.T) {
+	b, now := aged(t)
+	b.write(pr1, 6)
+	b.anchor()
+	*now = now.Add(9 * 24 * time.Hour)
+	b.cutBack(pr1, 4)
+	b.store = actions.NewStore(b.rdb, actions.StoreOptions{Now: func() time.Time { return *now }, KeepAudit: 10 * 24 * time.Hour})
+	b.anchor()
+	*now = now.Add(2 * 24 * time.Hour)
+	b.retain()
+	if n := len(b.list(anchorsKey)); n != 3 {
+		t.Fatalf("%d anchors are kept; want three, without the one that knew six records", n)
+	}
+	_, breaks := b.verify()
+	if want := "record 6 of the audit of shop/pr-1 was not there any more when anchor 2 was made at 2026-01-11T03:04:05Z, though an anchor before it vouches for it"; len(breaks) != 1 || breaks[0].Error() != want {
+		t.Errorf("breaks %+v, want %q", breaks, want)
+	}
+	*now = now.Add(20 * 24 * time.Hour)
+	b.write(pr1, 1)
+	b.anchor()
+	b.retain()
+	*now = now.Add(11 * 24 * time.Hour)
+	b.retain()
+	b.sound()
+}
