@@ -9,14 +9,12 @@ import (
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/actions/redistest"
 	"github.com/berth-dev/berth/approvals"
-	"github.com/berth-dev/berth/approvals/people"
-	"github.com/berth-dev/berth/approvals/policy"
 	"github.com/berth-dev/berth/bot"
 	"github.com/berth-dev/berth/bot/bottest"
 )
 
 // crew are the people of these tests.
-var crew = []people.Actor{
+var crew = []bottest.Actor{
 	{Name: "ana", Roles: []string{"sre"}, Identities: []string{"github:ana", "slack:U1"}},
 	{Name: "ben", Roles: []string{"sre"}, Identities: []string{"github:ben", "slack:U2"}},
 	{Name: "dan", Roles: []string{"sre"}, Identities: []string{"github:dan"}},
@@ -25,9 +23,9 @@ var crew = []people.Actor{
 }
 
 // cleanupNeedsTwo is the rule of these tests.
-var cleanupNeedsTwo = policy.Rule{
+var cleanupNeedsTwo = bottest.Rule{
 	Name: "cleanup-needs-two", When: `request.verb == "cleanup"`, BreakGlass: []string{"role:lead"},
-	Approve: &policy.Approve{Needs: []policy.Need{{Count: 2, From: []string{"role:sre"}}}, NotRequester: true, Within: 4 * time.Hour},
+	Approve: &bottest.Approve{Needs: []bottest.Need{{Count: 2, From: []string{"role:sre"}}}, NotRequester: true, Within: 4 * time.Hour},
 }
 
 // as is a line that somebody types in a terminal.
@@ -205,7 +203,7 @@ func TestRetry(t *testing.T) {
 
 func TestSimulation(t *testing.T) {
 	w := bottest.New(t, redistest.Client(t))
-	w.Govern(crew, cleanupNeedsTwo, policy.Rule{Name: "freeze", When: `environment.name == "pr-13"`, Refuse: "Nothing runs on 13."})
+	w.Govern(crew, cleanupNeedsTwo, bottest.Rule{Name: "freeze", When: `environment.name == "pr-13"`, Refuse: "Nothing runs on 13."})
 	w.Do("deploy shop/pr-42")
 	in := bot.Input{Actor: bot.Actor{Identity: "github:ana"}, Place: approvals.Place{Surface: "cli"}}
 	for name, c := range map[string]struct {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -32,7 +33,7 @@ type API struct {
 	service *bot.Service
 	log     *slog.Logger
 	version string
-	keys    keyring
+	keys    atomic.Pointer[keyring]
 	mux     *http.ServeMux
 	handler http.Handler
 }
@@ -43,12 +44,11 @@ func New(o Options) (*API, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	keys, err := newKeyring(o.Tokens)
-	if err != nil {
+	hookErrors()
+	a := &API{service: o.Service, log: o.Log, version: o.Version, mux: http.NewServeMux()}
+	if err := a.SetTokens(o.Tokens); err != nil {
 		return nil, err
 	}
-	hookErrors()
-	a := &API{service: o.Service, log: o.Log, version: o.Version, keys: keys, mux: http.NewServeMux()}
 	a.register()
 	a.mux.Handle("/", Unknown(a.mux))
 	private := a.authenticate(a.mux)
@@ -61,6 +61,16 @@ func New(o Options) (*API, error) {
 		private.ServeHTTP(w, r)
 	})
 	return a, nil
+}
+
+// SetTokens makes these the tokens that callers may have from now on. It changes
+// nothing when it returns CodeInvalid, for a token that is not configured right.
+func (a *API) SetTokens(tokens []Token) error {
+	keys, err := newKeyring(tokens)
+	if err == nil {
+		a.keys.Store(&keys)
+	}
+	return err
 }
 
 // ServeHTTP answers everything under /api.

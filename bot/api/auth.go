@@ -78,7 +78,7 @@ func from(ctx context.Context) caller {
 // authenticate lets only callers with a token through.
 func (a *API) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		actor, refusal := a.keys.actor(r)
+		actor, refusal := a.keys.Load().actor(r)
 		if refusal != nil {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="berth"`)
 			refusal.write(w)

@@ -8,19 +8,18 @@ import (
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
-	"github.com/berth-dev/berth/approvals/people"
-	"github.com/berth-dev/berth/approvals/policy"
 	"github.com/berth-dev/berth/bot/api"
+	"github.com/berth-dev/berth/bot/bottest"
 )
 
 // govern lets cleanups need a yes of an sre, who is not who asked; ci is one,
 // and so is ana.
 func (s *server) govern() {
 	s.Govern(
-		[]people.Actor{{Name: "ci", Roles: []string{"sre"}, Identities: []string{"token:ci"}}, {Name: "ana", Roles: []string{"sre"}, Identities: []string{"token:ana"}}},
-		policy.Rule{
+		[]bottest.Actor{{Name: "ci", Roles: []string{"sre"}, Identities: []string{"token:ci"}}, {Name: "ana", Roles: []string{"sre"}, Identities: []string{"token:ana"}}},
+		bottest.Rule{
 			Name: "cleanup-needs-sre", When: `request.verb == "cleanup"`, BreakGlass: []string{"actor:ci"},
-			Approve: &policy.Approve{Needs: []policy.Need{{Count: 1, From: []string{"role:sre"}}}, NotRequester: true},
+			Approve: &bottest.Approve{Needs: []bottest.Need{{Count: 1, From: []string{"role:sre"}}}, NotRequester: true},
 		},
 	)
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
 	"github.com/berth-dev/berth/approvals/people"
-	"github.com/berth-dev/berth/approvals/policy"
 	"github.com/berth-dev/berth/bot"
 	"github.com/berth-dev/berth/bot/command"
 )
@@ -89,18 +88,6 @@ func (w *World) WorkBy(policy approvals.Policy) {
 			w.tb.Errorf("the worker ended: %v", err)
 		}
 	})
-}
-
-// Govern starts a worker that goes by rules, among people whom the config
-// names. It ends with the test.
-func (w *World) Govern(actors []people.Actor, rules ...policy.Rule) {
-	w.tb.Helper()
-	w.People.Reload(actors, nil)
-	engine, err := policy.New(policy.Options{Rules: rules, People: w.People, Apps: w.Catalog, Environments: w.Store, Requests: w.Requests})
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	w.WorkBy(engine)
 }
 
 // Approval is the policy that one person must agree.

@@ -91,7 +91,7 @@ var entries = []entry{
 	{verb: bot.VerbCancel, arg: argAny, flags: []string{"reason"},
 		short: "withdraws a request, or stops what runs", example: "cancel shop/pr-42",
 		long: "With a target it is the environment's newest request that has not ended."},
-	{verb: bot.VerbRetry, arg: argRequest,
+	{verb: bot.VerbRetry, arg: argRequest, flags: []string{"wait"},
 		short: "asks again for what failed", example: "retry 01jd3m6tq8c5x0v9b7n2k4h1wz",
 		long: "It is a new request, with the options of the one that failed and today's commit."},
 	{verb: bot.VerbLock, flags: []string{"reason"},

@@ -52,7 +52,6 @@ func newAction(verb string) *cobra.Command {
 func newRetry() *cobra.Command {
 	cmd := withOutput(fromGrammar(bot.VerbRetry, "ask"))
 	cmd.Args = arguments(1, 1)
-	wait := cmd.Flags().Bool("wait", false, "stays until it has ended")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := line(cmd, bot.VerbRetry, args)
 		if err != nil {
@@ -70,7 +69,7 @@ func newRetry() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return followed(cmd, server, r, format, *wait)
+		return followed(cmd, server, r, format, c.Wait)
 	}
 	return cmd
 }

@@ -1,36 +1,47 @@
 package main
 
 import (
+	"fmt"
 	"io"
-	"strings"
+	"slices"
 
 	"github.com/spf13/cobra"
 
-	"github.com/berth-dev/berth/bot"
+	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/bot/command"
 )
 
 // newPolicyExplain is `berth policy explain`.
 func newPolicyExplain() *cobra.Command {
 	cmd := withOutput(&cobra.Command{
-		Use: "explain [--as WHO] VERB TARGET [--flag value]…", Short: "Say what the policies would say of a command, without doing it",
+		Use: "explain VERB TARGET", Short: "Say what the policies would say of a command, without doing it",
 		Long: "Say what the policies would say of a command, without doing it: the server plans it, asks its policies and tells\n" +
-			"which rules match, what would be missing and who could give it. Nothing is changed.\n\n" +
-			"--as takes the name of an actor in the server's config, or an account such as github:ana. Flags of this command\nstand before the verb, those of the simulated command after it.",
-		Args:    arguments(1, command.MaxWords),
-		Example: "  berth policy explain --as ana deploy shop/pr-1\n  berth policy explain cleanup shop/demo --reason \"over\"",
+			"which rules match, what would be missing and who could give it. Nothing is changed.",
+		Args:    arguments(1, 2),
+		Example: "  berth policy explain --as ana deploy shop/pr-1\n  berth policy explain cleanup shop/demo --break-glass --reason \"it burns\"",
 	})
-	as := cmd.Flags().String("as", "", "who would type it; left out, whoever the token stands for")
-	cmd.Flags().SetInterspersed(false)
+	var flags []string
+	for _, verb := range actions.Verbs() {
+		for _, name := range command.Flags(string(verb)) {
+			if name != "wait" && !slices.Contains(flags, name) {
+				flags = append(flags, name)
+			}
+		}
+	}
+	flagsFromGrammar(cmd, flags)
+	as := cmd.Flags().String("as", "", "who would type it: an actor of the server's config, or an account such as github:ana; left out, whoever the token stands for")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if _, err := outputOf(cmd); err != nil {
 			return err
 		}
-		line := make([]string, len(args))
-		for i, arg := range args {
-			line[i] = typed(arg)
+		if !slices.Contains(actions.Verbs(), actions.Verb(args[0])) {
+			text := fmt.Sprintf("%q is no action", args[0])
+			if near := command.Nearest(args[0]); near != "" && near != args[0] {
+				text += fmt.Sprintf("; did you mean %s", near)
+			}
+			return usageError(fmt.Errorf("%s. It is written `%s`", text, cmd.UseLine()))
 		}
-		c, err := command.Parse(strings.Join(line, " "))
+		c, err := line(cmd, args[0], args[1:])
 		if err != nil {
 			return err
 		}
@@ -45,19 +56,4 @@ func newPolicyExplain() *cobra.Command {
 		return show(cmd, told, func(w io.Writer) { words(w, told.Text) })
 	}
 	return cmd
-}
-
-// typed is an argument, which a shell has taken the quotes off, as the grammar
-// takes it.
-func typed(arg string) string {
-	if strings.HasPrefix(arg, "-") {
-		if name, value, ok := strings.Cut(arg, "="); ok {
-			return name + "=" + bot.Quote(value)
-		}
-		return arg
-	}
-	if key, value, ok := strings.Cut(arg, "="); ok && value != "" { // of --set
-		return key + "=" + bot.Quote(value)
-	}
-	return bot.Quote(arg)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -50,10 +51,34 @@ func TestClient(t *testing.T) {
 			}),
 			"heal":     worlds.command(func(w *clientWorld, args []string) { w.Executor.Fail(args[0], nil) }),
 			"approval": worlds.command(func(w *clientWorld, _ []string) { w.WorkBy(bottest.Approval{}) }),
+			"govern":   worlds.command(func(w *clientWorld, _ []string) { w.Govern(crew, cleanupNeedsSRE) }),
+			"tamper":   tamper,
 			"capture":  capture,
 			"work":     worlds.command(func(w *clientWorld, _ []string) { w.Work() }),
 		},
 	})
+}
+
+// crew and cleanupNeedsSRE are whom and what a governed script goes by.
+var (
+	crew = []bottest.Actor{
+		{Name: "ana", Roles: []string{"sre"}, Identities: []string{"token:ana", "github:ana"}},
+		{Name: "ben", Roles: []string{"sre"}, Identities: []string{"token:ben"}},
+		{Name: "cid", Roles: []string{"deployer"}, Identities: []string{"token:cid"}},
+		{Name: "lea", Roles: []string{"lead"}, Identities: []string{"token:lea"}},
+	}
+	cleanupNeedsSRE = bottest.Rule{
+		Name: "cleanup-needs-sre", When: `request.verb == "cleanup"`, BreakGlass: []string{"role:lead"},
+		Approve: &bottest.Approve{Needs: []bottest.Need{{Count: 1, From: []string{"role:sre"}}}, NotRequester: true},
+	}
+)
+
+// tamper writes over an actor in an export: tamper FILE.
+func tamper(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[0])
+	text, err := os.ReadFile(path)
+	ts.Check(err)
+	ts.Check(os.WriteFile(path, bytes.Replace(text, []byte(`"actor":"ben"`), []byte(`"actor":"eve"`), 1), 0o600))
 }
 
 // clientWorld is what one script has to itself.
@@ -77,6 +102,9 @@ func (w *worlds) setup(env *testscript.Env) error {
 	handler, err := api.New(api.Options{Service: world.Service, Tokens: []api.Token{
 		{Actor: "ana", SHA256: sum("ana-token"), Roles: []string{"deployer"}},
 		{Actor: "eve", SHA256: sum("eve-token"), Roles: []string{"viewer"}},
+		{Actor: "ben", SHA256: sum("ben-token")}, // its roles are the person's
+		{Actor: "cid", SHA256: sum("cid-token")},
+		{Actor: "lea", SHA256: sum("lea-token")},
 	}})
 	if err != nil {
 		return err

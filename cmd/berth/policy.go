@@ -14,6 +14,7 @@ import (
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
+	"github.com/berth-dev/berth/bot"
 	"github.com/berth-dev/berth/configs"
 )
 
@@ -22,13 +23,17 @@ func newPolicy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "policy", Short: "Try the policies of a config out", Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
+			if len(args) == 0 {
+				return cmd.Help()
 			}
-			return cmd.Help()
+			text := fmt.Sprintf("%q is nothing to do with policies", args[0])
+			if near := bot.Nearest(args[0], []string{"test", "explain"}); near != "" {
+				return usageError(fmt.Errorf("%s; did you mean `berth policy %s`?", text, near))
+			}
+			return usageError(fmt.Errorf("%s; `berth policy --help` lists what is", text))
 		},
 	}
-	cmd.AddCommand(newPolicyTest())
+	cmd.AddCommand(newPolicyTest(), newPolicyExplain())
 	return cmd
 }
 

@@ -37,7 +37,7 @@ func newRoot() *cobra.Command {
 	for _, cmd := range clientCommands() {
 		root.AddCommand(cmd)
 	}
-	for _, cmd := range []*cobra.Command{newServe(), newConfig(), newDoctor(), newVersion()} {
+	for _, cmd := range []*cobra.Command{newServe(), newConfig(), newPolicy(), newDoctor(), newVersion()} {
 		cmd.GroupID = "run"
 		root.AddCommand(cmd)
 	}
@@ -141,7 +141,14 @@ func fromGrammar(verb, group string) *cobra.Command {
 		// It is known, so that the server can say so, but not offered.
 		cmd.Hidden, cmd.Long = true, strings.TrimSuffix(cmp.Or(long, short), ".")+". It is not available in this version."
 	}
-	for _, name := range command.Flags(verb) {
+	flagsFromGrammar(cmd, command.Flags(verb))
+	return cmd
+}
+
+// flagsFromGrammar gives cmd flags of the grammar, with the words that they have
+// everywhere.
+func flagsFromGrammar(cmd *cobra.Command, names []string) {
+	for _, name := range names {
 		takes, text := command.Flag(name)
 		text = strings.ReplaceAll(text, "`", "") // which would name what the flag takes
 		switch {
@@ -156,7 +163,6 @@ func fromGrammar(verb, group string) *cobra.Command {
 		f := cmd.Flags().Lookup(name)
 		f.Value, f.DefValue = taking{f.Value, takes}, ""
 	}
-	return cmd
 }
 
 // taking is a flag's value with an example of it in the help, where there would

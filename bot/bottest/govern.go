@@ -1,0 +1,26 @@
+package bottest
+
+import (
+	"github.com/berth-dev/berth/approvals/people"
+	"github.com/berth-dev/berth/approvals/policy"
+)
+
+// The words of people and rules, for tests of packages that do not know them.
+type (
+	Actor   = people.Actor
+	Rule    = policy.Rule
+	Approve = policy.Approve
+	Need    = policy.Need
+)
+
+// Govern starts a worker that goes by rules, among people whom the config
+// names. It ends with the test.
+func (w *World) Govern(actors []Actor, rules ...Rule) {
+	w.tb.Helper()
+	w.People.Reload(actors, nil)
+	engine, err := policy.New(policy.Options{Rules: rules, People: w.People, Apps: w.Catalog, Environments: w.Store, Requests: w.Requests})
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	w.WorkBy(engine)
+}
