@@ -90,7 +90,7 @@ func serve(ctx context.Context, path string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	s, err := newServer(ctx, cfg, apps, values, log)
+	s, err := newServer(ctx, path, cfg, apps, values, log)
 	if err != nil {
 		return err
 	}
@@ -130,6 +130,10 @@ func (s *server) run(ctx context.Context) error {
 	group.Go(func() error { return s.host.Start(ctx, s.apps.uses()) })
 	group.Go(func() error { return s.worker.Run(ctx) })
 	group.Go(func() error { return s.watch(ctx) })
+	group.Go(func() error {
+		s.noteConfig(ctx, []string{"start"})
+		return s.followConfig(ctx)
+	})
 	group.Go(func() error { s.clock.Follow(ctx); return nil })
 	group.Go(func() error { s.store.Anchoring(ctx); return nil })
 	if s.github != nil {

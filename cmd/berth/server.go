@@ -29,19 +29,21 @@ import (
 
 // server is a whole Berth: a value that a test can start on port 0.
 type server struct {
-	cfg     *configs.Config
-	apps    *catalog
-	log     *slog.Logger
-	dir     *dataDir
-	redis   redis.UniversalClient
-	clock   *actions.Clock
-	store   *actions.Store
-	people  *people.People
-	host    *host.Host
-	worker  *approvals.Worker
-	github  *github.Surface // nil without the section
-	api     http.Handler
-	metrics *prometheus.Registry
+	cfg      *configs.Config
+	apps     *catalog
+	log      *slog.Logger
+	dir      *dataDir
+	redis    redis.UniversalClient
+	clock    *actions.Clock
+	store    *actions.Store
+	requests *approvals.Requests
+	people   *people.People
+	host     *host.Host
+	worker   *approvals.Worker
+	github   *github.Surface // nil without the section
+	api      *api.API
+	config   *inForce
+	metrics  *prometheus.Registry
 
 	addr     atomic.Value // string: where it listens, once it does
 	stopping atomic.Bool
@@ -55,8 +57,8 @@ type server struct {
 
 // newServer puts the parts together. It reaches out to nothing but its own
 // Redis: what does not answer yet is tried again later.
-func newServer(ctx context.Context, cfg *configs.Config, apps *catalog, values secrets, log *slog.Logger) (_ *server, err error) {
-	s := &server{cfg: cfg, apps: apps, log: log, metrics: prometheus.NewRegistry()}
+func newServer(ctx context.Context, path string, cfg *configs.Config, apps *catalog, values secrets, log *slog.Logger) (_ *server, err error) {
+	s := &server{cfg: cfg, config: newInForce(path, cfg), apps: apps, log: log, metrics: prometheus.NewRegistry()}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -83,6 +85,7 @@ func newServer(ctx context.Context, cfg *configs.Config, apps *catalog, values s
 	s.setClock(ctx)
 	store := actions.NewStore(s.redis, actions.StoreOptions{Now: s.clock.Now, Log: log})
 	requests := approvals.NewRequests(s.redis, store, approvals.Options{Metrics: metrics, Now: s.clock.Now, Log: log})
+	s.requests = requests
 	s.store, s.people = store, people.New(people.Options{
 		Redis: s.redis, Store: store, Actors: actorsOf(cfg), Tokens: tokensOf(cfg), Now: s.clock.Now, Log: log,
 	})
@@ -108,6 +111,9 @@ func newServer(ctx context.Context, cfg *configs.Config, apps *catalog, values s
 	}
 	if s.api, err = api.New(api.Options{Service: service, Tokens: apiTokens(cfg), Version: version, Log: log}); err != nil {
 		return nil, usageError(err)
+	}
+	if err := s.obey(cfg, apps); err != nil {
+		return nil, err
 	}
 	s.checkup.redis, s.checkup.host, s.checkup.apps, s.checkup.log = s.redis, s.host, apps, log
 	return s, nil
