@@ -115,8 +115,8 @@ func (s *Surface) askedText(c card) string {
 		fmt.Fprintf(&b, "**%s** asked for %s %s", bot.Escape(r.Requester.Actor, 80), bot.Code("/"+r.Command, 300), s.whence(c, r.Place))
 	}
 	reason := strings.TrimSpace(r.Order.Reason)
-	if r.Glass != nil && reason == r.Glass.Reason {
-		reason = "" // it is told with the glass
+	if r.Glass != nil && reason == r.Glass.Reason || strings.Contains(r.Command, "--reason") {
+		reason = "" // it is told already
 	}
 	if reason != "" {
 		b.WriteString(": " + bot.Escape(reason, 300))

@@ -166,6 +166,26 @@ func TestARequestForAnotherEnvironmentAsksWhereItWasMade(t *testing.T) {
 	w.card("was approved, and is done")
 }
 
+func TestTheCleanupOfAClosedPullRequestCanBeDecidedThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{Policy: &quorum{count: 1, from: []string{"codeowners"}}})
+	w.deciders()
+	w.say("ana", "/deploy")
+	w.card("waits for approval", "There are no code owners who could agree: the branch `main` has no CODEOWNERS file.")
+	w.say("ben", "/approve "+w.allRequests()[0].ID)
+	w.card("was approved, and is done")
+	w.must(w.ClosePullRequest(bothRepo, w.pull, "ana"))
+	w.until("the cleanup asks", func() bool {
+		return len(w.cards()) == 2 && strings.Contains(w.cards()[1].Body, "its cleanup waits for approval")
+	})
+	refused := w.say("ben", "/deploy")
+	w.until("a deploy is refused", func() bool { return slices.Contains(w.reactions(refused), "-1") })
+	w.say("ben", "/approve "+w.allRequests()[0].ID)
+	w.until("it is cleaned up", func() bool {
+		return strings.Contains(w.sticky(), "🧹") && strings.Contains(w.cards()[1].Body, "was approved, and is done")
+	})
+}
+
 func TestACardIsMadeOnceWhateverIsForgottenOrDoubled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{Replicas: 2, Policy: &quorum{count: 2, from: []string{"role:sre"}}})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -100,6 +101,30 @@ type conversation struct {
 	account account // of that login
 }
 
+// afterwards are the verbs that work on a closed pull request too: those that
+// bring nothing up, such as the decision on the cleanup that its end asked for.
+var afterwards = []string{
+	bot.VerbApprove, bot.VerbDeny, bot.VerbExplain, bot.VerbCancel, bot.VerbStatus, bot.VerbList, bot.VerbLogs, bot.VerbHelp, bot.VerbLink,
+	string(actions.VerbCleanup),
+}
+
+// onlyAfterwards says so.
+var onlyAfterwards = "Reopen it to use all commands here; on a closed one there are only " + bot.Join(slashed(afterwards), "and") + "."
+
+func slashed(verbs []string) []string {
+	typed := make([]string, len(verbs))
+	for i, verb := range verbs {
+		typed[i] = bot.Code("/"+verb, 40)
+	}
+	return typed
+}
+
+// verbOf is the verb of a line, as the grammar finds it.
+func verbOf(line string) string {
+	verb, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+	return strings.ToLower(verb)
+}
+
 // obey carries out the commands of a comment.
 func (s *Surface) obey(ctx context.Context, c conversation, state string, lines []string) error {
 	var seen sync.WaitGroup
@@ -109,8 +134,9 @@ func (s *Surface) obey(ctx context.Context, c conversation, state string, lines 
 			s.log.WarnContext(ctx, "a comment got no reaction", "repo", c.repo, "number", c.number, "error", err)
 		}
 	})
-	if state != "open" {
-		return s.refuse(ctx, c, "this pull request is closed, so nothing ran. Reopen it to use commands here.")
+	works := !slices.ContainsFunc(lines, func(line string) bool { return !slices.Contains(afterwards, verbOf(line)) })
+	if state != "open" && !works {
+		return s.refuse(ctx, c, "this pull request is closed, so nothing ran. "+onlyAfterwards)
 	}
 	p, err := s.client.pull(ctx, c.repo, c.number)
 	if statusOf(err) == http.StatusNotFound || statusOf(err) == http.StatusGone {
@@ -120,8 +146,8 @@ func (s *Surface) obey(ctx context.Context, c conversation, state string, lines 
 	if err != nil {
 		return s.cannot(ctx, c, "look at this pull request", "Pull requests: read", err)
 	}
-	if !p.open {
-		return s.refuse(ctx, c, "this pull request is closed by now, so nothing ran. Reopen it to use commands here.")
+	if !p.open && !works {
+		return s.refuse(ctx, c, "this pull request is closed by now, so nothing ran. "+onlyAfterwards)
 	}
 	role, err := s.client.permission(ctx, c.repo, c.login)
 	if statusOf(err) == http.StatusNotFound {
@@ -229,8 +255,7 @@ func (s *Surface) answeredByCard(c conversation, line string, reply bot.Reply) b
 	if reply.Request == nil || reply.Tone == bot.ToneRefused {
 		return false
 	}
-	verb, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-	if !strings.EqualFold(verb, bot.VerbApprove) && !strings.EqualFold(verb, bot.VerbDeny) {
+	if verb := verbOf(line); verb != bot.VerbApprove && verb != bot.VerbDeny {
 		return false
 	}
 	if reply.Request.Order.Env.PullRequest() == c.number {

@@ -260,11 +260,7 @@ func (s *Surface) failureText(r *approvals.Request, repo string, number int) str
 		b.WriteString("\n" + reasonText(r.Reason) + "\n")
 	}
 	if r.State == approvals.StateFailed {
-		again := bot.Code("/"+r.Command, 300)
-		if len(r.Order.Set) > 0 {
-			again = "the same command with its values"
-		}
-		fmt.Fprintf(&b, "\n%s shows the log, %s tries again.", s.typed(repo, number, r.Order.Env, bot.VerbLogs), again)
+		fmt.Fprintf(&b, "\n%s shows the log, %s asks for the same again.", s.typed(repo, number, r.Order.Env, bot.VerbLogs), bot.Code("/"+bot.VerbRetry+" "+r.ID, 60))
 	}
 	return b.String()
 }
