@@ -28,17 +28,20 @@ func TestConformance(t *testing.T) {
 	const secret = "c0nf0rmance-s3cret"
 	ns := namespace(t)
 	cs := client(t)
+	images := newImageRegistry(t)
+	images.put(t, "acme/shop", "1", "shop")
+	image := map[string]any{"repository": images.host + "/acme/shop", "tag": "1"}
 	sdktest.Run(t, sdktest.Suite{
 		Command: []string{binary},
 		Env:     []string{"REGISTRY_PASSWORD=" + secret},
 		Secrets: []string{secret},
 		Step: sdk.Step{
 			Cluster: cluster, Namespace: ns,
-			With: map[string]any{"chart": chart, "values": map[string]any{"env": map[string]any{"DB_PASSWORD": secret}}},
+			With: map[string]any{"chart": chart, "values": map[string]any{"image": image, "env": map[string]any{"DB_PASSWORD": secret}}},
 		},
 		Slow: &sdk.Step{
 			Cluster: cluster, Namespace: ns,
-			With: map[string]any{"chart": chart, "values": map[string]any{"podAnnotations": map[string]any{"devcluster/fail": "NotReady"}}},
+			With: map[string]any{"chart": chart, "values": map[string]any{"image": image, "podAnnotations": map[string]any{"devcluster/fail": "NotReady"}}},
 		},
 		Invalid: map[string]map[string]any{
 			"no chart":          {},

@@ -30,12 +30,13 @@ const (
 	// maxImages is how many images of one part are looked up; the largest
 	// public charts have some 40.
 	maxImages = 100
-	// believed is how long an answer is, for plans: several parts of an app, and
-	// several plans of one, ask for the same images. Right before a run they are
-	// asked for anew.
+	// believed is how long a failure to find a digest is, for plans, so that a
+	// registry that is away does not make each of them slow. A digest is never
+	// kept: another replica of Berth may have seen the tag move already, and a
+	// plan with the old one would be void at once.
 	believed = 10 * time.Second
-	// maxAnswers is how many answers are kept.
-	maxAnswers = 1000
+	// maxFailures is how many failures are kept.
+	maxFailures = 1000
 )
 
 // images finds out what the tags of images mean. It is safe for concurrent use.
@@ -45,8 +46,8 @@ type images struct {
 	tokens auth.Cache
 	now    func() time.Time
 
-	mu      sync.Mutex
-	answers map[string]answer
+	mu       sync.Mutex
+	failures map[string]answer
 }
 
 // answer is what a registry said of a tag.
@@ -57,7 +58,7 @@ type answer struct {
 }
 
 func newImages(client *http.Client, config string) *images {
-	return &images{http: client, config: config, tokens: auth.NewCache(), now: time.Now, answers: map[string]answer{}}
+	return &images{http: client, config: config, tokens: auth.NewCache(), now: time.Now, failures: map[string]answer{}}
 }
 
 // imageRef is an image as container runtimes understand its name.
@@ -95,10 +96,10 @@ func parseImage(name string) (imageRef, error) {
 }
 
 // resolve finds the digests of images, which are named as manifests do, side by
-// side. All have an answer. With fresh, answers that are kept do not count.
+// side. All have an answer. With fresh, failures that are kept do not count.
 // plainHTTP is a registry that speaks HTTP without TLS, "" when none is said to.
 func (i *images) resolve(ctx context.Context, names []string, plainHTTP string, fresh bool) map[string]answer {
-	ctx, cancel := context.WithTimeout(ctx, resolveWithin)
+	limited, cancel := context.WithTimeout(ctx, resolveWithin)
 	defer cancel()
 	client := &auth.Client{Client: i.http, Cache: i.tokens}
 	client.SetUserAgent("berth-helm/" + Version)
@@ -117,7 +118,7 @@ func (i *images) resolve(ctx context.Context, names []string, plainHTTP string, 
 			continue
 		}
 		group.Go(func() error {
-			found[n] = i.one(ctx, client, name, plainHTTP, fresh)
+			found[n] = i.one(limited, client, name, plainHTTP, fresh)
 			return nil
 		})
 	}
@@ -125,6 +126,9 @@ func (i *images) resolve(ctx context.Context, names []string, plainHTTP string, 
 	out := make(map[string]answer, len(names))
 	for n, name := range names {
 		out[name] = found[n]
+	}
+	if ctx.Err() == nil { // else nobody waited for what the registries would have said
+		i.remember(out)
 	}
 	return out
 }
@@ -137,7 +141,7 @@ func (i *images) one(ctx context.Context, client remote.Client, name, plainHTTP 
 	}
 	key := ref.String()
 	i.mu.Lock()
-	kept, ok := i.answers[key]
+	kept, ok := i.failures[key]
 	i.mu.Unlock()
 	if ok && !fresh && i.now().Sub(kept.at) < believed {
 		return kept
@@ -153,13 +157,28 @@ func (i *images) one(ctx context.Context, client remote.Client, name, plainHTTP 
 	default:
 		got.digest = desc.Digest.String()
 	}
+	return got
+}
+
+// remember keeps the failures among answers, and forgets those that passed.
+func (i *images) remember(answers map[string]answer) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if len(i.answers) >= maxAnswers {
-		clear(i.answers)
+	for name, got := range answers {
+		ref, err := parseImage(name)
+		if err != nil || got.at.IsZero() {
+			continue
+		}
+		key := ref.String()
+		if got.digest != "" {
+			delete(i.failures, key)
+			continue
+		}
+		if len(i.failures) >= maxFailures {
+			clear(i.failures)
+		}
+		i.failures[key] = got
 	}
-	i.answers[key] = got
-	return got
 }
 
 // whyUnresolved is a few words for people. What the registry said is not

@@ -2,6 +2,7 @@ package helm
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -180,13 +181,30 @@ func TestTagsAreResolved(t *testing.T) {
 		}
 	}
 
-	// Answers are believed for a moment, but not right before a run.
+	// A tag that moves is seen at once. A failure is believed for a moment, so
+	// that plans stay quick, but not right before a run.
 	moved := r.put(t, "acme/shop", "1", "two")
-	if again := x.images.resolve(t.Context(), names[:1], "", false); again[names[0]].digest != one {
+	if now := x.images.resolve(t.Context(), names[:1], "", false); now[names[0]].digest != moved {
+		t.Errorf("after the tag moved: %+v", now)
+	}
+	late := r.put(t, "acme/shop", "2", "late")
+	if again := x.images.resolve(t.Context(), names[2:4], "", false); again[names[2]].digest != "" || again[names[3]].why != "its registry did not answer in time" {
 		t.Errorf("asked again at once: %+v", again)
 	}
-	if now := x.images.resolve(t.Context(), names[:1], "", true); now[names[0]].digest != moved {
+	if now := x.images.resolve(t.Context(), names[2:3], "", true); now[names[2]].digest != late {
 		t.Errorf("asked afresh: %+v", now)
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	x.images.resolve(stopped, names[:1], "", true)
+	if now := x.images.resolve(t.Context(), names[:1], "", false); now[names[0]].digest != moved {
+		t.Errorf("after somebody who did not wait: %+v", now)
+	}
+	base := x.images.now()
+	x.images.now = func() time.Time { return base.Add(believed) }
+	stuck.stuck.Store(false)
+	if now := x.images.resolve(t.Context(), names[3:4], "", false)[names[3]]; now.why != "its registry has no such tag" {
+		t.Errorf("a moment later: %+v", now)
 	}
 
 	r.login.Store(true)
@@ -483,5 +501,20 @@ spec:
 	}
 	if notes := p.notes(); len(notes) != 1 || !strings.HasPrefix(notes[0], "image b is named by a tag that could not be resolved (so)") {
 		t.Errorf("notes %q", notes)
+	}
+}
+
+func TestNobodyIsAskedWhereCloudsHandOutCredentials(t *testing.T) {
+	for address, allowed := range map[string]bool{
+		"169.254.169.254:80": false, "[fe80::1%eth0]:443": false, "[::ffff:169.254.169.254]:80": false, "[fd00:ec2::254]:80": false,
+		"10.0.0.1:5000": true, "127.0.0.1:5000": true, "[2001:db8::1]:443": true, "nonsense": false,
+	} {
+		if err := notLinkLocal("tcp", address, nil); (err == nil) != allowed {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	const image = "169.254.169.254:80/latest/meta-data:1"
+	if got := New(Options{}).images.resolve(t.Context(), []string{image}, "169.254.169.254:80", false)[image]; got.why != "its registry cannot be reached" {
+		t.Errorf("answer %+v", got)
 	}
 }

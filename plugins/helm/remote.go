@@ -10,10 +10,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/Masterminds/semver/v3"
@@ -45,7 +47,7 @@ func newFetchClient() *http.Client {
 		Timeout: fetchLimit,
 		Transport: &http.Transport{
 			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           (&net.Dialer{Timeout: dialLimit, KeepAlive: 30 * time.Second}).DialContext,
+			DialContext:           (&net.Dialer{Timeout: dialLimit, KeepAlive: 30 * time.Second, Control: notLinkLocal}).DialContext,
 			TLSHandshakeTimeout:   dialLimit,
 			ResponseHeaderTimeout: 30 * time.Second,
 			ForceAttemptHTTP2:     true,
@@ -54,6 +56,29 @@ func newFetchClient() *http.Client {
 		},
 	}
 }
+
+// notLinkLocal refuses connections to link-local addresses, where clouds hand
+// out credentials to whoever asks. Charts name the registries of their images,
+// and no registry is there.
+// Source: RFC 3927, and https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
+func notLinkLocal(_, address string, _ syscall.RawConn) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return err
+	}
+	ip = ip.Unmap().WithZone("")
+	if ip.IsLinkLocalUnicast() || ip == cloudMetadata {
+		return fmt.Errorf("%s is a link-local address, where no registry is", host)
+	}
+	return nil
+}
+
+// cloudMetadata is where AWS serves over IPv6 what it serves at 169.254.169.254.
+var cloudMetadata = netip.MustParseAddr("fd00:ec2::254")
 
 // fromRegistry pulls from an OCI registry. The tag is looked up every time,
 // since tags move; content is kept by its digest.
