@@ -592,8 +592,11 @@ func (q *quorum) checkOne(r *approvals.Request, trail []actions.Record) {
 			q.t.Fatalf("request %s was %s and is audited as going from %s to %s", r.ID, state, from, to)
 		}
 		begins := to == approvals.StateRunning && from != to
-		if to == approvals.StateReleased || begins {
-			q.checkWeighed(r, rec, int64(i+1))
+		if to == approvals.StateReleased || begins && !atOnce(trail[i], rec) {
+			q.checkWeighed(r, rec, int64(i+1), rec.Detail["worker"])
+		}
+		if begins && atOnce(trail[i], rec) {
+			q.checkWeighed(r, trail[i], int64(i), rec.Detail["worker"])
 		}
 		if begins {
 			runs++
@@ -618,14 +621,19 @@ func (q *quorum) checkOne(r *approvals.Request, trail []actions.Record) {
 	}
 }
 
+// atOnce tells whether a worker released a request and began to run it in one
+// step, so that it asked its policy once.
+func atOnce(release, run actions.Record) bool {
+	return release.Detail["to"] == string(approvals.StateReleased) && release.Actor == run.Actor && run.Time.Sub(release.Time) < time.Millisecond
+}
+
 // checkWeighed looks for the weighing that let rec happen: of the record with
-// this revision, with this digest, and for a run by the worker that began it.
-func (q *quorum) checkWeighed(r *approvals.Request, rec actions.Record, revision int64) {
-	worker := rec.Detail["worker"]
+// this revision, with this digest, and by worker, "" for any process.
+func (q *quorum) checkWeighed(r *approvals.Request, rec actions.Record, revision int64, worker string) {
 	if !slices.ContainsFunc(q.weighings[r.ID], func(w weighing) bool {
 		return w.releases && w.revision == revision && w.digest == rec.Digest && (worker == "" || w.replica == worker)
 	}) {
-		q.t.Fatalf("request %s, %s by %s: %s of revision %d with digest %q, though no policy let it: %+v",
-			r.ID, r.Order.Verb, r.Requester.Actor, rec.Kind, revision, rec.Digest, q.weighings[r.ID])
+		q.t.Fatalf("request %s, %s by %s: %s of revision %d with digest %q, though no policy let %s: %+v",
+			r.ID, r.Order.Verb, r.Requester.Actor, rec.Kind, revision, rec.Digest, worker, q.weighings[r.ID])
 	}
 }
