@@ -16,9 +16,9 @@ import (
 
 const (
 	// costLimit bounds what one evaluation may cost, in CEL's own units: one for
-	// each step and each visited character. A million takes some tens of
-	// milliseconds; conditions that people write cost less than a thousand.
-	costLimit = 1_000_000
+	// each step and for every ten characters. That many take less than a tenth of
+	// a second; conditions that people write cost less than a thousand.
+	costLimit = 100_000
 	// interruptEvery is after how many rounds of a loop an evaluation looks
 	// whether it is still wanted.
 	interruptEvery = 128

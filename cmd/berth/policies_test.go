@@ -2,11 +2,15 @@ package main
 
 import (
 	"errors"
+	"os"
+	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/berth-dev/berth/approvals/policy"
 	"github.com/berth-dev/berth/configs"
 )
 
@@ -57,5 +61,40 @@ func TestFaultsOfPolicies(t *testing.T) {
 				t.Errorf("%q does not say %q", err, test.says)
 			}
 		})
+	}
+}
+
+// TestTheDocumentedPolicies holds that what docs/policies.md shows is what Berth
+// takes.
+func TestTheDocumentedPolicies(t *testing.T) {
+	const before = "github: {webhook_secret: {env: A}, token: {env: B}}\nactors: [{name: ana, roles: [sre]}]\n"
+	text, err := os.ReadFile("../../docs/policies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(policies:.*?)```").FindAllStringSubmatch(string(text), -1)
+	if len(blocks) < 2 {
+		t.Fatalf("%d examples were found", len(blocks))
+	}
+	for _, block := range blocks {
+		if _, err := configs.Parse([]byte(before+block[1]), checkPolicies); err != nil {
+			t.Errorf("%v\n%s", err, block[1])
+		}
+	}
+}
+
+// TestTheDocumentedNames holds that docs/policies.md names everything that a
+// condition can use.
+func TestTheDocumentedNames(t *testing.T) {
+	text, err := os.ReadFile("../../docs/policies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, facts := range []any{policy.RequestFacts{}, policy.EnvironmentFacts{}, policy.AppFacts{}, policy.ActorFacts{}, policy.PlanFacts{}, policy.PartFacts{}, policy.ResourceFacts{}, policy.CommitFacts{}} {
+		for f := range reflect.TypeOf(facts).Fields() {
+			if name := f.Tag.Get("cel"); !regexp.MustCompile(`[.{ ]` + name + "[`,}]").Match(text) {
+				t.Errorf("the name %s of %T is not there", name, facts)
+			}
+		}
 	}
 }
