@@ -26,7 +26,8 @@ func TestACancelThatArrivesAgainCancelsNothingElse(t *testing.T) {
 	}
 	release := w.Executor.Hold("web")
 	deploy := w.Say("deploy shop/pr-42").Request.ID
-	w.Await(deploy, func(r *approvals.Request) bool { return r.State == approvals.StateRunning })
+	running := w.Await(deploy, func(r *approvals.Request) bool { return r.State == approvals.StateRunning && r.RunID != "" })
+	awaitProgress(t, w, running.RunID) // the environment is there by then, so that it can be cleaned up
 	cleanup := w.Say("cleanup shop/pr-42").Request.ID
 	for range 3 {
 		if reply := w.SayIn(keyed("cancel shop/pr-42", "one")); reply.Tone != bot.ToneInfo || reply.Request.ID != cleanup {

@@ -149,6 +149,29 @@ func TestADecisionByEnvironmentThatArrivesAgainIsAboutTheSame(t *testing.T) {
 	}
 }
 
+func TestOfSeveralThatWaitNoneIsGuessed(t *testing.T) {
+	w := bottest.New(t, redistest.Client(t))
+	both := cleanupNeedsTwo
+	both.When = `request.verb in ["archive", "extend"]`
+	w.Govern(crew, both)
+	w.Do("deploy shop/pr-42")
+	ids := map[string]bool{}
+	for _, line := range []string{"archive shop/pr-42", "extend shop/pr-42"} {
+		reply := w.SayIn(as("github:ana", line))
+		ids[reply.Request.ID] = true
+		w.Await(reply.Request.ID, func(r *approvals.Request) bool { return r.State == approvals.StatePending })
+	}
+	reply := w.SayIn(as("github:ben", "approve shop/pr-42"))
+	if reply.Code != actions.CodeConflict || !strings.Contains(reply.Text, "2 requests wait") {
+		t.Fatalf("%s: %s", reply.Code, reply.Text)
+	}
+	for id := range ids {
+		if !strings.Contains(reply.Text, "`berth approve "+id+"`") {
+			t.Errorf("%s is not offered in %s", id, reply.Text)
+		}
+	}
+}
+
 func TestRefusalsAreInTheAudit(t *testing.T) {
 	w := bottest.New(t, redistest.Client(t))
 	w.Govern(crew, cleanupNeedsTwo)
@@ -266,6 +289,11 @@ func TestLinkingInCommands(t *testing.T) {
 	second := w.SayIn(as("github:ben-private", "approve "+r.ID))
 	if second.Request == nil || second.Request.State != approvals.StatePending {
 		t.Errorf("two accounts of ben's count twice: %s", second.Text)
+	}
+	w.SayIn(as("github:eve", "link aaaa-bbbb-cccc-dddd"))
+	notes, err := w.Store.Audit(context.Background(), actions.BerthChain, 0, 0)
+	if err != nil || len(notes) != 3 || notes[0].Kind != actions.KindRefused || notes[1].Kind != "link.made" || strings.Contains(notes[2].Detail["command"], "aaaa") {
+		t.Errorf("the audit has %+v, %v", notes, err)
 	}
 	golden(t, "link", w.SayIn(as("github:ben", "link")).Text)
 	if reply := w.SayIn(as("github:ben", "link remove github:ben-private")); reply.Tone != bot.ToneInfo {

@@ -21,6 +21,11 @@ type People interface {
 	Remove(ctx context.Context, by approvals.Requester, at approvals.Place, account string) error
 }
 
+// Identify tells who the actor is: their person's id, name and, where the surface
+// gave no roles, the roles that the config gives them. It returns CodeUnavailable
+// when Redis does not answer.
+func (s *Service) Identify(ctx context.Context, a Actor) (Actor, error) { return s.identify(ctx, a) }
+
 // identify fills in who the actor is, where the surface left it open. Roles that
 // the surface gave stand: a token may have fewer than its person.
 func (s *Service) identify(ctx context.Context, a Actor) (Actor, error) {

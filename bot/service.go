@@ -147,24 +147,18 @@ func (s *Service) answer(ctx context.Context, in Input, reply Reply, err error) 
 // either way.
 func (s *Service) recordRefusal(ctx context.Context, in Input, c Command, err error) {
 	code := actions.CodeOf(err)
-	if code != actions.CodeForbidden && (code != actions.CodeConflict || actions.Retryable(err)) || slices.Contains(reading, c.Verb) {
+	linking := c.Verb == VerbLink && c.Code != "" && code == actions.CodeNotFound // a code that is none
+	if code != actions.CodeForbidden && (code != actions.CodeConflict || actions.Retryable(err)) && !linking {
+		return
+	}
+	if slices.Contains(reading, c.Verb) && c.Verb != VerbLink {
 		return
 	}
 	if e, ok := errors.AsType[*actions.Error](err); ok && e.Op == opDecide && code == actions.CodeForbidden {
 		return // it was recorded with the request that it is about
 	}
-	env, id := actions.Name{}, ""
-	if c.ID != "" {
-		r, err := s.requests.Get(ctx, c.ID)
-		if err != nil {
-			return
-		}
-		env, id = r.Order.Env, r.ID
-	} else if _, name, err := s.target(Input{Repo: in.Repo, PullRequest: in.PullRequest}, c); err == nil {
-		env = name
-	} else if name := (actions.Name{App: c.App, Env: c.Env}); s.App(c.App) != nil && c.Env != "" {
-		env = name // of another repository's app
-	} else {
+	env, id, known := s.refusedOf(ctx, in, &c)
+	if !known {
 		return
 	}
 	rec := s.record(in, actions.KindRefused, c)
@@ -173,6 +167,29 @@ func (s *Service) recordRefusal(ctx context.Context, in Input, c Command, err er
 	if err := s.store.Refused(context.WithoutCancel(ctx), env, rec); err != nil {
 		s.log.WarnContext(ctx, "a refusal was not recorded", "env", env.String(), "actor", in.Actor.Name, "error", err)
 	}
+}
+
+// refusedOf is the chain that the refusal of c belongs to, and the request that c
+// is about. What nobody else may know is taken out of c.
+func (s *Service) refusedOf(ctx context.Context, in Input, c *Command) (env actions.Name, id string, known bool) {
+	if c.Verb == VerbLink {
+		if c.Code != "" {
+			c.Code = Hidden
+		}
+		return actions.BerthChain, "", true
+	}
+	if c.ID != "" {
+		r, err := s.requests.Get(ctx, c.ID)
+		if err != nil {
+			return env, "", false
+		}
+		return r.Order.Env, r.ID, true
+	}
+	if _, name, err := s.target(in, *c); err == nil {
+		return name, "", true
+	}
+	// Of another repository's app it is known as well.
+	return actions.Name{App: c.App, Env: c.Env}, "", c.Env != "" && s.App(c.App) != nil
 }
 
 // sentence is an Error whose message is Markdown already, with what came from

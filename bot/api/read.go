@@ -166,8 +166,11 @@ func (a *API) apps(context.Context, *struct{}) (*body[Page[App]], error) {
 }
 
 func (a *API) whoami(ctx context.Context, _ *struct{}) (*body[Actor], error) {
-	actor := from(ctx).actor
-	return &body[Actor]{Actor{Actor: actor.Name, Identity: actor.Identity, Roles: slices.Clone(actor.Roles)}}, nil
+	actor, err := a.service.Identify(ctx, from(ctx).actor)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	return &body[Actor]{Actor{ID: actor.ID, Actor: actor.Name, Identity: actor.Identity, Roles: slices.Clone(actor.Roles)}}, nil
 }
 
 // input is a command of the caller.

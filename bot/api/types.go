@@ -129,6 +129,7 @@ type Plan struct {
 
 // Actor is a person or machine.
 type Actor struct {
+	ID       string   `json:"id,omitempty" doc:"The same for all accounts of one person." example:"actor:ana"`
 	Actor    string   `json:"actor" example:"ana"`
 	Identity string   `json:"identity,omitempty" example:"github:ana"`
 	Roles    []string `json:"roles,omitempty"`
