@@ -170,13 +170,14 @@ func (s *Surface) showCard(ctx context.Context, sc *scene, requestID string) (ag
 		}
 	}
 	c.note = k.note
+	made := k.id == 0
 	if again, err = s.writeCard(ctx, c, &k); err != nil || again > 0 {
 		return again, false, err
 	}
 	if r.State == approvals.StatePending && r.ID == latestID(sc) {
 		sc.card = s.commentURL(c.repo, c.number, k.id)
 	}
-	return 0, k.final, s.tellNews(ctx, c, k)
+	return 0, k.final, s.tellNews(ctx, c, k, made)
 }
 
 func latestID(sc *scene) string {

@@ -22,28 +22,37 @@ type notice struct {
 }
 
 // tellNews has posted what happened to a request and somebody must know: broken
-// glass, a new plan, an escalation, a reminder. Each is told once.
-func (s *Surface) tellNews(ctx context.Context, c card, k shownCard) error {
+// glass, a new plan, an escalation, a reminder. Each is told once. A card that
+// was made just now tells it all itself, as a new comment.
+func (s *Surface) tellNews(ctx context.Context, c card, k shownCard, made bool) error {
 	for _, n := range s.notices(c, s.commentURL(c.repo, c.number, k.id)) {
 		if k.told["told:"+n.kind] == n.key {
 			continue
 		}
-		text := n.text
-		if call := s.callText(ctx, c); call != "" && n.kind != "glass" {
-			text += "\n\n" + call
-		}
-		if call := s.bypassed(ctx, c); call != "" && n.kind == "glass" {
-			text += "\n\n" + call
-		}
-		p := post{Repo: c.repo, Number: c.number, Text: text, At: s.now().UTC()}
-		if err := s.queuePost(ctx, "n"+c.r.ID+"-"+n.kind+"-"+n.key, p); err != nil {
-			return err
+		if !made {
+			if err := s.postNotice(ctx, c, n); err != nil {
+				return err
+			}
 		}
 		if err := s.rdb.HSet(ctx, keyCard(c.r.ID), "told:"+n.kind, n.key).Err(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// postNotice has a notice posted, with those called whom it concerns.
+func (s *Surface) postNotice(ctx context.Context, c card, n notice) error {
+	text, call := n.text, ""
+	if n.kind == "glass" {
+		call = s.bypassed(ctx, c)
+	} else {
+		call = s.callText(ctx, c)
+	}
+	if call != "" {
+		text += "\n\n" + call
+	}
+	return s.queuePost(ctx, "n"+c.r.ID+"-"+n.kind+"-"+n.key, post{Repo: c.repo, Number: c.number, Text: text, At: s.now().UTC()})
 }
 
 // notices are what is to be told of a request as it is now. where is the

@@ -192,7 +192,21 @@ func longLog(lines, width int) logTail {
 }
 
 func TestNobodyIsCalledByWhatOthersWrote(t *testing.T) {
-	body := testSurface(t).render(testScene(hostile))
+	s, c := testSurface(t), testCard(hostileCard)
+	c.r.Outcome.Rules[0].Reminders, c.r.Outcome.Rules[0].Escalated = 1, true
+	bodies := []string{s.render(testScene(hostile)), s.renderCard(c)}
+	c.r.Outcome.Rules[0].BrokenBy, c.r.Glass.Digest = "x", "y"
+	for _, n := range append(s.notices(c, "https://github.com/acme/shop/pull/42#issuecomment-1"), s.notices(testCard(hostileCard), "")...) {
+		bodies = append(bodies, n.text)
+	}
+	for _, body := range bodies {
+		callsNobody(t, body)
+	}
+}
+
+// callsNobody finds what stands in a body and would be markup or a mention.
+func callsNobody(t *testing.T, body string) {
+	t.Helper()
 	outside := ""
 	fence := ""
 	for line := range strings.Lines(body) {
