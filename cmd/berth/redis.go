@@ -160,11 +160,12 @@ func (r *redisChild) start() error {
 	}
 	defer logFile.Close()
 	// What was acknowledged must survive a power cut (appendfsync always), and
-	// must never be evicted.
+	// must never be evicted. Its long lists, the audit's chains, are read at
+	// their ends and kept compressed between them.
 	r.cmd = exec.Command(r.program, //nolint:gosec,noctx // redis-server as PATH has it; it is stopped in order, not killed with a context
 		"--port", "0", "--unixsocket", r.socket, "--unixsocketperm", "700",
 		"--dir", r.dir, "--appendonly", "yes", "--appendfsync", "always", "--save", "",
-		"--maxmemory-policy", "noeviction", "--daemonize", "no")
+		"--maxmemory-policy", "noeviction", "--list-compress-depth", "1", "--daemonize", "no")
 	r.cmd.Stdout, r.cmd.Stderr = logFile, logFile
 	r.cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	r.cmd.SysProcAttr = childAttributes()

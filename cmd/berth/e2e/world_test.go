@@ -75,6 +75,7 @@ type world struct {
 	client     *kubernetes.Clientset
 	pull       int
 	app        string // the app's name, which no other test has: the cluster is shared
+	rules      string // more sections of the config: people, policies
 }
 
 // newWorld makes a world with one pull request of ana's.
@@ -204,8 +205,16 @@ func (w *world) prepareBerth(apps string) *berth {
 	addr := l.Addr().String()
 	must(w.t, l.Close())
 	b := &berth{w: w, dir: w.t.TempDir(), addr: addr, url: "http://" + addr}
-	hash := sha256.Sum256([]byte(apiToken))
 	b.file = filepath.Join(b.dir, "berth.yaml")
+	b.config(apps)
+	w.t.Cleanup(b.stop)
+	return b
+}
+
+// config writes the replica's config, as the world's rules are now.
+func (b *berth) config(apps string) {
+	w, hash := b.w, sha256.Sum256([]byte(apiToken))
+	w.t.Helper()
 	must(w.t, os.WriteFile(b.file, fmt.Appendf(nil, `server: {listen: %q, data_dir: %q}
 redis: {addrs: [%q]}
 github:
@@ -214,11 +223,10 @@ github:
   api_url: %q
 tokens: [{actor: tester, sha256: %q, roles: [deployer]}]
 clusters: {e2e: {kubeconfig: %q}, gone: {kubeconfig: %q}, poor: {kubeconfig: %q}}
+%s
 apps:
-%s`, addr, filepath.Join(b.dir, "data"), w.redis.Addr, w.github.APIURL(), hex.EncodeToString(hash[:]),
-		w.kubeconfig, goneKubeconfig(w.t), poorKubeconfig(w.t, w), apps), 0o600))
-	w.t.Cleanup(b.stop)
-	return b
+%s`, b.addr, filepath.Join(b.dir, "data"), w.redis.Addr, w.github.APIURL(), hex.EncodeToString(hash[:]),
+		w.kubeconfig, goneKubeconfig(w.t), poorKubeconfig(w.t, w), w.rules, apps), 0o600))
 }
 
 // start starts the process.
