@@ -89,3 +89,33 @@ func TestTheExamplesPolicies(t *testing.T) {
 		t.Errorf("the cluster's limit is %d", got)
 	}
 }
+
+func TestLimitFaults(t *testing.T) {
+	_, err := Parse([]byte("clusters:\n  staging: {limit: -1}\nplugins:\n  helm: {path: berth-helm, limit: -2}\n"))
+	faults, ok := errors.AsType[Faults](err)
+	if !ok || len(faults) != 2 || faults[0].Path != "clusters.staging.limit" || faults[1].Path != "plugins.helm.limit" {
+		t.Errorf("faults %v", err)
+	}
+}
+
+// FuzzGroup holds that whatever is no group of people is a fault that says so,
+// and that what is one names something after its prefix.
+func FuzzGroup(f *testing.F) {
+	for _, group := range []string{"role:sre", "actor:ana", "github-team:acme/ops", "codeowners", "slack-group:S1", "rol:sre", "", ":", "role:", "github-team:acme/ops/x", "codeowners:", "Ｒole:x"} {
+		f.Add(group)
+	}
+	c := &Config{GitHub: &GitHub{}, Actors: []Actor{{Name: "ana", Roles: []string{"sre"}}}}
+	f.Fuzz(func(t *testing.T, group string) {
+		why := groupFault(c, group)
+		prefix, rest, _ := strings.Cut(group, ":")
+		if _, known := groupPatterns[prefix]; !known && why == "" {
+			t.Fatalf("%q is taken for a group", group)
+		}
+		if why == "" && group != "codeowners" && (rest == "" || strings.ContainsAny(rest, " \n\t")) {
+			t.Fatalf("%q is taken for a group", group)
+		}
+		if why != "" && strings.HasPrefix(why, " ") {
+			t.Fatalf("the fault of %q is %q", group, why)
+		}
+	})
+}
