@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -288,18 +291,36 @@ func (w *world) rest(_ context.Context, s *story) (faults []string) {
 	return faults
 }
 
-// verify checks every chain.
+// verify checks the chains, as an operator does: on a server, and in an export
+// without one.
 func (w *world) verify(ctx context.Context, s *story) (faults []string) {
-	store := actions.NewStore(w.store.client, actions.StoreOptions{})
-	for _, env := range s.chains {
-		if err := store.VerifyAudit(ctx, env); err != nil {
-			faults = append(faults, err.Error())
-		}
-	}
 	if len(s.chains) == 0 {
 		faults = append(faults, "there is no chain")
 	}
+	said, err := w.operator(ctx, "audit", "verify")
+	if err != nil {
+		faults = append(faults, fmt.Sprintf("berth audit verify: %v: %s", err, said))
+	}
+	w.out.figure("berth audit verify", "%s", strings.Join(strings.Fields(said), " "))
+	export := filepath.Join(w.dir, "audit.ndjson")
+	if said, err = w.operator(ctx, "audit", "-o", "ndjson"); err != nil {
+		return append(faults, fmt.Sprintf("berth audit -o ndjson: %v: %s", err, said))
+	}
+	if err := os.WriteFile(export, []byte(said), 0o600); err != nil {
+		return append(faults, err.Error())
+	}
+	if said, err = w.operator(ctx, "audit", "verify", "--file", export); err != nil {
+		faults = append(faults, fmt.Sprintf("berth audit verify --file: %v: %s", err, said))
+	}
 	return faults
+}
+
+// operator runs the command line against a replica, and returns what it printed.
+func (w *world) operator(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, w.options.berth, args...) //nolint:gosec // the program that is tried here
+	cmd.Env = append(os.Environ(), "BERTH_SERVER="+w.replicas[0].url, "BERTH_TOKEN="+w.cast.requesters[0].token, "NO_COLOR=1")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 // percentile is the value that so many hundredths of sorted are not above.

@@ -190,14 +190,18 @@ func (w *world) settle(ctx context.Context) error {
 
 // close ends everything, and returns the processes of executors that stayed.
 func (w *world) close() (left []int) {
+	var stops sync.WaitGroup
 	for _, r := range w.replicas {
-		if r.process != nil {
-			if err := r.stop(); err != nil {
-				w.out.step("%v", err)
+		stops.Go(func() {
+			if r.process != nil {
+				if err := r.stop(); err != nil {
+					w.out.step("%v", err)
+				}
 			}
-		}
-		r.line.close()
+			r.line.close()
+		})
 	}
+	stops.Wait()
 	if w.ledger != nil {
 		mark := ledgerVariable + "=" + w.ledger.url
 		_ = await(context.Background(), 5*time.Second, "executors to end", func() (bool, error) {

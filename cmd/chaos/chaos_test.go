@@ -1,0 +1,125 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-dev/berth/plugins/sdk"
+)
+
+// TestMain lets the test's program be the replicas' executor, too.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == executorMode {
+		sdk.Serve(newExecutor(os.Getenv(ledgerVariable)))
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestAHundredRequestsSurviveAStorm(t *testing.T) {
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", dir+"/", "../berth").CombinedOutput(); err != nil {
+		t.Fatalf("building berth: %v\n%s", err, out)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	err = run(t.Context(), options{requests: 100, seed: 7, berth: filepath.Join(dir, "berth"), program: self}, &out)
+	t.Log("\n" + out.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newTestLedger is a ledger whose steps have these fates.
+func newTestLedger(t *testing.T) *ledger {
+	t.Helper()
+	l, err := newLedger(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.close)
+	return l
+}
+
+// stepWith is the id of a step with a fate that is wanted.
+func stepWith(t *testing.T, l *ledger, wanted func(fate) bool) string {
+	t.Helper()
+	for n := range 10_000 {
+		if id := fmt.Sprintf("run%d/web/deploy", n); wanted(l.fate(id)) {
+			return id
+		}
+	}
+	t.Fatal("no step has such a fate")
+	return ""
+}
+
+func TestWhatTheLedgerHolds(t *testing.T) {
+	l := newTestLedger(t)
+	x := newExecutor(l.url)
+	tests := map[string]struct {
+		fate     func(fate) bool
+		tries    int
+		giveUp   time.Duration // of the first try
+		outcomes []string
+		effects  int
+	}{
+		"a step that is run twice has one effect": {
+			fate: func(f fate) bool { return !f.refused && f.busy+f.mute == 0 }, tries: 2, outcomes: []string{"done", "known"}, effects: 1,
+		},
+		"a step whose answer is lost has its effect": {
+			fate: func(f fate) bool { return f.mute == 1 }, tries: 1, outcomes: []string{"done"}, effects: 1,
+		},
+		"a step that comes too early has none": {fate: func(f fate) bool { return f.busy == 1 }, tries: 1, outcomes: []string{"busy"}},
+		"a step that is refused has none":      {fate: func(f fate) bool { return f.refused }, tries: 1, outcomes: []string{"refused"}},
+		"work ends with whoever asked for it": {
+			fate: func(f fate) bool { return f.takes > time.Second && !f.refused && f.busy == 0 }, tries: 1, giveUp: 50 * time.Millisecond, outcomes: []string{"broken off"},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			id := stepWith(t, l, test.fate)
+			for range test.tries {
+				ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(test.giveUp, patience))
+				_ = x.Run(ctx, sdk.Step{ID: id, App: "shop", Env: "e0", Part: "web", Verb: sdk.Deploy}, nobody{})
+				cancel()
+			}
+			var outcomes []string
+			effects := 0
+			err := await(t.Context(), patience, "the work to end", func() (bool, error) {
+				outcomes, effects = nil, 0
+				all, arrivals := l.entries()
+				for _, e := range all {
+					if e.Step == id {
+						effects++
+					}
+				}
+				for _, a := range arrivals {
+					if a.Step == id && !a.end.IsZero() {
+						outcomes = append(outcomes, a.outcome)
+					}
+				}
+				return len(outcomes) == test.tries, nil
+			})
+			if err != nil || effects != test.effects || fmt.Sprint(outcomes) != fmt.Sprint(test.outcomes) {
+				t.Errorf("%d effects and the outcomes %v, %v; want %d and %v", effects, outcomes, err, test.effects, test.outcomes)
+			}
+		})
+	}
+}
+
+// nobody hears what an executor tells.
+type nobody struct{}
+
+func (nobody) Log(string)                {}
+func (nobody) Progress(string, int, int) {}
+func (nobody) Output(string, string)     {}
