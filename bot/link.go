@@ -79,22 +79,26 @@ func (s *Service) link(ctx context.Context, in Input, c Command) (Reply, error) 
 	return info("%s To link another account, type `berth link %s` in a terminal where you are known; it gives a code to type here.", text, in.Actor.Identity), nil
 }
 
+// linkable are the kinds of accounts that can type a code.
+var linkable = []string{"github", "token"}
+
 // linkCode gives a code for an account. Whoever reads it beside its owner could
 // not use it either, but codes are kept out of public places all the same.
 func (s *Service) linkCode(ctx context.Context, in Input, account string) (Reply, error) {
 	if !in.Private {
 		return Reply{}, refusal(actions.CodeForbidden, "Everybody reads along here, so no code is given. Type `berth link %s` in a terminal, and the code that it answers here.", in.Actor.Identity)
 	}
+	kind, name, _ := strings.Cut(account, ":")
+	if !slices.Contains(linkable, kind) {
+		return Reply{}, refusal(actions.CodeInvalid, "Accounts of %s cannot be linked in this version of Berth, since nothing could be typed there; somebody who keeps Berth's config can put %s under `actors`.",
+			Code(kind, 40), Code(account, 140))
+	}
 	code, err := s.people.Issue(ctx, in.Actor.requester(), account)
 	if err != nil {
 		return Reply{}, err
 	}
-	kind, name, _ := strings.Cut(account, ":")
-	how := "type `" + "link " + code + "` as %s there"
-	switch kind {
-	case "github":
-		how = "write `/link " + code + "` as %s in a comment on a pull request that Berth serves"
-	case "token":
+	how := "write `/link " + code + "` as %s in a comment on a pull request that Berth serves"
+	if kind == "token" {
 		how = "run `berth link " + code + "` with a token of %s"
 	}
 	return info("To show that %s is yours too, "+how+", within ten minutes. The code works once and for that account alone; whoever types it becomes one person with you, so use it yourself.",

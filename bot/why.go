@@ -18,7 +18,14 @@ func lacking(r *approvals.Request) string {
 		return "It waits on."
 	}
 	var waits []string
+	besides, told := "", false
 	for _, rule := range r.Outcome.Rules {
+		told = told || strings.Contains(r.Reason, rule.Rule)
+		// What the rule says after its first sentence, which is about the same
+		// groups, is what else holds it up: such as a team that could not be seen.
+		if _, more, ok := strings.Cut(rule.Reason, ". "); ok && rule.Effect == approvals.EffectApprove {
+			besides += " " + Escape(more, 600)
+		}
 		for _, g := range rule.Groups {
 			if rule.Effect == approvals.EffectApprove && g.Missing > 0 {
 				waits = append(waits, needs(g))
@@ -28,9 +35,9 @@ func lacking(r *approvals.Request) string {
 	if len(waits) == 0 {
 		return Escape(r.Reason, 600)
 	}
-	text := "It waits for " + Join(waits, "and for") + "."
-	if reason := r.Reason; reason != "" && r.Outcome.Reason != reason {
-		text += " " + Escape(reason, 600) // the policy could not tell just now
+	text := "It waits for " + Join(waits, "and for") + "." + besides
+	if !told && r.Reason != "" {
+		text += " " + Escape(r.Reason, 600) // the policy could not tell just now
 	}
 	return text
 }
