@@ -96,7 +96,7 @@ func cardHeadline(r *approvals.Request) (icon, title string) {
 	case approvals.StateFailed:
 		return "🔴", its + " " + how + ", and failed"
 	case approvals.StateCancelled:
-		return "🚫", its + " " + how + ", and stopped by somebody"
+		return "🚫", its + " " + how + ", and stopped before it was done"
 	default:
 		return icon, its + " " + how
 	}
