@@ -315,6 +315,6 @@ func (ev *evaluation) schedule(a *Approve, start, deadline time.Time, blind bool
 		}
 	}
 	if blind {
-		ev.wake(ev.now.Add(unseenAgain))
+		ev.lookAgain()
 	}
 }

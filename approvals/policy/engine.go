@@ -324,7 +324,7 @@ func (ev *evaluation) ask(ctx context.Context, r *rule) (approvals.RuleOutcome, 
 		if out.Effect != approvals.EffectRelease {
 			// What is refused now would stay refused, though the glass may well be
 			// theirs to break.
-			ev.wake(ev.now.Add(unseenAgain))
+			ev.lookAgain()
 			out.Effect = approvals.EffectApprove
 			out.Reason += " " + glass.why
 		}

@@ -10,9 +10,18 @@ import (
 	"github.com/berth-dev/berth/approvals"
 )
 
-// unseenAgain is how soon a request is looked at again because somebody's
-// membership could not be seen.
-const unseenAgain = 30 * time.Second
+// unseenFirst and unseenLast are how soon a request is looked at again because
+// somebody's membership could not be seen: the longer it waits already, the
+// later, since each look is on the record.
+const (
+	unseenFirst = 30 * time.Second
+	unseenLast  = 5 * time.Minute
+)
+
+// lookAgain has the request looked at again soon.
+func (ev *evaluation) lookAgain() {
+	ev.wake(ev.now.Add(min(max(ev.now.Sub(ev.began())/8, unseenFirst), unseenLast)))
+}
 
 // membership is whether somebody belongs to a group.
 type membership int

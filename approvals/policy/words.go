@@ -46,7 +46,7 @@ func unblock(r *rule) string {
 
 // waiting says what a rule waits for.
 func (ev *evaluation) waiting(r *rule, said voices, out *approvals.RuleOutcome) string {
-	text := ""
+	var text string
 	switch need := missing(out.Groups); {
 	case need != "":
 		text = fmt.Sprintf("The rule %s needs %s", r.Name, need)
