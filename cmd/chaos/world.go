@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -190,6 +191,7 @@ func (w *world) settle(ctx context.Context) error {
 
 // close ends everything, and returns the processes of executors that stayed.
 func (w *world) close() (left []int) {
+	http.DefaultClient.CloseIdleConnections() // a server that stops waits for those that nothing was sent on
 	var stops sync.WaitGroup
 	for _, r := range w.replicas {
 		stops.Go(func() {
