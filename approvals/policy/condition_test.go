@@ -92,6 +92,13 @@ func TestConditions(t *testing.T) {
 			}
 		})
 	}
+	w.envs[0].ExpiresAt = time.Time{}
+	for _, when := range []string{`environment.expires_in > duration("24h")`, `environment.expires_in + environment.age > duration("24h")`, `now + environment.expires_in > now`} {
+		got, err := w.engine(t, Rule{Name: "r", When: when, Refuse: "Yes."}).Evaluate(context.Background(), r)
+		if err != nil || got.Effect != approvals.EffectRefuse {
+			t.Errorf("of what never expires, %s says %s, %v", when, got.Effect, err)
+		}
+	}
 	got, err := w.engine(t, Rule{Name: "r", When: `"lost-role" in actor.roles`, Refuse: "No."}).Evaluate(context.Background(), r)
 	if err != nil || got.Effect != approvals.EffectRelease {
 		t.Errorf("a role that the config gives no more counts: %s, %v", got.Effect, err)

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"context"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -100,9 +99,9 @@ type CommitFacts struct {
 	Fork    bool   `cel:"fork"`
 }
 
-// never is how far away what never comes is, so that comparing with it does what
-// one means.
-const never = time.Duration(math.MaxInt64)
+// never is how far away what never comes is: a hundred years, so that comparing
+// with it does what one means, and adding to it is still a length of time.
+const never = 100 * 365 * 24 * time.Hour
 
 // facts is a snapshot of what is known about a request.
 type facts struct {
