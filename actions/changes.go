@@ -28,8 +28,12 @@ type Change struct {
 }
 
 // Touch publishes a Change, soon after it returns. Its failure is logged only,
-// since a hint that is not there costs time and nothing else.
+// since a hint that is not there costs time and nothing else. What belongs to no
+// environment is shown nowhere, and so needs no hint.
 func (s *Store) Touch(ctx context.Context, env Name, requestID, runID string) {
+	if env == BerthChain {
+		return
+	}
 	ctx = context.WithoutCancel(ctx)
 	hint := redis.NewStringCmd(ctx, "xadd", changesKey, "maxlen", "~", maxChanges, "*", "app", env.App, "env", env.Env, "request", requestID, "run", runID)
 	s.pipe.Later([]redis.Cmder{hint}, func(err error) {
