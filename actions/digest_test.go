@@ -242,11 +242,11 @@ func TestPlansNameWhatTheyTouch(t *testing.T) {
 	many[1200].Change, many[1300].Change = actions.ResourceDelete, "explode"
 	many[1400].Change, many[1400].Destructive = actions.ResourceDelete, true
 	many[1400].Name = strings.Repeat("n", 10_000)
-	h.world.answers["web"] = actions.PartPlan{Summary: "s", Resources: many, ResourcesLeft: 7, Cost: " requests\n1 CPU\t", Diff: "@@ -1,2 +1,3 @@\n-a\n-b\n+c\n+d\n+e\n"}
+	h.world.answers["web"] = actions.PartPlan{Summary: "s", Resources: many, ResourcesLeft: 7, Cost: " requests\n1 \x1b[31mCPU\t", Diff: "@@ -1,2 +1,3 @@\n-a\n-b\n+c\n+d\n+e\n"}
 	h.world.answers["db"] = actions.PartPlan{Summary: "s", ResourcesLeft: -1, Diff: "+x\n"}
 	_, p := h.plan(actions.Order{Verb: actions.VerbDeploy})
 	web := p.Parts[1]
-	if len(web.Resources) != 1000 || web.ResourcesLeft != 507 || web.Cost != "requests 1 CPU" || p.Parts[0].ResourcesLeft != 0 {
+	if len(web.Resources) != 1000 || web.ResourcesLeft != 507 || web.Cost != "requests 1 [31mCPU" || p.Parts[0].ResourcesLeft != 0 {
 		t.Fatalf("%d resources and %d more, cost %q", len(web.Resources), web.ResourcesLeft, web.Cost)
 	}
 	if r := web.Resources[0]; !r.Destructive || len(r.Name) > 256 || web.Resources[1].Name != "p1200" || web.Resources[2].Name != "p1300" || web.Resources[2].Change != actions.ResourceUpdate || web.Resources[3].Name != "p0" {

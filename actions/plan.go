@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
 )
 
 // Plan says what an order would do, part by part, and changes nothing. Its
@@ -100,7 +101,7 @@ func (r *Runner) planPart(ctx context.Context, sc *scene, part Part, brief bool)
 	out.Provisional = out.Provisional || provisional
 	out.Added, out.Removed = countLines(out.Diff)
 	out.Summary, out.Diff = short(out.Summary, maxLine), shortDiff(out.Diff, maxDiff)
-	out.Cost = short(strings.Join(strings.Fields(out.Cost), " "), maxCost)
+	out.Cost = short(oneLine(out.Cost), maxCost)
 	out.Resources, out.ResourcesLeft = resourcesOf(out.Resources, out.ResourcesLeft)
 	if out.Summary == "" {
 		out.Summary = fmt.Sprintf("%s %s", sc.verb, part.Name)
@@ -143,7 +144,9 @@ func resourcesOf(told []Resource, left int) ([]Resource, int) {
 		if r.Change != ResourceCreate && r.Change != ResourceDelete {
 			r.Change = ResourceUpdate // what it is to be cannot be told; something changes
 		}
-		r.Kind, r.Name, r.Namespace = short(r.Kind, maxResourceName), short(r.Name, maxResourceName), short(r.Namespace, maxResourceName)
+		for _, word := range []*string{&r.Kind, &r.Name, &r.Namespace} {
+			*word = short(oneLine(*word), maxResourceName)
+		}
 		out[i] = r
 	}
 	slices.SortStableFunc(out, func(a, b Resource) int { return rank(a) - rank(b) })
@@ -152,6 +155,18 @@ func resourcesOf(told []Resource, left int) ([]Resource, int) {
 		out = out[:maxResources:maxResources]
 	}
 	return slices.Clip(out), max(left, 0)
+}
+
+// oneLine is text without line breaks and other characters that steer a
+// terminal; an executor may not be one to be trusted with them.
+func oneLine(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, text)
 }
 
 // countLines counts the lines that a unified diff adds and takes away. The two
