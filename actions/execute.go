@@ -96,11 +96,12 @@ func (x *execution) step(ctx context.Context, i int, waits []int) error {
 			return nil // the run is stopped
 		}
 	}
+	var last error // why the try before failed
 	for try := 1; ; try++ {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err := x.stepStarts(ctx, i); err != nil {
+		if err := x.stepStarts(ctx, i, last); err != nil {
 			return err
 		}
 		out, err := x.try(ctx, i)
@@ -115,6 +116,7 @@ func (x *execution) step(ctx context.Context, i int, waits []int) error {
 			x.r.log.WarnContext(ctx, "a step failed", "env", run.Order.Env.String(), "run_id", run.ID, "request_id", run.RequestID, "part", run.Steps[i].Part, "error", err)
 			return x.stepEnds(ctx, i, StepFailed, Message(err), nil, err)
 		}
+		last = err
 		wait := x.r.retryPause(try, err)
 		x.r.log.InfoContext(ctx, "a step is tried again", "env", run.Order.Env.String(), "run_id", run.ID, "part", run.Steps[i].Part, "try", try, "error", err)
 		x.events.add(Event{Kind: EventLog, Part: run.Steps[i].Part, Text: fmt.Sprintf("%s It is tried again (%d of %d).", Message(err), try+1, x.r.tries)})
@@ -135,16 +137,21 @@ func (x *execution) culprit(run *Run, i int) string {
 	return run.Steps[i].Part
 }
 
-// stepStarts records that a step is about to run.
-func (x *execution) stepStarts(ctx context.Context, i int) error {
+// stepStarts records that a step is about to run, and why it is tried again when
+// last, the error of the try before, is not nil.
+func (x *execution) stepStarts(ctx context.Context, i int, last error) error {
 	s := x.stepRecord(i)
 	now := x.r.clock()
 	text := ""
 	if s.Tries > 0 {
 		text = fmt.Sprintf("try %d", s.Tries+1)
 	}
+	detail := map[string]string{"part": s.Part, "use": s.Use, "verb": string(s.Verb), "try": fmt.Sprint(s.Tries + 1)}
+	if last != nil {
+		detail["error"], detail["code"] = Message(last), string(CodeOf(last))
+	}
 	return x.j.write(ctx, entry{
-		kind: "run.step.started", detail: map[string]string{"part": s.Part, "use": s.Use, "verb": string(s.Verb), "try": fmt.Sprint(s.Tries + 1)},
+		kind: "run.step.started", detail: detail,
 		events: []Event{x.j.stepEvent(s.Part, StepRunning, text)},
 		change: func(run *Run, env *Environment) {
 			step := &run.Steps[i]

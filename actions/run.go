@@ -41,7 +41,7 @@ func (r *Runner) Run(ctx context.Context, lease *Lease, req RunRequest) (*Run, e
 	logs, stopLogs := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLogs()
 	x := &execution{r: r, events: newEventLog(logs, r.store, lease, req.ID)}
-	x.j = &journal{store: r.store, lease: lease, events: x.events, patience: r.savePatience}
+	x.j = &journal{store: r.store, lease: lease, events: x.events, patience: r.savePatience, origin: req.Origin}
 	if run == nil {
 		run, err = x.begin(ctx, req)
 	} else {

@@ -76,6 +76,7 @@ type RunRequest struct {
 	RequestID string
 	Order     Order  // with Commit resolved, as planned
 	Digest    string // of the plan that was agreed on
+	Origin    Origin // where it was asked for, for the audit
 	// Basis is that plan's. With it, what was looked up for the plan holds while
 	// it cannot be looked up again, and an error with CodeStale names what
 	// changed. One that Digest is not of counts as none, and none is allowed.

@@ -143,7 +143,10 @@ func (w *Worker) execute(work context.Context, r *Request, lease *held, tries in
 
 // runRequest is what the floor is told of r.
 func runRequest(r *Request) actions.RunRequest {
-	return actions.RunRequest{ID: r.RunID, RequestID: r.ID, Order: r.Order, Digest: r.Digest, Basis: basis(r)}
+	return actions.RunRequest{
+		ID: r.RunID, RequestID: r.ID, Order: r.Order, Digest: r.Digest, Basis: basis(r),
+		Origin: actions.Origin{Surface: r.Place.Surface, Address: r.Place.Address},
+	}
 }
 
 func basis(r *Request) map[string]string {
