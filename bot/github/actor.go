@@ -13,14 +13,28 @@ import (
 // identityPrefix begins the identity of a GitHub account: "github:ana".
 const identityPrefix = "github:"
 
-// actor is who a GitHub account is to Berth. role is what GitHub says of them.
+// named tells whether the config gives whoever has the login a role: they may
+// decide, say, without a right to write to the repository.
+func (s *Surface) named(ctx context.Context, login string) (bool, error) {
+	if s.people == nil {
+		return false, nil
+	}
+	person, err := s.people.Person(ctx, identityPrefix+login)
+	return len(person.Roles) > 0, err
+}
+
+// actor is who a GitHub account is to Berth. role is what GitHub says of them,
+// "" when that gives them nothing here.
 //
 // It returns CodeForbidden for an account that has taken over a login which
 // belonged to somebody else when it was first seen: roles, links and decisions
 // go by the login, and none of them are the newcomer's.
 func (s *Surface) actor(ctx context.Context, who account, role string) (bot.Actor, error) {
 	identity := identityPrefix + who.Login
-	a := bot.Actor{Name: who.Login, Identity: identity, Roles: []string{identityPrefix + role}}
+	a := bot.Actor{Name: who.Login, Identity: identity}
+	if role != "" {
+		a.Roles = []string{identityPrefix + role}
+	}
 	if s.people == nil {
 		return a, nil
 	}

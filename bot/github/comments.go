@@ -157,8 +157,15 @@ func (s *Surface) obey(ctx context.Context, c conversation, state string, lines 
 		return s.cannot(ctx, c, "see what you may do on "+bot.Escape(c.repo, 140), "Metadata: read", err)
 	}
 	if rank[role] < rank[s.minimum] {
-		return s.refuse(ctx, c, fmt.Sprintf("nothing ran: commands on %s need `%s` permission or more, and you have `%s`. Somebody who administers the repository can give it to you, or somebody who has it can type the command.",
-			bot.Escape(c.repo, 140), s.minimum, role))
+		named, err := s.named(ctx, c.login)
+		if err != nil {
+			return err
+		}
+		if !named {
+			return s.refuse(ctx, c, fmt.Sprintf("nothing ran: commands on %s need `%s` permission or more, and you have `%s`. Somebody who administers the repository can give it to you, or somebody who has it can type the command.",
+				bot.Escape(c.repo, 140), s.minimum, role))
+		}
+		role = "" // the config's roles are what counts
 	}
 	actor, err := s.actor(ctx, c.account, role)
 	if actions.CodeOf(err) == actions.CodeForbidden {

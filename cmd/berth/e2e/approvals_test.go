@@ -37,8 +37,9 @@ func needs(verb, approve string) string {
 // newJury is a world with people who can decide.
 func newJury(t testing.TB, policies string) *world {
 	w := newWorld(t)
-	for _, login := range []string{"ben", "cem"} {
-		must(t, w.github.AddUser(githubtest.User{Login: login, Roles: map[string]string{repo: "write"}}))
+	// ben may agree without a right to write to the repository.
+	for login, permission := range map[string]string{"ben": "read", "cem": "write"} {
+		must(t, w.github.AddUser(githubtest.User{Login: login, Roles: map[string]string{repo: permission}}))
 	}
 	w.rules = people + policies
 	return w
