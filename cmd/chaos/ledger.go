@@ -38,6 +38,7 @@ type effect struct {
 type arrival struct {
 	workRequest
 	begin, end time.Time // end is zero while it lasts
+	hangs      bool      // it takes longer than a lease holds
 	outcome    string    // "done", "known", "busy", "refused", "broken off"
 }
 
@@ -108,6 +109,7 @@ type fate struct {
 	refused bool
 	busy    int // so many tries are turned away first
 	mute    int // so many tries are done without an answer
+	hangs   int // so many tries take longer than a lease holds, so that the run of a replica that is cut off is taken over while it is at work
 }
 
 func (l *ledger) fate(step string) fate {
@@ -122,7 +124,9 @@ func (l *ledger) fate(step string) fate {
 		f.busy = 1
 	case what < 10:
 		f.mute = 1
-	case what < 16:
+	case what < 13:
+		f.hangs = 1
+	case what < 19:
 		f.takes = time.Duration(800+n/100%1700) * time.Millisecond // long enough to be killed in
 	}
 	return f
@@ -137,7 +141,7 @@ func (l *ledger) work(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f := l.fate(in.Step)
-	a, try := l.begin(in)
+	a, try := l.begin(in, f)
 	switch {
 	case f.refused:
 		l.end(a, "refused")
@@ -147,6 +151,9 @@ func (l *ledger) work(w http.ResponseWriter, r *http.Request) {
 		l.end(a, "busy")
 		http.Error(w, "too many requests", http.StatusServiceUnavailable)
 		return
+	}
+	if a.hangs {
+		f.takes = 2 * (leaseTime + 4*time.Second) // the first half is before the effect
 	}
 	outcome := "broken off"
 	defer func() { l.end(a, outcome) }()
@@ -180,13 +187,27 @@ func pass(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (l *ledger) begin(in workRequest) (a *arrival, try int) {
+func (l *ledger) begin(in workRequest, f fate) (a *arrival, try int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.tries[in.Step]++
-	a = &arrival{workRequest: in, begin: time.Now()}
+	try = l.tries[in.Step]
+	a = &arrival{workRequest: in, begin: time.Now(), hangs: try <= f.hangs && try > f.busy}
 	l.arrivals = append(l.arrivals, a)
-	return a, l.tries[in.Step]
+	return a, try
+}
+
+// hanging are the processes that began not long ago what takes them longer than
+// a lease holds.
+func (l *ledger) hanging() (ids []int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range l.arrivals {
+		if a.hangs && a.end.IsZero() && time.Since(a.begin) < 2*time.Second {
+			ids = append(ids, a.PID)
+		}
+	}
+	return ids
 }
 
 func (l *ledger) end(a *arrival, outcome string) {

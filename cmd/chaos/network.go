@@ -31,7 +31,7 @@ type trouble struct {
 
 // troubles are what is done to lines. Source of the toxics:
 // https://github.com/Shopify/toxiproxy/blob/v2.5.0/README.md#toxics
-var troubles = []trouble{
+var troubles = []trouble{ // the first of them are those that last
 	{name: "cut", cut: true},
 	{name: "silent", toxics: []string{ // what is sent is never heard of again
 		`{"type": "timeout", "stream": "upstream", "attributes": {"timeout": 0}}`,
@@ -43,6 +43,9 @@ var troubles = []trouble{
 	{name: "slow", toxics: []string{`{"type": "latency", "stream": "downstream", "attributes": {"latency": 250, "jitter": 200}}`}},
 	{name: "resetting", toxics: []string{`{"type": "reset_peer", "stream": "downstream", "toxicity": 0.5, "attributes": {"timeout": 20}}`}},
 }
+
+// lasting is how many of troubles may go on for longer than a lease holds.
+const lasting = 3
 
 // suffer lets t happen to the line until mend.
 func (l *line) suffer(t trouble) error {

@@ -129,6 +129,13 @@ func (r *replica) kill(plugins bool) {
 	}
 }
 
+// children are the processes that the replica has started.
+func (r *replica) children() []int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.process.children()
+}
+
 // age is how long the process has been there.
 func (r *replica) age() time.Duration {
 	r.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -89,7 +90,8 @@ func (w *world) trouble(ctx context.Context) error {
 	for n := 0; pass(ctx, time.Duration(500+r.IntN(1500))*time.Millisecond); n++ {
 		one, t := w.replicas[r.IntN(len(w.replicas))], troubles[n%len(troubles)]
 		lasts := time.Duration(300+r.IntN(2700)) * time.Millisecond
-		if n%7 == 3 {
+		if n%4 == 3 {
+			one, t = w.atWork(ctx, one), troubles[n/4%lasting]
 			lasts = leaseTime + time.Duration(500+r.IntN(2500))*time.Millisecond
 			w.spare(one)
 		}
@@ -106,6 +108,24 @@ func (w *world) trouble(ctx context.Context) error {
 		w.spare(nil)
 	}
 	return nil
+}
+
+// atWork is a replica that has just begun what takes longer than a lease holds,
+// or else, when none does so for a while, other.
+func (w *world) atWork(ctx context.Context, other *replica) *replica {
+	for range 100 {
+		for _, id := range w.ledger.hanging() {
+			for _, one := range w.replicas {
+				if slices.Contains(one.children(), id) {
+					return one
+				}
+			}
+		}
+		if !pass(ctx, 50*time.Millisecond) {
+			break
+		}
+	}
+	return other
 }
 
 func (w *world) spare(r *replica) {
