@@ -20,7 +20,26 @@ type Config struct {
 	Plugins  map[string]Plugin  `yaml:"plugins" json:"plugins,omitempty"`
 	Apps     map[string]App     `yaml:"apps" json:"apps,omitempty"`
 	Policies []Policy           `yaml:"policies" json:"policies,omitempty"` // who must agree to what; without any, everything is released
+	// Retention is how long Berth remembers what is over.
+	Retention Retention `yaml:"retention" json:"retention,omitzero"`
 }
+
+// Retention is how long Berth remembers what is over.
+type Retention struct {
+	// Requests is how long a request can be read after its end: 90d when empty,
+	// 8d at least.
+	Requests Duration `yaml:"requests" json:"requests,omitempty"`
+	// Audit is how long audit records are kept at least; for ever when empty,
+	// 30d at least.
+	Audit Duration `yaml:"audit" json:"audit,omitempty"`
+}
+
+// The least that Retention can be: what was asked for is looked for that long
+// after.
+const (
+	MinKeepRequests = 8 * 24 * time.Hour
+	MinKeepAudit    = 30 * 24 * time.Hour
+)
 
 // Server is where Berth listens and keeps its files.
 type Server struct {

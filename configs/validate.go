@@ -36,6 +36,7 @@ func (d *document) validate(c *Config) {
 	d.server(c)
 	d.github(c.GitHub)
 	d.people(c)
+	d.retention(c.Retention)
 	for name, cluster := range c.Clusters {
 		d.name(join("clusters", name), name)
 		if cluster.Context != "" && cluster.Kubeconfig == "" {
@@ -50,6 +51,17 @@ func (d *document) validate(c *Config) {
 		d.app(c, join("apps", name), name)
 	}
 	d.policies(c)
+}
+
+func (d *document) retention(r Retention) {
+	for path, of := range map[string]struct {
+		is    Duration
+		least time.Duration
+	}{"retention.requests": {r.Requests, MinKeepRequests}, "retention.audit": {r.Audit, MinKeepAudit}} {
+		if _, written := d.lines[path]; written && time.Duration(of.is) < of.least {
+			d.fault(path, "this should be %dd at least", int(of.least.Hours()/24))
+		}
+	}
 }
 
 // limit checks how many may run at once.

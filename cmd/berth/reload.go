@@ -197,7 +197,7 @@ func differences(was, is *configs.Config) (changed, later []string) {
 		name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("yaml"), ",")
 		changed = append(changed, name)
 		switch name {
-		case "server", "redis", "github", "plugins":
+		case "server", "redis", "github", "plugins", "retention":
 			later = append(later, name)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -83,8 +84,10 @@ func newServer(ctx context.Context, path string, cfg *configs.Config, apps *cata
 	s.metrics.MustRegister(metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.clock = actions.NewClock(s.redis, nil, log)
 	s.setClock(ctx)
-	store := actions.NewStore(s.redis, actions.StoreOptions{Now: s.clock.Now, Log: log})
-	requests := approvals.NewRequests(s.redis, store, approvals.Options{Metrics: metrics, Now: s.clock.Now, Log: log})
+	store := actions.NewStore(s.redis, actions.StoreOptions{Now: s.clock.Now, KeepAudit: time.Duration(cfg.Retention.Audit), Log: log})
+	requests := approvals.NewRequests(s.redis, store, approvals.Options{
+		Metrics: metrics, Now: s.clock.Now, Keep: time.Duration(cfg.Retention.Requests), Log: log,
+	})
 	s.requests = requests
 	s.store, s.people = store, people.New(people.Options{
 		Redis: s.redis, Store: store, Actors: actorsOf(cfg), Tokens: tokensOf(cfg), Now: s.clock.Now, Log: log,
