@@ -29,20 +29,16 @@ type Lease struct {
 	ttl   time.Duration
 }
 
-// LuaLease are functions for the Scripts that take a lease, or give it back,
-// together with other changes of its environment.
+// LuaLease is a function for the Scripts that take a lease together with other
+// changes of its environment.
 //
 //	take_lease(lease, counter, mark, ttl)  the token, or nil when somebody holds it
-//	drop_lease(lease, value)               gives it back if it holds value
 const LuaLease = `
 local function take_lease(lease, counter, mark, ttl)
 	if redis.call('EXISTS', lease) == 1 then return nil end
 	local token = redis.call('INCR', counter)
 	redis.call('SET', lease, string.format('%d', token) .. ' ' .. mark, 'PX', ttl)
 	return token
-end
-local function drop_lease(lease, value)
-	if redis.call('GET', lease) == value then redis.call('DEL', lease) end
 end
 `
 
@@ -64,9 +60,6 @@ func (l *Lease) Keys() []string {
 
 // Mark tells an offered lease from all others.
 func (l *Lease) Mark() string { return l.value }
-
-// Value is what the key of the lease holds as long as the lease is not lost.
-func (l *Lease) Value() string { return l.value }
 
 // TTL is how long the lease holds without being renewed.
 func (l *Lease) TTL() time.Duration { return l.ttl }

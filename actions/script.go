@@ -43,6 +43,7 @@ local K, A, records = {}, {}, tonumber(ARGV[4])
 for i = 4, #KEYS do K[i - 3] = KEYS[i] end
 for i = 5 + records, #ARGV do A[i - 4 - records] = ARGV[i] end
 local audited = 0
+local function seq() return ARGV[2]:match('^%d+') end
 local function audit()
 	if audited == 1 then return end
 	audited = 1
@@ -64,7 +65,8 @@ return {'ok', audited, result}
 
 // NewScript makes a Script of a Lua body. The body sees its keys as K[1]…, its
 // arguments as A[1]…, all of one environment, and calls audit() exactly when it
-// changes something. It returns nil, a string, a whole number below 2^53, or a
+// changes something. seq() is the number that the last record gets, which goes up
+// with each change. It returns nil, a string, a whole number below 2^53, or a
 // list of those. Arguments are data: they are never part of the body's text.
 func NewScript(body string) *Script {
 	return &Script{lua: NewLua(scriptPrelude + body + scriptCoda)}

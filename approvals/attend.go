@@ -116,8 +116,8 @@ func (w *Worker) plan(work context.Context, r *Request, tries int) (step, error)
 		adoptPlan(&planned)(r)
 		say(r)
 	}
-	if c.to == StateReleased {
-		if s, began, err := w.beginNow(work, r, &c); began || err != nil {
+	if c.to == StateReleased && w.limits == nil {
+		if s, began, err := w.beginNow(work, r, &c, &admitted{id: r.ID}); began || err != nil {
 			return s, err
 		}
 	}

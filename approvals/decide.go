@@ -3,6 +3,7 @@ package approvals
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"strings"
 	"time"
@@ -205,9 +206,20 @@ func (q *Requests) again(ctx context.Context, r *Request) {
 }
 
 // retry reads a request and calls try with it, again when somebody else changed
-// it in between.
+// it in between. Those of this process go one after another, so that many who
+// decide in the same moment need not try often; those of others are given way to.
 func (q *Requests) retry(ctx context.Context, id string, try func(*Request) (*Request, error)) (*Request, error) {
+	turn := q.turns[crc32.ChecksumIEEE([]byte(id))%uint32(len(q.turns))]
+	select {
+	case turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, redisError("requests.retry", ctx.Err())
+	}
+	defer func() { <-turn }()
 	for n := 1; ; n++ {
+		if n > 1 {
+			wait(ctx, backoff(n, time.Millisecond, 50*time.Millisecond))
+		}
 		r, err := q.Get(ctx, id)
 		if err != nil {
 			return nil, err

@@ -65,10 +65,9 @@ return {'ok', token}
 //	A[2]  the record as it becomes
 //	A[3]  its id
 //	A[4]  the token of the writer's lease, which must be the latest
-//	A[5]  what the lease holds as long as it is the writer's
-//	A[6]  how long the record is kept, in milliseconds
+//	A[5]  how long the record is kept, in milliseconds
 //	output  {"ok", how many requests of the environment are left}, else as moveScript
-var endScript = actions.NewScript(luaRecord + actions.LuaLease + `
+var endScript = actions.NewScript(luaRecord + `
 local text = redis.call('GET', K[1])
 if not text then return {'gone'} end
 local state, revision = look(text)
@@ -76,10 +75,10 @@ if revision ~= tonumber(A[1]) then return {'changed', revision} end
 if state ~= 'running' then return {'not allowed', state} end
 local latest = redis.call('GET', K[5])
 if latest and latest ~= A[4] then return {'fenced', latest} end
-redis.call('SET', K[1], A[2], 'PX', A[6])
-redis.call('PEXPIRE', K[2], A[6])
+redis.call('SET', K[1], A[2], 'PX', A[5])
+redis.call('PEXPIRE', K[2], A[5])
 redis.call('ZREM', K[3], A[3])
-drop_lease(K[4], A[5])
+redis.call('DEL', K[4]) -- nobody took a later one, so that it is the writer's
 audit()
 return {'ok', redis.call('ZCARD', K[3])}
 `)
@@ -141,7 +140,7 @@ func (q *Requests) end(ctx context.Context, r *Request, c change) (*Request, boo
 		Script: endScript,
 		Keys:   append([]string{q.recordKey(env, r.ID), q.planKey(env, r.ID), q.activeKey(env)}, c.lease.Keys()...),
 		Args: []any{
-			r.Revision, text, r.ID, strconv.FormatInt(c.lease.Token, 10), c.lease.Value(), q.keep.Milliseconds(),
+			r.Revision, text, r.ID, strconv.FormatInt(c.lease.Token, 10), q.keep.Milliseconds(),
 		},
 		Records: []actions.Record{c.record(next, r.State)},
 		Ahead:   failing(ctx, r, c),
@@ -161,8 +160,8 @@ func (q *Requests) end(ctx context.Context, r *Request, c change) (*Request, boo
 
 // beginNow runs r, which c releases (nil when it is released), if that takes one
 // step only. began is false when it does not, and nothing has changed.
-func (w *Worker) beginNow(work context.Context, r *Request, c *change) (s step, began bool, err error) {
-	if !w.runs.enterNow() {
+func (w *Worker) beginNow(work context.Context, r *Request, c *change, in *admitted) (s step, began bool, err error) {
+	if !w.runs.enterSoon(w.halt) {
 		return step{}, false, nil
 	}
 	defer w.runs.leave()
@@ -173,7 +172,7 @@ func (w *Worker) beginNow(work context.Context, r *Request, c *change) (s step, 
 		return step{}, false, err
 	}
 	w.metrics.started(next)
-	h := &held{Lease: lease, asked: asked}
+	h := &held{Lease: lease, asked: asked, in: in}
 	defer w.release(work, h)
 	s, err = w.execute(work, next, h, 0)
 	return s, true, err

@@ -11,16 +11,21 @@ type job struct {
 	again bool // another hint came meanwhile: look again
 }
 
-// gate lets so many through at once, and so many wait before it. Whoever would
-// have to wait longer is better put back into the queue: what has to be planned
-// must not keep what is to run from a worker, nor the other way around.
+// gate lets so many through at once, and half as many wait before it. Whoever
+// would have to wait behind them is better put back into the queue: what has to be
+// planned must not keep what is to run from a worker, nor the other way around.
 type gate struct{ seats, bench chan struct{} }
 
 func newGate(seats int) gate {
-	return gate{seats: make(chan struct{}, seats), bench: make(chan struct{}, seats)}
+	return gate{seats: make(chan struct{}, seats), bench: make(chan struct{}, max(seats/2, 1))}
 }
 
-// enter waits for a seat, and returns false when too many do, or halt is closed.
+// gateWait is how long one waits for a seat that has no place to wait: long enough
+// for work that takes no time to make room.
+const gateWait = 50 * time.Millisecond
+
+// enter waits for a seat, and returns false when too many wait for long already,
+// or halt is closed.
 func (g gate) enter(halt <-chan struct{}) bool {
 	select {
 	case g.seats <- struct{}{}:
@@ -31,7 +36,7 @@ func (g gate) enter(halt <-chan struct{}) bool {
 	case g.bench <- struct{}{}:
 		defer func() { <-g.bench }()
 	default:
-		return false
+		return g.enterSoon(halt)
 	}
 	select {
 	case g.seats <- struct{}{}:
@@ -41,15 +46,21 @@ func (g gate) enter(halt <-chan struct{}) bool {
 	}
 }
 
-// enterNow takes a seat if one is free and nobody waits for it.
-func (g gate) enterNow() bool {
-	if len(g.bench) > 0 {
-		return false
-	}
+// enterSoon waits for a seat for a moment only.
+func (g gate) enterSoon(halt <-chan struct{}) bool {
 	select {
 	case g.seats <- struct{}{}:
 		return true
 	default:
+	}
+	timer := time.NewTimer(gateWait)
+	defer timer.Stop()
+	select {
+	case g.seats <- struct{}{}:
+		return true
+	case <-timer.C:
+		return false
+	case <-halt:
 		return false
 	}
 }

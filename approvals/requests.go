@@ -61,6 +61,7 @@ type Requests struct {
 	queue   *queue
 	metrics *Metrics
 	policy  atomic.Pointer[Policy]
+	turns   [64]chan struct{} // see retry
 	now     func() time.Time
 	newID   func() string
 	log     *slog.Logger
@@ -82,6 +83,9 @@ func NewRequests(rdb redis.UniversalClient, store *actions.Store, o Options) *Re
 	}
 	if q.metrics == nil {
 		q.metrics = NewMetrics()
+	}
+	for i := range q.turns {
+		q.turns[i] = make(chan struct{}, 1)
 	}
 	q.SetPolicy(o.Policy)
 	if q.newID == nil {

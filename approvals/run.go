@@ -18,7 +18,16 @@ func (w *Worker) start(work context.Context, r *Request, tries int) (step, error
 	if held, err := w.recheck(work, r, tries); held != nil || err != nil {
 		return *cmp.Or(held, &step{}), err
 	}
-	if s, began, err := w.beginNow(work, r, nil); began || err != nil {
+	in, full, err := w.admit(work, r)
+	if err != nil {
+		return step{}, err
+	}
+	if full != "" {
+		w.log.DebugContext(work, "a request waits for room", "request_id", r.ID, "limit", full)
+		return step{after: verdict{later: turnWait, tries: tries}}, nil
+	}
+	defer w.dismiss(work, in)
+	if s, began, err := w.beginNow(work, r, nil, in); began || err != nil {
 		return s, err
 	}
 	standing, err := w.requests.standing(work, r.Order.Env)
@@ -50,7 +59,7 @@ func (w *Worker) start(work context.Context, r *Request, tries int) (step, error
 	if err != nil {
 		return step{}, err
 	}
-	h := &held{Lease: lease, asked: asked}
+	h := &held{Lease: lease, asked: asked, in: in}
 	defer w.release(work, h)
 	run := w.runChange()
 	run.lease = lease
@@ -78,7 +87,10 @@ func (w *Worker) resume(work context.Context, r *Request, tries int) (step, erro
 	if err != nil {
 		return step{}, err
 	}
-	h := &held{Lease: lease, asked: asked}
+	in := w.placesOf(r)
+	w.stay(work, in)
+	defer w.dismiss(work, in)
+	h := &held{Lease: lease, asked: asked, in: in}
 	defer w.release(work, h)
 	// It may have ended between the look that found it running and the lease.
 	now, err := w.requests.get(work, r.Order.Env, r.ID)
@@ -112,6 +124,7 @@ func (w *Worker) release(work context.Context, lease *held) {
 type held struct {
 	*actions.Lease
 	asked time.Time
+	in    *admitted
 	back  bool // it was given back together with the end of what ran
 }
 
@@ -281,6 +294,7 @@ func (w *Worker) watch(ctx context.Context, cancel context.CancelCauseFunc, r *R
 			return
 		case <-renew.C:
 			asked := time.Now()
+			w.stay(ctx, lease.in)
 			err := lease.Renew(ctx)
 			if actions.CodeOf(err) == actions.CodeFenced {
 				cancel(lostLease(lease))

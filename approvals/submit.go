@@ -22,7 +22,6 @@ import (
 //	K[2]  what the idempotency key leads to
 //	K[3]  the environment's requests
 //	K[4]  the environment's active requests
-//	K[5]  the counter that gives active requests their order
 //	A[1]  the id
 //	A[2]  the record
 //	A[3]  how long the key is known, in milliseconds; 0 when there is no key
@@ -33,13 +32,12 @@ if A[3] ~= '0' then
 	local known = redis.call('GET', K[2])
 	if known then return {'known', known} end
 end
-if redis.call('EXISTS', K[1]) == 1 then return {'known', A[1]} end
+if not redis.call('SET', K[1], A[2], 'NX') then return {'known', A[1]} end
 local before = redis.call('ZRANGE', K[4], 0, -1)
-redis.call('SET', K[1], A[2])
 if A[3] ~= '0' then redis.call('SET', K[2], A[1], 'PX', A[3]) end
 redis.call('ZREMRANGEBYLEX', K[3], '-', '(' .. A[4])
 redis.call('ZADD', K[3], 0, A[1])
-redis.call('ZADD', K[4], redis.call('INCR', K[5]), A[1])
+redis.call('ZADD', K[4], seq(), A[1])
 audit()
 local out = {'created'}
 for _, id in ipairs(before) do out[#out + 1] = id end
@@ -115,7 +113,7 @@ func (q *Requests) create(ctx context.Context, r *Request) ([]string, error) {
 	env := r.Order.Env
 	reply, err := q.store.ExecAll(ctx, env, actions.Execution{
 		Script: submitScript,
-		Keys:   []string{q.recordKey(env, r.ID), q.keyKey(r), q.listKey(env), q.activeKey(env), q.store.Key(env, "requests:seq")},
+		Keys:   []string{q.recordKey(env, r.ID), q.keyKey(r), q.listKey(env), q.activeKey(env)},
 		Args:   []any{r.ID, text, keep, firstID(q.clock().Add(-q.keep))},
 		Records: []actions.Record{{
 			Kind: "request.submitted", Actor: r.Requester.Actor, Identity: r.Requester.Identity, Surface: r.Place.Surface,

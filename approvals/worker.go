@@ -38,6 +38,8 @@ type WorkerOptions struct {
 	Lease       time.Duration // how long a run's environment is held without a sign of life; 0 means 10 s
 	Grace       time.Duration // how long running work may go on once Run's context ended; 0 means 15 s, less than 0 not at all
 
+	Limits Limits // what bounds how many run at once, over all replicas; nil means nothing
+
 	Log *slog.Logger // nil means none
 }
 
@@ -72,9 +74,10 @@ type Worker struct {
 	grace   time.Duration
 	log     *slog.Logger
 
-	slots chan struct{} // one in it for each request in hand
-	plans gate          // what is planned
-	runs  gate          // what runs
+	slots  chan struct{} // one in it for each request in hand
+	limits Limits
+	plans  gate // what is planned
+	runs   gate // what runs
 
 	stopping atomic.Bool   // nothing new is begun
 	halt     chan struct{} // closed then
@@ -88,7 +91,7 @@ type Worker struct {
 func NewWorker(o WorkerOptions) *Worker {
 	w := &Worker{
 		requests: o.Requests, store: o.Store, queue: o.Requests.queue, floor: o.Floor, metrics: o.Requests.metrics,
-		replica: o.Replica, lease: o.Lease, grace: o.Grace, log: o.Log, jobs: make(map[string]*job), halt: make(chan struct{}),
+		replica: o.Replica, lease: o.Lease, grace: o.Grace, log: o.Log, jobs: make(map[string]*job), halt: make(chan struct{}), limits: o.Limits,
 	}
 	if w.replica == "" {
 		w.replica = "replica-" + strings.ToLower(rand.Text())
@@ -108,7 +111,7 @@ func NewWorker(o WorkerOptions) *Worker {
 		o.Concurrency = defaultConcurrency
 	}
 	w.plans, w.runs = newGate(o.Concurrency), newGate(o.Concurrency)
-	w.slots = make(chan struct{}, 4*o.Concurrency) // as many as plan, run, and wait for either
+	w.slots = make(chan struct{}, 2*o.Concurrency) // as many as are planned and run
 	return w
 }
 

@@ -44,6 +44,8 @@ type Server struct {
 
 	dir   string
 	extra []string
+	args  []string // in place of the usual ones
+	up    string   // what it prints when it serves, when it is not the usual line
 	mu    sync.Mutex
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when cmd has ended
@@ -162,6 +164,10 @@ func (s *Server) start() error {
 		"--port", port, "--bind", "127.0.0.1", "--dir", s.dir, "--appendonly", "yes", "--save", "",
 		"--daemonize", "no", "--databases", strconv.Itoa(databases),
 	}, s.extra...)
+	serves := "Ready to accept connections"
+	if s.args != nil {
+		args, serves = s.args, s.up
+	}
 	cmd := exec.Command(path, args...)
 	cmd.SysProcAttr = sysProcAttr()
 	out, err := cmd.StdoutPipe()
@@ -181,7 +187,7 @@ func (s *Server) start() error {
 				continue
 			}
 			said.WriteString(lines.Text() + "\n")
-			if strings.Contains(lines.Text(), "Ready to accept connections") {
+			if strings.Contains(lines.Text(), serves) {
 				up = true
 				close(ready)
 			}
