@@ -14,7 +14,7 @@ func (w *world) figures(s *story, asked, took time.Duration) {
 	defer w.wishes.mu.Unlock()
 	f := w.out.figure
 	f("requests", "%d accepted over %.0f s, in %d environments of %d apps; %d wishes turned away; %d calls of clients",
-		len(w.wishes.accepted), asked.Seconds(), len(s.chains), len(theApps), w.wishes.turnedAway, w.wishes.asked)
+		len(w.wishes.accepted), asked.Seconds(), len(s.resting), len(theApps), w.wishes.turnedAway, w.wishes.asked)
 	f("time", "%.0f s until all had ended", took.Seconds())
 	f("replicas killed", "%d times (kill -9), and started again", w.storm.kills)
 	f("Redis restarted", "%d times: %s", len(w.storm.restarts), strings.Join(w.storm.restarts, "; "))
@@ -33,7 +33,7 @@ func (w *world) figures(s *story, asked, took time.Duration) {
 	for _, wish := range w.wishes.accepted {
 		accepted = append(accepted, wish.answered)
 		q, there := s.requests[wish.id]
-		if a, _ := appNamed(q.App); there && len(a.groups) == 0 && q.EndedAt != nil && q.State == "succeeded" {
+		if a := appNamed(q.App); there && len(a.groups) == 0 && q.EndedAt != nil && q.State == "succeeded" {
 			ended = append(ended, q.EndedAt.Sub(q.CreatedAt))
 		}
 	}

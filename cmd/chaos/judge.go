@@ -152,7 +152,7 @@ func (w *world) once(_ context.Context, s *story) (faults []string) {
 		}
 	}
 	for id, q := range s.requests {
-		a, _ := appNamed(q.App)
+		a := appNamed(q.App)
 		needs := a.needs
 		if q.DryRun {
 			needs = 0
@@ -196,7 +196,7 @@ func (w *world) alone(_ context.Context, s *story) (faults []string) {
 // was released or began to run.
 func (w *world) quorum(_ context.Context, s *story) (faults []string) {
 	for id, q := range s.requests {
-		a, _ := appNamed(q.App)
+		a := appNamed(q.App)
 		if len(a.groups) == 0 {
 			continue
 		}

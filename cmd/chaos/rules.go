@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
@@ -32,12 +31,14 @@ var theApps = []app{
 	{name: "vault", parts: "[{name: door, use: cloud}]", needs: 1, groups: []group{{1, "sre"}, {1, "db"}}},
 }
 
-func appNamed(name string) (app, bool) {
-	i := slices.IndexFunc(theApps, func(a app) bool { return a.name == name })
-	if i < 0 {
-		return app{}, false
+// appNamed is the app of this name; one that there is not needs nothing.
+func appNamed(name string) app {
+	for _, a := range theApps {
+		if a.name == name {
+			return a
+		}
 	}
-	return theApps[i], true
+	return app{}
 }
 
 // apps is the config's section of that name.

@@ -69,7 +69,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		w.environments, w.within = 12, 6*time.Second
 	}
 	err = w.play(ctx)
-	left := w.close()
+	left := w.close() //nolint:contextcheck // what was started is stopped after the context has ended, too
 	if err == nil && len(left) > 0 {
 		err = fmt.Errorf("%d processes of executors are left: %v", len(left), left)
 	}
