@@ -116,8 +116,8 @@ func (w *Worker) plan(work context.Context, r *Request, tries int) (step, error)
 		adoptPlan(&planned)(r)
 		say(r)
 	}
-	if c.to == StateReleased && w.limits == nil {
-		if s, began, err := w.beginNow(work, r, &c, &admitted{id: r.ID}); began || err != nil {
+	if places := w.placesOf(r); c.to == StateReleased && len(places.limits) == 0 {
+		if s, began, err := w.beginNow(work, r, &c, places); began || err != nil {
 			return s, err
 		}
 	}
@@ -133,7 +133,7 @@ func (w *Worker) evaluate(work context.Context, r *Request, tries int) (step, er
 	c := obey(outcome)
 	if c.to == StatePending {
 		if c.kind = news(r.Outcome, outcome); c.kind == "" { // nothing new: the next decision, or Again, brings the next hint
-			w.requests.again(work, r)
+			w.requests.again(work, r, &outcome)
 			return step{}, nil
 		}
 	}
@@ -184,7 +184,7 @@ func (w *Worker) leave(work context.Context, r *Request, c change) (step, error)
 		return step{next: next}, nil
 	}
 	if next.State == StatePending {
-		w.requests.again(context.WithoutCancel(work), next)
+		w.requests.again(context.WithoutCancel(work), next, next.Outcome)
 	}
 	w.requests.nudge(context.WithoutCancel(work), r.Order.Env)
 	return step{}, nil
@@ -199,6 +199,14 @@ func (w *Worker) planFailed(work context.Context, r *Request, err error, tries i
 	if (code == actions.CodeUnavailable || actions.Retryable(err)) && tries+1 < planTries {
 		w.log.InfoContext(work, "planning is tried again", "request_id", r.ID, "try", tries+1, "error", err)
 		return step{after: verdict{later: backoff(tries, firstRetry, 8*time.Second), tries: tries + 1}}, nil
+	}
+	if code == actions.CodeNotFound || code == actions.CodeConflict {
+		// What came before it in its environment is not done: what is missing, or
+		// in the way, may not be in a moment.
+		standing, errStanding := w.requests.standing(work, r.Order.Env)
+		if errStanding == nil && tries+1 < planTries && before(standing, r) != nil {
+			return step{after: verdict{later: backoff(tries, firstRetry, 8*time.Second), tries: tries + 1}}, nil
+		}
 	}
 	w.log.WarnContext(work, "planning failed", "request_id", r.ID, "code", code, "error", err)
 	c := change{to: StateFailed, edit: func(r *Request) { r.Reason, r.Code = actions.Message(err), code }}

@@ -131,7 +131,7 @@ func (q *Requests) decide(ctx context.Context, r *Request, d Decision) (*Request
 	case next.State == StateReleased:
 		q.enqueue(next)
 	default:
-		q.again(ctx, next)
+		q.again(ctx, next, next.Outcome)
 	}
 	return next, nil
 }
@@ -194,13 +194,13 @@ func (q *Requests) uncounted(ctx context.Context, r *Request, d Decision, o *Out
 // weighAgain is how long after a policy could not see something it is asked anew.
 const weighAgain = 15 * time.Second
 
-// again has a pending request looked at when time alone may change what its
-// policy says. The sweeper does it when this fails.
-func (q *Requests) again(ctx context.Context, r *Request) {
-	if r.Outcome == nil || r.Outcome.Again.IsZero() {
+// again has r, which is pending, looked at when time alone may change o, what its
+// policy said last. The sweeper does it when this fails.
+func (q *Requests) again(ctx context.Context, r *Request, o *Outcome) {
+	if o == nil || o.Again.IsZero() {
 		return
 	}
-	if err := q.queue.delay(ctx, hintOf(r), max(0, r.Outcome.Again.Sub(q.clock()))); err != nil {
+	if err := q.queue.delay(ctx, hintOf(r), max(0, o.Again.Sub(q.clock()))); err != nil {
 		q.log.WarnContext(ctx, "a look at a waiting request was not put down; the sweeper will see to it", "request_id", r.ID, "error", err)
 	}
 }

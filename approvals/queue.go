@@ -40,11 +40,8 @@ type hint struct {
 
 // hintOf is the hint for r.
 func hintOf(r *Request) hint {
-	return hint{env: r.Order.Env, id: r.ID, auto: automatic(r)}
+	return hint{env: r.Order.Env, id: r.ID, auto: r.Automatic()}
 }
-
-// automatic tells whether nobody in particular waits for r.
-func automatic(r *Request) bool { return r.Place.Surface == "schedule" || r.Requester.Actor == system }
 
 // String is the hint as it stands in the queue: "ID app/name", and " auto" behind
 // it where nobody waits. Equal hints are one.

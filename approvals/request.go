@@ -57,6 +57,13 @@ type Request struct {
 	Revision  int64         `json:"revision"` // goes up with every change
 }
 
+// Automatic tells whether Berth made r by itself, on a schedule or for what
+// happened to a pull request, so that nobody waits for it. A place is written by
+// the surface alone, so that nobody can pretend.
+func (r *Request) Automatic() bool {
+	return r.Place.Surface == "schedule" || r.Place.Surface == "github" && r.Place.Message == "" || r.Requester.Actor == system
+}
+
 // Requester is who asked, as known at that moment.
 type Requester struct {
 	Actor    string   `json:"actor"`              // the actor's name; ids decide, names are for display

@@ -63,7 +63,8 @@ func (o *Outcome) detail() map[string]string {
 }
 
 // news tells what a pending request's new outcome says that the old one did
-// not: the kind of its audit record, "" when there is nothing new.
+// not: the kind of its audit record, "" when there is nothing new. When it is to
+// be looked at next is no news.
 func news(was *Outcome, now Outcome) string {
 	if was == nil {
 		was = &Outcome{}
@@ -83,7 +84,7 @@ func news(was *Outcome, now Outcome) string {
 		return "request.escalated"
 	case reminded:
 		return "request.reminded"
-	case was.Reason != now.Reason || !reflect.DeepEqual(was.Rules, now.Rules) || !was.Again.Equal(now.Again):
+	case was.Reason != now.Reason || !reflect.DeepEqual(was.Rules, now.Rules):
 		return "request.reconsidered"
 	default:
 		return ""

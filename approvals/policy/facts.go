@@ -129,15 +129,8 @@ func (f *facts) requestFacts() RequestFacts {
 	}
 	return RequestFacts{
 		Verb: string(r.Order.Verb), Ref: r.Order.Ref, Reason: r.Order.Reason, DryRun: r.DryRun, Surface: r.Place.Surface,
-		Place: r.Place.ID, Set: set, TTL: r.Order.TTL, Replans: int64(r.Replans), Automatic: automatic(r),
+		Place: r.Place.ID, Set: set, TTL: r.Order.TTL, Replans: int64(r.Replans), Automatic: r.Automatic(),
 	}
-}
-
-// automatic tells requests that Berth makes by itself: on a schedule, or for
-// what happened to a pull request, which no comment asked for. A place is
-// written by the surface alone, so that nobody can pretend.
-func automatic(r *approvals.Request) bool {
-	return r.Place.Surface == "schedule" || r.Place.Surface == "github" && r.Place.Message == ""
 }
 
 func (f *facts) environmentFacts() EnvironmentFacts {

@@ -174,6 +174,13 @@ func (s *server) noteConfig(ctx context.Context, changed []string) {
 	}
 }
 
+// now is the config that is in force.
+func (f *inForce) now() *configs.Config {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cfg
+}
+
 func (f *inForce) setRules(version string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,7 +105,7 @@ func newServer(ctx context.Context, path string, cfg *configs.Config, apps *cata
 	}
 	runner := actions.NewRunner(actions.RunnerOptions{Store: store, Catalog: apps, Executors: s.host, Sources: sources, Log: log})
 	s.worker = approvals.NewWorker(approvals.WorkerOptions{
-		Requests: requests, Store: store, Floor: runner, Replica: replica, Log: log,
+		Requests: requests, Store: store, Floor: runner, Replica: replica, Limits: s.limits, Log: log,
 	})
 	service := bot.New(bot.Options{
 		Catalog: apps, Store: store, Requests: requests, Observer: runner, Planner: runner, People: s.people, Parse: command.Parse, Now: s.clock.Now, Log: log,
@@ -211,6 +212,27 @@ func apiTokens(c *configs.Config) []api.Token {
 	out := make([]api.Token, len(c.Tokens))
 	for i, t := range c.Tokens {
 		out[i] = api.Token{Actor: t.Actor, SHA256: t.SHA256, Roles: t.Roles}
+	}
+	return out
+}
+
+// limits are how many runs may go on at once beside that of an order: in its
+// cluster, and by each executor that its app uses.
+func (s *server) limits(order actions.Order) []approvals.Limit {
+	app, err := s.apps.App(order.Env.App)
+	if err != nil {
+		return nil
+	}
+	cfg := s.config.now()
+	var out []approvals.Limit
+	add := func(name string, most int) {
+		if most > 0 && !slices.ContainsFunc(out, func(l approvals.Limit) bool { return l.Name == name }) {
+			out = append(out, approvals.Limit{Name: name, Most: most})
+		}
+	}
+	add("cluster "+app.Cluster.Name, cfg.Clusters[app.Cluster.Name].Limit)
+	for _, part := range app.Parts {
+		add("executor "+part.Use, cfg.Plugins[part.Use].Limit)
 	}
 	return out
 }
