@@ -152,6 +152,8 @@ func (l *ledger) work(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too many requests", http.StatusServiceUnavailable)
 		return
 	}
+	// As in a cloud, what was begun goes on: a later try has less to wait for.
+	f.takes /= time.Duration(try)
 	if a.hangs {
 		f.takes = 2 * (leaseTime + 4*time.Second) // the first half is before the effect
 	}
