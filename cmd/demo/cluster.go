@@ -118,6 +118,23 @@ func (d *demo) showCluster(ctx context.Context) error {
 	return nil
 }
 
+// expectPods makes the demo fail when other than so many pods run.
+func (d *demo) expectPods(ctx context.Context, want int) error {
+	client, err := d.client()
+	if err != nil {
+		return err
+	}
+	pods, err := client.CoreV1().Pods(d.namespace()).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	if len(pods.Items) != want {
+		return fmt.Errorf("%d pods run, want %d", len(pods.Items), want)
+	}
+	d.out.step("%d pods run now", want)
+	return nil
+}
+
 // showGone waits until the namespace is away.
 func (d *demo) showGone(ctx context.Context) error {
 	client, err := d.client()

@@ -21,8 +21,9 @@ import (
 )
 
 const (
-	repo   = "acme/shop"
-	person = "ana"
+	repo     = "acme/shop"
+	person   = "ana"
+	approver = "ben" // of the role sre
 )
 
 // demo is what has been started so far.
@@ -114,6 +115,7 @@ func (d *demo) startGitHub(context.Context) error {
 	if err := errors.Join(
 		d.github.AddRepo(githubtest.Repo{Name: repo, Description: "A shop", Private: true, Files: files}),
 		d.github.AddUser(githubtest.User{Login: person, Name: "Ana", Roles: map[string]string{repo: "write"}}),
+		d.github.AddUser(githubtest.User{Login: approver, Name: "Ben", Roles: map[string]string{repo: "write"}}),
 		d.github.AddUser(githubtest.User{Login: "berth-bot", Type: "User", Roles: map[string]string{repo: "write"}}),
 		d.github.AddToken(githubtest.Token{Value: githubToken, User: "berth-bot", Scopes: []string{"repo"}}),
 	); err != nil {
@@ -171,6 +173,11 @@ github:
   api_url: %q
 tokens: [{actor: demo, sha256: %q, roles: [deployer]}]
 clusters: {demo: {kubeconfig: %q}}
+actors: [{name: %s, roles: [sre], identities: ["github:%s"]}]
+policies:
+  - name: more-pods-cost-money
+    when: request.set.exists(key, key == "replicaCount")
+    approve: {from: [role:sre], not_requester: true, within: 4h}
 apps:
   shop:
     repo: %s
@@ -189,7 +196,7 @@ apps:
             podAnnotations: {devcluster/ready-after: 2s}   # the demo's cluster then takes its time
             image: %s
             ingress: {enabled: true, host: "{{ .Name }}.shop.preview.example.org"}
-`, addr, filepath.Join(d.dir, "data"), d.github.APIURL(), hex.EncodeToString(hash[:]), d.kubeconfig, repo, d.image())
+`, addr, filepath.Join(d.dir, "data"), d.github.APIURL(), hex.EncodeToString(hash[:]), d.kubeconfig, approver, approver, repo, d.image())
 }
 
 // image is what the shop runs: an image of the commit on simulated nodes, which
@@ -297,12 +304,44 @@ func (d *demo) status(ctx context.Context) error {
 		return err
 	}
 	d.out.step("the bot answers:")
+	d.showComment(answer)
+	return nil
+}
+
+func (d *demo) showComment(c githubtest.Comment) {
 	var text bytes.Buffer
-	_ = githubtest.RenderThread(&text, githubtest.Thread{Comments: []githubtest.Comment{answer}}, d.out.width-10, d.out.color)
+	_ = githubtest.RenderThread(&text, githubtest.Thread{Comments: []githubtest.Comment{c}}, d.out.width-10, d.out.color)
 	// The comment alone is wanted, not the head of a thread that it is not.
 	_, box, _ := strings.Cut(text.String(), "╭")
 	d.out.block("╭" + box)
-	return nil
+}
+
+// approve asks for more pods, which a policy lets nobody have by themselves.
+func (d *demo) approve(ctx context.Context) error {
+	d.out.title("More pods take the yes of somebody else: a policy says so.")
+	d.out.typed(person, "/deploy --set replicaCount=3")
+	asked, err := d.github.Comment(repo, d.pull, person, "/deploy --set replicaCount=3")
+	if err != nil {
+		return err
+	}
+	var card githubtest.Comment
+	if err := d.await(ctx, "the bot to ask for an approval", func() (bool, error) {
+		comments := d.github.Thread(repo, d.pull).Comments
+		card = comments[len(comments)-1]
+		return strings.Contains(card.Body, "/approve"), nil
+	}); err != nil {
+		return err
+	}
+	d.out.step("the bot asks, in a comment of its own:")
+	d.showComment(card)
+	d.out.typed(approver, "/approve")
+	if _, err := d.github.Comment(repo, d.pull, approver, "/approve"); err != nil {
+		return err
+	}
+	if err := d.watchReactions(ctx, asked, "rocket", "-1"); err != nil {
+		return err
+	}
+	return d.expectPods(ctx, 3)
 }
 
 // closePullRequest closes it and waits until nothing is left.

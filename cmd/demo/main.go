@@ -44,7 +44,7 @@ func run(ctx context.Context) error {
 	d.out.title("Berth gives every pull request its own environment. Watch one come and go.")
 	for _, step := range []func(context.Context) error{
 		d.startCluster, d.startGitHub, d.startBerth,
-		d.deploy, d.showCluster, d.status,
+		d.deploy, d.showCluster, d.status, d.approve,
 	} {
 		if err := step(ctx); err != nil {
 			return d.explain(err)
