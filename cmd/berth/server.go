@@ -103,7 +103,7 @@ func newServer(ctx context.Context, path string, cfg *configs.Config, apps *cata
 		}
 		sources, s.checkup.github = s.github, s.github
 	}
-	runner := actions.NewRunner(actions.RunnerOptions{Store: store, Catalog: apps, Executors: s.host, Sources: sources, Log: log})
+	runner := actions.NewRunner(actions.RunnerOptions{Store: store, Catalog: apps, Executors: s.host, Sources: sources, Now: s.clock.Now, Log: log})
 	s.worker = approvals.NewWorker(approvals.WorkerOptions{
 		Requests: requests, Store: store, Floor: runner, Replica: replica, Limits: s.limits, Log: log,
 	})
