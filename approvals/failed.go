@@ -73,7 +73,7 @@ func (q *Requests) Retry(ctx context.Context, id string, by Requester, place Pla
 		Order: r.Order, Command: r.Command, Requester: by, Place: place, DryRun: r.DryRun,
 		Key: fmt.Sprintf("retry:%s:%s:%s", id, by.Identity, by.Actor),
 	}
-	again.Order.By, again.Order.Commit = by.Actor, actions.Commit{}
+	again.Order.By, again.Order.Identity, again.Order.Commit = by.Actor, by.Identity, actions.Commit{}
 	made, _, err := q.Submit(ctx, again)
 	return made, err
 }

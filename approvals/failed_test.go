@@ -31,6 +31,9 @@ func TestAFailedRequestIsListedAndRetried(t *testing.T) {
 	if err != nil || again.ID == failed.ID || again.Requester.Actor != "ben" || again.Order.Verb != actions.VerbDeploy {
 		t.Fatalf("retried as %+v, %v", again, err)
 	}
+	if by := again.Order; by.By != ben.Actor || by.Identity != ben.Identity {
+		t.Errorf("it is %s's (%s) still", by.By, by.Identity)
+	}
 	if same, err := b.Retry(t.Context(), failed.ID, ben, approvals.Place{Surface: "cli"}); err != nil || same.ID != again.ID {
 		t.Errorf("retried twice as %+v, %v", same, err)
 	}

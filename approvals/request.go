@@ -59,9 +59,10 @@ type Request struct {
 
 // Automatic tells whether Berth made r by itself, on a schedule or for what
 // happened to a pull request, so that nobody waits for it. A place is written by
-// the surface alone, so that nobody can pretend.
+// the surface alone, and whoever has an account is not Berth, whatever they are
+// called, so that nobody can pretend.
 func (r *Request) Automatic() bool {
-	return r.Place.Surface == "schedule" || r.Place.Surface == "github" && r.Place.Message == "" || r.Requester.Actor == system
+	return r.Place.Surface == "schedule" || r.Place.Surface == "github" && r.Place.Message == "" || r.Requester.Actor == system && r.Requester.Identity == ""
 }
 
 // Requester is who asked, as known at that moment.

@@ -125,3 +125,21 @@ func (b *bench) active(env actions.Name) []string {
 	}
 	return ids
 }
+
+func TestNobodyPretendsToBeBerth(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		r    approvals.Request
+		want bool
+	}{
+		"what Berth itself asks for":           {approvals.Request{Requester: approvals.Requester{Actor: "berth"}, Place: approvals.Place{Surface: "api"}}, true},
+		"what a schedule asks for":             {approvals.Request{Requester: approvals.Requester{Actor: "ana"}, Place: approvals.Place{Surface: "schedule"}}, true},
+		"a pull request that was closed":       {approvals.Request{Requester: approvals.Requester{Actor: "ana", Identity: "github:ana"}, Place: approvals.Place{Surface: "github", ID: "acme/shop#1"}}, true},
+		"somebody who is called berth":         {approvals.Request{Requester: approvals.Requester{Actor: "berth", Identity: "github:berth"}, Place: approvals.Place{Surface: "github", ID: "acme/shop#1", Message: "7"}}, false},
+		"a token of an actor of the same name": {approvals.Request{Requester: approvals.Requester{Actor: "berth", Identity: "token:berth"}, Place: approvals.Place{Surface: "api"}}, false},
+	} {
+		if got := tt.r.Automatic(); got != tt.want {
+			t.Errorf("%s: automatic is %v", name, got)
+		}
+	}
+}
