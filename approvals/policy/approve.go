@@ -178,7 +178,11 @@ func (ev *evaluation) outsider(ctx context.Context, r *rule, v voice, escalated 
 			return "may decide from " + clock(ev.began().Add(e.After)) + " on, when nobody else did"
 		}
 	}
-	return "belongs to none of " + strings.Join(everybody(r.Approve, escalated), ", ")
+	by := ""
+	if strings.HasPrefix(v.identity, tokenPrefix) {
+		by = ", by the roles of the token that they used"
+	}
+	return "belongs to none of " + strings.Join(everybody(r.Approve, escalated), ", ") + by
 }
 
 // everybody are all groups whose people may decide.

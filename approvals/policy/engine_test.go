@@ -173,25 +173,30 @@ func TestQuota(t *testing.T) {
 		want     approvals.Effect
 		says     string
 	}{
-		"there is a place left":                   {most: 2, envs: []*actions.Environment{env("shop", "pr-1", "bo", actions.StateRunning)}},
-		"there is none":                           {most: 1, envs: []*actions.Environment{env("shop", "pr-1", "bo", actions.StateRunning)}, want: approvals.EffectRefuse, says: "`cleanup shop/pr-1`"},
-		"one that is gone does not count":         {most: 1, envs: []*actions.Environment{env("shop", "pr-1", "bo", actions.StateCleaned)}},
-		"nor one of another app":                  {most: 1, envs: []*actions.Environment{env("blog", "pr-1", "bo", actions.StateRunning)}},
-		"what is there already may be deployed":   {most: 1, envs: []*actions.Environment{env("shop", "demo", "bo", actions.StateRunning)}},
-		"what is there may be cleaned up":         {most: 0, verb: actions.VerbCleanup, envs: []*actions.Environment{env("shop", "pr-1", "bo", actions.StateRunning)}},
-		"what came before counts":                 {most: 1, requests: []*approvals.Request{waiting(before, "pr-1", "bo", actions.VerbDeploy)}, want: approvals.EffectRefuse, says: "shop/pr-1"},
-		"what came after does not":                {most: 1, requests: []*approvals.Request{waiting(after, "pr-1", "bo", actions.VerbDeploy)}},
-		"what only looks does not":                {most: 1, requests: []*approvals.Request{waiting(before, "pr-1", "bo", actions.VerbCleanup)}},
-		"what makes the same one does not":        {most: 1, requests: []*approvals.Request{waiting(before, "demo", "bo", actions.VerbDeploy)}},
-		"what is there is not counted twice":      {most: 2, envs: []*actions.Environment{env("shop", "pr-1", "bo", actions.StateCreatePending)}, requests: []*approvals.Request{waiting(before, "pr-1", "bo", actions.VerbDeploy)}},
-		"somebody's own in any app":               {per: PerActor, most: 1, envs: []*actions.Environment{env("blog", "pr-1", "ana", actions.StateRunning)}, want: approvals.EffectRefuse, says: "for ana"},
-		"somebody else's":                         {per: PerActor, most: 1, envs: []*actions.Environment{env("shop", "pr-1", "bo", actions.StateRunning)}},
-		"one that a second account of theirs has": {per: PerActor, most: 1, envs: []*actions.Environment{{Name: actions.Name{App: "shop", Env: "pr-1"}, State: actions.StateRunning, Owner: actions.Owner{Identity: "token:ana"}}}, want: approvals.EffectRefuse},
+		"there is a place left":                          {most: 2, envs: []*actions.Environment{env("shop", "pr-1", "bo", actions.StateRunning)}},
+		"there is none":                                  {most: 1, envs: []*actions.Environment{env("shop", "pr-1", "bo", actions.StateRunning)}, want: approvals.EffectRefuse, says: "`cleanup shop/pr-1`"},
+		"one that is gone does not count":                {most: 1, envs: []*actions.Environment{env("shop", "pr-1", "bo", actions.StateCleaned)}},
+		"nor one of another app":                         {most: 1, envs: []*actions.Environment{env("blog", "pr-1", "bo", actions.StateRunning)}},
+		"what is there already may be deployed":          {most: 1, envs: []*actions.Environment{env("shop", "demo", "bo", actions.StateRunning)}},
+		"what is there may be cleaned up":                {most: 0, verb: actions.VerbCleanup, envs: []*actions.Environment{env("shop", "pr-1", "bo", actions.StateRunning)}},
+		"what came before counts":                        {most: 1, requests: []*approvals.Request{waiting(before, "pr-1", "bo", actions.VerbDeploy)}, want: approvals.EffectRefuse, says: "shop/pr-1"},
+		"what came after does not":                       {most: 1, requests: []*approvals.Request{waiting(after, "pr-1", "bo", actions.VerbDeploy)}},
+		"what only looks does not":                       {most: 1, requests: []*approvals.Request{waiting(before, "pr-1", "bo", actions.VerbCleanup)}},
+		"what makes the same one does not":               {most: 1, requests: []*approvals.Request{waiting(before, "demo", "bo", actions.VerbDeploy)}},
+		"what is there is not counted twice":             {most: 2, envs: []*actions.Environment{env("shop", "pr-1", "bo", actions.StateCreatePending)}, requests: []*approvals.Request{waiting(before, "pr-1", "bo", actions.VerbDeploy)}},
+		"somebody's own in any app":                      {per: PerActor, most: 1, envs: []*actions.Environment{env("blog", "pr-1", "ana", actions.StateRunning)}, want: approvals.EffectRefuse, says: "for ana"},
+		"somebody else's":                                {per: PerActor, most: 1, envs: []*actions.Environment{env("shop", "pr-1", "bo", actions.StateRunning)}},
+		"one that runs though its id is a later one":     {most: 1, requests: []*approvals.Request{{ID: after, State: approvals.StateRunning, Order: actions.Order{Env: actions.Name{App: "shop", Env: "pr-1"}, Verb: actions.VerbDeploy}, Requester: from("bo")}}, want: approvals.EffectRefuse},
+		"one of theirs, however their login was written": {per: PerActor, most: 1, envs: []*actions.Environment{env("shop", "pr-1", "Ana", actions.StateRunning)}, want: approvals.EffectRefuse},
+		"one of an account that they took away again":    {per: PerActor, most: 1, envs: []*actions.Environment{env("shop", "pr-1", "ana-before", actions.StateRunning)}, want: approvals.EffectRefuse},
+		"one that a second account of theirs has":        {per: PerActor, most: 1, envs: []*actions.Environment{{Name: actions.Name{App: "shop", Env: "pr-1"}, State: actions.StateRunning, Owner: actions.Owner{Identity: "token:ana"}}}, want: approvals.EffectRefuse},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			w, r := newWorld(), request()
 			w.envs, w.requests = test.envs, test.requests
+			w.people["github:Ana"] = w.people["github:ana"] // as People compares logins
+			w.people["github:ana-before"] = approvals.Person{ID: "actor:ana", Name: "ana", Identities: []string{"github:ana-before"}}
 			r.Order.Verb, r.Requester = actions.VerbDeploy, from("ana")
 			if test.verb != "" {
 				r.Order.Verb = test.verb
@@ -221,5 +226,51 @@ func TestVersion(t *testing.T) {
 	}
 	if other := w.engine(t, asking(need(2, "role:sre"))); one.Version() == other.Version() {
 		t.Error("two rules have one version")
+	}
+}
+
+func TestWhoActsByATokenHasNoRoleThatItWasNotGiven(t *testing.T) {
+	bot := approvals.Requester{Actor: "ana", Identity: "token:ana", Roles: []string{"deployer"}}
+	full := bot
+	full.Roles = []string{"deployer", "sre"}
+	decided := func(by approvals.Requester) *approvals.Request {
+		r := request()
+		r.Decisions = []approvals.Decision{{Verdict: approvals.Approve, By: by, At: start.Add(time.Minute), Digest: "d"}}
+		return r
+	}
+	broken := func(by approvals.Requester) *approvals.Request {
+		r := request()
+		r.Glass = &approvals.Glass{By: by, Reason: "fire", At: start}
+		return r
+	}
+	asked := func(by approvals.Requester) *approvals.Request {
+		r := request()
+		r.Requester = by
+		return r
+	}
+	glass := Rule{Name: "no", Refuse: "No.", BreakGlass: []string{"role:sre"}}
+	others := asking(need(1, "role:sre"))
+	others.When = `!("sre" in actor.roles)`
+	tests := map[string]struct {
+		rule Rule
+		r    *approvals.Request
+		want approvals.Effect
+	}{
+		"its word does not count for a role of its person's":   {asking(need(1, "role:sre")), decided(bot), approvals.EffectApprove},
+		"that of one with the role does":                       {asking(need(1, "role:sre")), decided(full), approvals.EffectRelease},
+		"nor does it break the glass":                          {glass, broken(bot), approvals.EffectRefuse},
+		"one with the role does":                               {glass, broken(full), approvals.EffectRelease},
+		"a condition sees the roles of the token":              {others, asked(bot), approvals.EffectApprove},
+		"and of one that has all of them, all":                 {others, asked(full), approvals.EffectRelease},
+		"who decides on GitHub has the roles of the config":    {asking(need(1, "role:sre")), decided(approvals.Requester{Actor: "ana", Identity: "github:ana", Roles: []string{"github:write"}}), approvals.EffectRelease},
+		"a role that was taken from the person counts no more": {asking(need(1, "role:db")), decided(approvals.Requester{Actor: "ana", Identity: "token:ana", Roles: []string{"db"}}), approvals.EffectApprove},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := newWorld().engine(t, test.rule).Evaluate(context.Background(), test.r)
+			if err != nil || got.Effect != test.want {
+				t.Errorf("%s: %q, %v; want %s", got.Effect, got.Reason, err, test.want)
+			}
+		})
 	}
 }

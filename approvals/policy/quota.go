@@ -47,12 +47,10 @@ func makes(r *approvals.Request) bool {
 // earlier requests will make, sorted.
 func (ev *evaluation) counted(ctx context.Context, per Per) ([]string, error) {
 	filter := actions.EnvFilter{App: ev.request.Order.Env.App, Limit: quotaPage}
-	mine := func(string) bool { return true }
+	mine := func(string) (bool, error) { return true, nil }
 	if per == PerActor {
 		filter.App = ""
-		mine = func(identity string) bool {
-			return identity != "" && (identity == ev.by.identity || slices.Contains(ev.by.Identities, identity))
-		}
+		mine = ev.mine(ctx)
 	}
 	var names []string
 	seen := map[actions.Name]bool{ev.request.Order.Env: true}
@@ -64,7 +62,11 @@ func (ev *evaluation) counted(ctx context.Context, per Per) ([]string, error) {
 		for _, env := range page {
 			if !seen[env.Name] && env.State != actions.StateCleaned {
 				seen[env.Name] = true
-				if mine(env.Owner.Identity) {
+				is, err := mine(env.Owner.Identity)
+				if err != nil {
+					return nil, err
+				}
+				if is {
 					names = append(names, env.Name.String())
 				}
 			}
@@ -78,14 +80,41 @@ func (ev *evaluation) counted(ctx context.Context, per Per) ([]string, error) {
 		return nil, err
 	}
 	for _, other := range waiting {
-		earlier := ev.request.ID == "" || other.ID < ev.request.ID
-		if earlier && !other.State.Ended() && makes(other) && !seen[other.Order.Env] && mine(other.Requester.Identity) {
+		// What runs has its place, also where ids of two replicas are not in the
+		// order in which the requests came.
+		first := ev.request.ID == "" || other.ID < ev.request.ID || other.State == approvals.StateRunning
+		if !first || other.State.Ended() || !makes(other) || seen[other.Order.Env] {
+			continue
+		}
+		is, err := mine(other.Requester.Identity)
+		if err != nil {
+			return nil, err
+		}
+		if is {
 			seen[other.Order.Env] = true
 			names = append(names, other.Order.Env.String())
 		}
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// mine tells whether an account is one of the requester's person: who it is
+// decides, not how it is written, and an account that they took away in between
+// is theirs for as long as People says so. Each account is looked up once.
+func (ev *evaluation) mine(ctx context.Context) func(identity string) (bool, error) {
+	known := map[string]bool{ev.by.identity: true, "": false}
+	return func(identity string) (bool, error) {
+		if is, ok := known[identity]; ok {
+			return is, nil
+		}
+		p, err := whois(ctx, ev.o.People, approvals.Requester{Identity: identity})
+		if err != nil && actions.CodeOf(err) != actions.CodeInvalid { // what is no identity is nobody's
+			return false, err
+		}
+		known[identity] = err == nil && p.ID == ev.by.ID
+		return known[identity], nil
+	}
 }
 
 // full says that there is no place left, and how to make one.
