@@ -178,11 +178,7 @@ func (ev *evaluation) outsider(ctx context.Context, r *rule, v voice, escalated 
 			return "may decide from " + clock(ev.began().Add(e.After)) + " on, when nobody else did"
 		}
 	}
-	by := ""
-	if strings.HasPrefix(v.identity, tokenPrefix) {
-		by = ", by the roles of the token that they used"
-	}
-	return "belongs to none of " + strings.Join(everybody(r.Approve, escalated), ", ") + by
+	return "belongs to none of " + strings.Join(everybody(r.Approve, escalated), ", ")
 }
 
 // everybody are all groups whose people may decide.

@@ -224,13 +224,8 @@ type person struct {
 	identity string
 }
 
-// tokenPrefix begins the identity of whoever holds a token.
-const tokenPrefix = "token:"
-
 // whois finds out who r is. One without an identity, such as the requester of an
-// old record, is somebody without roles. Whoever acts by a token has no role that
-// the token was not given: one that lies in a pipeline may have fewer than its
-// person, and whoever finds it must not get the others.
+// old record, is somebody without roles.
 func whois(ctx context.Context, people approvals.People, r approvals.Requester) (person, error) {
 	if r.Identity == "" {
 		return person{Person: approvals.Person{ID: "unknown:" + r.Actor, Name: r.Actor}}, nil
@@ -244,9 +239,6 @@ func whois(ctx context.Context, people approvals.People, r approvals.Requester) 
 	}
 	if p.Name == "" {
 		p.Name = r.Actor
-	}
-	if strings.HasPrefix(r.Identity, tokenPrefix) && len(r.Roles) > 0 {
-		p.Roles = slices.DeleteFunc(slices.Clone(p.Roles), func(role string) bool { return !slices.Contains(r.Roles, role) })
 	}
 	return person{Person: p, identity: r.Identity}, nil
 }
