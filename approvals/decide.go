@@ -58,8 +58,9 @@ func (q *Requests) Cancel(ctx context.Context, id string, by Requester, reason s
 //
 // It returns CodeForbidden, with who can decide, for a decision that no rule
 // counts; that is audited and nothing else changes. It returns CodeConflict when
-// the request is not pending, CodeNotFound for an unknown id, CodeInvalid for a
-// decision that is none, and the policy's own error when it cannot tell at all.
+// the request is not pending, CodeStale when d.Digest is given and is not what
+// would run now, CodeNotFound for an unknown id, CodeInvalid for a decision that is
+// none, and the policy's own error when it cannot tell at all.
 // When the policy could not see something just now, the decision is kept and
 // weighed later: the request that is returned is still pending.
 func (q *Requests) Decide(ctx context.Context, id string, d Decision) (*Request, error) {
@@ -82,6 +83,8 @@ func (q *Requests) Decide(ctx context.Context, id string, d Decision) (*Request,
 			return nil, actions.Errorf(op, actions.CodeConflict, "Request %s is still being planned; decide once it shows what would change.", id)
 		case r.State != StatePending:
 			return nil, actions.Errorf(op, actions.CodeConflict, "Request %s is %s already; there is nothing to decide.", id, r.State)
+		case d.Digest != "" && d.Digest != r.Digest:
+			return nil, actions.Errorf(op, actions.CodeStale, "Request %s was planned again since that was decided: what would run now is something else. Look at it, and decide again.", id)
 		}
 		return q.decide(ctx, r, d)
 	})

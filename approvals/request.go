@@ -114,7 +114,7 @@ type Decision struct {
 	Reason  string    `json:"reason,omitempty"`
 	Place   Place     `json:"place"`            // where it was made
 	At      time.Time `json:"at"`               // filled in by Decide
-	Digest  string    `json:"digest,omitempty"` // what was decided on; filled in by Decide
+	Digest  string    `json:"digest,omitempty"` // what was decided on; where it is given, Decide sees that it still is what would run
 	// BreakGlass makes an approve a Glass as well. It needs a Reason.
 	BreakGlass bool `json:"break_glass,omitempty"`
 }

@@ -4,6 +4,8 @@
 package bot
 
 import (
+	"time"
+
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
 )
@@ -33,6 +35,11 @@ type Input struct {
 	Repo        string
 	PullRequest int
 	Fork        bool // the pull request's head is in another repository
+	// At is when the line was typed, where the surface says so, and Digest the plan
+	// that was shown to whoever decides: nobody's yes counts for a plan that was
+	// made after it.
+	At     time.Time
+	Digest string
 	// Key makes the input one request however often it arrives; "" makes each
 	// arrival its own.
 	Key string

@@ -1,9 +1,12 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
@@ -23,26 +26,32 @@ func (s *Service) decide(ctx context.Context, in Input, c Command) (Reply, error
 			return Reply{}, err
 		}
 		if again {
-			id, digest, _ := strings.Cut(about, " ")
-			if r, err = s.requests.Get(ctx, id); err != nil {
+			earlier := readChoice(about)
+			if r, err = s.requests.Get(ctx, earlier.id); err != nil {
 				return Reply{}, err
 			}
-			if r.State != approvals.StatePending || r.Digest != digest {
+			if r.State != approvals.StatePending || r.Digest != earlier.digest {
 				return said(r), nil
+			}
+			if changed, err := s.changedMind(ctx, in, r, earlier.at); changed || err != nil {
+				return said(r), err
 			}
 		}
 	}
 	if r == nil {
 		return Reply{}, s.nothingWaits(ctx, in, c, env)
 	}
+	if err := s.shownBefore(ctx, in, r); err != nil {
+		return Reply{}, err
+	}
 	if in.Key != "" && !again {
-		if _, err := s.requests.Choose(ctx, env, in.Key, r.ID+" "+r.Digest); err != nil {
+		if _, err := s.requests.Choose(ctx, env, in.Key, choice{r.ID, r.Digest, s.now()}.String()); err != nil {
 			return Reply{}, err
 		}
 	}
 	before := r
 	r, err = s.requests.Decide(ctx, r.ID, approvals.Decision{
-		Verdict: approvals.Verdict(c.Verb), By: in.Actor.requester(), Reason: c.Reason, Place: in.Place, BreakGlass: c.Glass,
+		Verdict: approvals.Verdict(c.Verb), By: in.Actor.requester(), Reason: c.Reason, Place: in.Place, BreakGlass: c.Glass, Digest: cmp.Or(in.Digest, r.Digest),
 	})
 	if again && actions.CodeOf(err) == actions.CodeConflict {
 		// What was said the first time has moved it on since it was looked at.
@@ -54,6 +63,67 @@ func (s *Service) decide(ctx context.Context, in Input, c Command) (Reply, error
 		return Reply{}, s.undecided(in, before, err)
 	}
 	return s.decided(ctx, in, c, before, r)
+}
+
+// choice is what the first arrival of a decision was about, and when that was.
+type choice struct {
+	id, digest string
+	at         time.Time
+}
+
+func (c choice) String() string {
+	return c.id + " " + strconv.FormatInt(c.at.UnixMilli(), 10) + " " + c.digest
+}
+
+// readChoice reads what String wrote.
+func readChoice(text string) (c choice) {
+	var at string
+	c.id, text, _ = strings.Cut(text, " ")
+	at, c.digest, _ = strings.Cut(text, " ")
+	ms, _ := strconv.ParseInt(at, 10, 64) // of a choice that was kept before it was written so, nothing is known to be later
+	c.at = time.UnixMilli(ms)
+	return c
+}
+
+// changedMind tells whether the person who decides has decided on r otherwise
+// since at: what they said first and arrives once more must not undo that.
+func (s *Service) changedMind(ctx context.Context, in Input, r *approvals.Request, at time.Time) (bool, error) {
+	for _, d := range r.Decisions {
+		if !d.At.After(at) {
+			continue
+		}
+		if d.By.Identity == in.Actor.Identity {
+			return true, nil
+		}
+		if s.people == nil || in.Actor.ID == "" || d.By.Identity == "" {
+			continue
+		}
+		person, err := s.people.Person(ctx, d.By.Identity)
+		if err != nil {
+			return false, err
+		}
+		if person.ID == in.Actor.ID {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// shownBefore refuses a decision that was typed before the plan was made that it
+// would count for. Only what is planned again can meet one.
+func (s *Service) shownBefore(ctx context.Context, in Input, r *approvals.Request) error {
+	if r.Replans == 0 || in.At.IsZero() {
+		return nil
+	}
+	full, err := s.requests.Get(ctx, r.ID)
+	if err != nil {
+		return err
+	}
+	if full.Plan == nil || !in.At.Before(full.Plan.MadeAt) {
+		return nil
+	}
+	return refusal(actions.CodeStale, "%s (request `%s`) was planned again at %s, after that was typed, so it does not count for what would run now. Look at the new plan; %s says what has changed.",
+		command(r), r.ID, moment(full.Plan.MadeAt), in.code(VerbExplain, r.ID))
 }
 
 // decidable is the request that a decision is about: the one of the id, or the

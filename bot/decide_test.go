@@ -303,3 +303,63 @@ func TestLinkingInCommands(t *testing.T) {
 		t.Errorf("the account that was taken away: %s", reply.Text)
 	}
 }
+
+func TestAYesToAPlanIsNoneToALaterOne(t *testing.T) {
+	w := bottest.New(t, redistest.Client(t))
+	one := cleanupNeedsTwo
+	one.Approve = &bottest.Approve{Needs: []bottest.Need{{Count: 1, From: []string{"role:sre"}}}, NotRequester: true}
+	w.Govern(crew, one)
+	w.Do("deploy shop/pr-42")
+	first := cleanup(w)
+	typed := time.Now()
+	w.Executor.Change("web")
+	w.SayIn(as("github:ben", "approve "+first.ID))
+	second := w.Await(first.ID, func(r *approvals.Request) bool { return r.State == approvals.StatePending && r.Replans == 1 })
+	if second.Digest == first.Digest {
+		t.Fatal("the plan is the same")
+	}
+	for name, in := range map[string]bot.Input{
+		"typed before there was the new plan":          {At: typed},
+		"given for the digest of the plan before that": {Digest: first.Digest},
+	} {
+		for _, line := range []string{"approve " + first.ID, "approve shop/pr-42"} {
+			in.Line, in.Actor, in.Place = line, bot.Actor{Identity: "github:dan"}, approvals.Place{Surface: "github", Message: "7"}
+			if reply := w.SayIn(in); reply.Code != actions.CodeStale || !strings.Contains(reply.Text, "planned again") {
+				t.Errorf("%s, %s: %s %s", line, name, reply.Code, reply.Text)
+			}
+		}
+	}
+	if r, err := w.Requests.Get(context.Background(), first.ID); err != nil || r.State != approvals.StatePending || len(r.Decisions) > 0 {
+		t.Fatalf("it is %+v, %v", r, err)
+	}
+	in := as("github:dan", "approve "+first.ID)
+	in.At, in.Digest = time.Now(), second.Digest
+	if reply := w.SayIn(in); reply.Tone == bot.ToneRefused {
+		t.Error(reply.Text)
+	}
+	w.Await(first.ID, func(r *approvals.Request) bool { return r.State == approvals.StateSucceeded })
+}
+
+func TestAWordThatArrivesAgainDoesNotUndoALaterOne(t *testing.T) {
+	w := bottest.New(t, redistest.Client(t))
+	most := bottest.Rule{Name: "most", When: `request.verb == "cleanup"`, Approve: &bottest.Approve{Needs: []bottest.Need{{Count: 2, From: []string{"role:sre"}}}, Majority: true}}
+	w.Govern(crew, most)
+	w.Do("deploy shop/pr-42")
+	r := w.Await(w.SayIn(as("github:cid", "cleanup shop/pr-42")).Request.ID, func(r *approvals.Request) bool { return r.State == approvals.StatePending })
+	yes := as("github:ana", "approve "+r.ID)
+	yes.Key = "comment:1"
+	w.SayIn(yes)
+	for _, account := range []string{"github:ana", "slack:U1"} { // both are ana's
+		w.SayIn(as(account, "deny "+r.ID+" I was wrong"))
+		if reply := w.SayIn(yes); !strings.Contains(reply.Text, "said already") {
+			t.Errorf("the second arrival after a no by %s: %s", account, reply.Text)
+		}
+		now, err := w.Requests.Get(context.Background(), r.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g := now.Outcome.Rules[0].Groups[0]; len(g.By) != 0 || len(g.Against) != 1 {
+			t.Errorf("after a no by %s, %v are for it and %v against it", account, g.By, g.Against)
+		}
+	}
+}

@@ -56,7 +56,10 @@ func TestDecidingByTheAPI(t *testing.T) {
 			t.Errorf("%s: %d %s", name, a.status, a.body)
 		}
 	}
-	a := s.call(http.MethodPost, path+"/decisions", object{"decision": "approve", "reason": "looks \"good\""}, nil)
+	if a := s.call(http.MethodPost, path+"/decisions", object{"decision": "approve", "digest": "sha256:of-another-plan"}, nil); a.status != http.StatusConflict {
+		t.Errorf("a yes to another plan: %d %s", a.status, a.body)
+	}
+	a := s.call(http.MethodPost, path+"/decisions", object{"decision": "approve", "digest": r.Digest, "reason": "looks \"good\""}, nil)
 	if got := into[api.Request](t, a); a.status != http.StatusOK || len(got.Approvals) != 1 || got.Approvals[0].Reason != `looks "good"` || got.Approvals[0].Surface != "api" {
 		t.Fatalf("approving: %d %s", a.status, a.body)
 	}

@@ -171,5 +171,5 @@ func (a *API) verify(ctx context.Context, q *verifyQuery) (*body[Verification], 
 
 // retry asks for what failed once more.
 func (a *API) retry(ctx context.Context, in *idPath) (*body[Request], error) {
-	return a.change(ctx, bot.Command{Verb: bot.VerbRetry, ID: in.ID})
+	return a.change(ctx, bot.Command{Verb: bot.VerbRetry, ID: in.ID}, "")
 }

@@ -23,6 +23,7 @@ type decisionInput struct {
 	Body struct {
 		Decision   string `json:"decision" enum:"approve,deny"`
 		Reason     string `json:"reason,omitempty" maxLength:"500"`
+		Digest     string `json:"digest,omitempty" maxLength:"128" doc:"Of the plan that was looked at, as the request told it: a decision on another plan than would run now is answered 409."`
 		BreakGlass bool   `json:"break_glass,omitempty" doc:"Sets aside the rules that the caller may set aside. It needs a reason, which everybody will read."`
 	}
 }
@@ -127,7 +128,7 @@ func (a *API) claim(ctx context.Context, who caller, header, command string) err
 }
 
 func (a *API) decide(ctx context.Context, in *decisionInput) (*body[Request], error) {
-	return a.change(ctx, bot.Command{Verb: in.Body.Decision, ID: in.ID, Reason: in.Body.Reason, Glass: in.Body.BreakGlass})
+	return a.change(ctx, bot.Command{Verb: in.Body.Decision, ID: in.ID, Reason: in.Body.Reason, Glass: in.Body.BreakGlass}, in.Body.Digest)
 }
 
 func (a *API) cancel(ctx context.Context, in *cancelInput) (*body[Request], error) {
@@ -135,15 +136,18 @@ func (a *API) cancel(ctx context.Context, in *cancelInput) (*body[Request], erro
 	if in.Body != nil {
 		c.Reason = in.Body.Reason
 	}
-	return a.change(ctx, c)
+	return a.change(ctx, c, "")
 }
 
-// change runs a command about one request and answers with the request.
-func (a *API) change(ctx context.Context, c bot.Command) (*body[Request], error) {
+// change runs a command about one request and answers with the request. digest is
+// of the plan that it is about, "" for the one that there is.
+func (a *API) change(ctx context.Context, c bot.Command, digest string) (*body[Request], error) {
 	if _, err := a.service.Request(ctx, c.ID); err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	reply, err := a.service.Execute(ctx, from(ctx).input(c.String(), ""))
+	input := from(ctx).input(c.String(), "")
+	input.Digest = digest
+	reply, err := a.service.Execute(ctx, input)
 	switch {
 	case err != nil:
 		return nil, a.fail(ctx, err)

@@ -12,15 +12,16 @@ import (
 // a World, whatever name a part uses. A part is held up, fails or is out of
 // sight as the test says.
 type Executor struct {
-	mu    sync.Mutex
-	parts map[string]string // SHA by "app/name/part"
-	fails map[string]error
-	gates map[string]chan struct{}
-	blind map[string]bool
+	mu      sync.Mutex
+	parts   map[string]string // SHA by "app/name/part"
+	fails   map[string]error
+	gates   map[string]chan struct{}
+	blind   map[string]bool
+	changes map[string]int // of what a part's plan stands for
 }
 
 func newExecutor() *Executor {
-	return &Executor{parts: map[string]string{}, fails: map[string]error{}, gates: map[string]chan struct{}{}, blind: map[string]bool{}}
+	return &Executor{parts: map[string]string{}, fails: map[string]error{}, gates: map[string]chan struct{}{}, blind: map[string]bool{}, changes: map[string]int{}}
 }
 
 // Fail lets every step of a part fail with err, until it is called with nil.
@@ -35,6 +36,14 @@ func (x *Executor) Blind(part string, blind bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.blind[part] = blind
+}
+
+// Change makes what the part's plan stands for something else from now on, as a
+// chart does that is published anew.
+func (x *Executor) Change(part string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.changes[part]++
 }
 
 // Hold holds every step of a part up until the function that it returns is
@@ -73,7 +82,7 @@ func (x *Executor) Plan(_ context.Context, s actions.Step) (actions.PartPlan, er
 	before := x.parts[key(s)]
 	p := actions.PartPlan{
 		Part: s.Part, Use: "memory", Summary: fmt.Sprintf("%s %s", s.Verb, s.Part), Executor: "m1",
-		Inputs: map[string]string{"sha": s.Commit.SHA, "set": fmt.Sprint(s.Set)}, Destructive: s.Verb == actions.VerbCleanup,
+		Inputs: map[string]string{"sha": s.Commit.SHA, "set": fmt.Sprint(s.Set), "changes": fmt.Sprint(x.changes[s.Part])}, Destructive: s.Verb == actions.VerbCleanup,
 	}
 	if !s.Brief && before != s.Commit.SHA {
 		p.Diff = fmt.Sprintf("--- %[1]s\n+++ %[1]s\n@@ -1 +1 @@\n-sha: %[2]s\n+sha: %[3]s\n", s.Part, before, s.Commit.SHA)

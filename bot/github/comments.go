@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -46,9 +47,10 @@ type commentEvent struct {
 		PullRequest *struct{} `json:"pull_request"`
 	} `json:"issue"`
 	Comment struct {
-		ID   int64   `json:"id"`
-		Body string  `json:"body"`
-		User account `json:"user"`
+		ID      int64   `json:"id"`
+		Body    string  `json:"body"`
+		User    account `json:"user"`
+		Created string  `json:"created_at"`
 	} `json:"comment"`
 	Repository struct {
 		FullName string `json:"full_name"`
@@ -87,6 +89,9 @@ func (s *Surface) commented(ctx context.Context, p parcel) error {
 		log.InfoContext(ctx, "commands are not followed on a repository that no app names")
 	default:
 		c := conversation{repo: repo, number: e.Issue.Number, comment: e.Comment.ID, login: e.Sender.Login, account: e.Sender}
+		if at, err := time.Parse(time.RFC3339, e.Comment.Created); err == nil {
+			c.at = at
+		}
 		return s.obey(ctx, c, e.Issue.State, lines)
 	}
 	return nil
@@ -98,7 +103,8 @@ type conversation struct {
 	number  int
 	comment int64 // that is answered
 	login   string
-	account account // of that login
+	account account   // of that login
+	at      time.Time // when it was written, zero when GitHub does not say
 }
 
 // afterwards are the verbs that work on a closed pull request too: those that
@@ -213,7 +219,7 @@ func (s *Surface) execute(ctx context.Context, c conversation, fork bool, actor 
 			Line:  line,
 			Actor: actor,
 			Place: approvals.Place{Surface: "github", ID: placeID(c.repo, c.number), Message: strconv.FormatInt(c.comment, 10)},
-			Repo:  c.repo, PullRequest: c.number, Fork: fork,
+			Repo:  c.repo, PullRequest: c.number, Fork: fork, At: c.at,
 			Key: fmt.Sprintf("github:comment:%d:%d", c.comment, i),
 		})
 		if err != nil {
