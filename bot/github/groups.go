@@ -64,6 +64,7 @@ func (t *Team) Member(ctx context.Context, group string, _ *approvals.Request, p
 type ownership struct {
 	owners []string // as the CODEOWNERS file names them, each once
 	none   string   // why there are none, for people
+	head   string   // the commit that the pull request's files are of
 }
 
 // Member tells whether one of the person's accounts, or a team that it is in,
@@ -120,6 +121,11 @@ func (c *CodeOwners) of(ctx context.Context, r *approvals.Request) (ownership, e
 	if err != nil {
 		err = groupFailure("github.codeowners", err, fmt.Sprintf("The code owners of pull request %d could not be seen", number), "Contents: read and Pull requests: read on "+app.Repo)
 	}
+	// A commit that was asked for by name need have nothing to do with the pull
+	// request, whose files tell nothing of who owns what would run then.
+	if o := r.Order; err == nil && o.Ref != "" && o.Verb.TakesCommit() && o.Commit.SHA != found.head {
+		return ownership{none: fmt.Sprintf("what would run (%s) is not what pull request %d holds.", bot.Code("--ref "+clip(o.Ref, 60), 80), number)}, nil
+	}
 	return found, err
 }
 
@@ -137,7 +143,7 @@ func (c *CodeOwners) look(ctx context.Context, repo string, number int) (ownersh
 		return ownership{}, err
 	}
 	if !found {
-		return ownership{none: "the branch " + bot.Code(p.base, 100) + " has no CODEOWNERS file."}, nil
+		return ownership{head: p.sha, none: "the branch " + bot.Code(p.base, 100) + " has no CODEOWNERS file."}, nil
 	}
 	paths, all, err := c.s.client.pullFiles(ctx, repo, number)
 	if err != nil {
@@ -147,7 +153,7 @@ func (c *CodeOwners) look(ctx context.Context, repo string, number int) (ownersh
 		c.s.log.WarnContext(ctx, "a pull request has more files than GitHub tells; owners of the others do not count", "repo", repo, "number", number, "files", len(paths))
 	}
 	rules, seen := parseOwners(text), map[string]bool{}
-	var o ownership
+	o := ownership{head: p.sha}
 	for _, path := range paths {
 		for _, owner := range ownersOf(rules, path) {
 			if key := strings.ToLower(owner); !seen[key] {

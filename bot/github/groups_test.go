@@ -255,3 +255,30 @@ func TestChecksLookAtTeamsThatPoliciesName(t *testing.T) {
 		t.Errorf("found %v", found)
 	}
 }
+
+func TestOwnersOfAPullRequestDoNotOwnAnotherCommit(t *testing.T) {
+	t.Parallel()
+	w := newGroupWorld(t, nil, map[string]string{"CODEOWNERS": "/site/ @ana\n"})
+	pull, err := w.client.pull(t.Context(), bothRepo, w.pull)
+	w.must(err)
+	tests := map[string]struct {
+		ref, sha string
+		verb     actions.Verb
+		want     bool
+	}{
+		"what the pull request holds":       {"", pull.sha, actions.VerbDeploy, true},
+		"the same by its name":              {"topic", pull.sha, actions.VerbDeploy, true},
+		"another branch":                    {"elsewhere", "0123456789012345678901234567890123456789", actions.VerbDeploy, false},
+		"one whose commit is not known yet": {"elsewhere", "", actions.VerbDeploy, false},
+		"what takes no commit":              {"", "", actions.VerbCleanup, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := w.request(w.pull)
+			r.Order.Ref, r.Order.Commit.SHA, r.Order.Verb = tt.ref, tt.sha, tt.verb
+			if got, err := w.CodeOwners.Member(t.Context(), "", r, person("github:ana")); got != tt.want || err != nil {
+				t.Errorf("Member = %v, %v", got, err)
+			}
+		})
+	}
+}
