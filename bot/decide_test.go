@@ -260,6 +260,12 @@ func TestSimulation(t *testing.T) {
 			}
 		})
 	}
+	t.Run("by somebody who may only look", func(t *testing.T) {
+		in := bot.Input{Line: "deploy shop/pr-42 --ref other", Actor: bot.Actor{Name: "vic", Identity: "token:vic", Roles: []string{bot.RoleViewer}}}
+		if sim, err := w.Service.Simulate(context.Background(), in, "ana"); actions.CodeOf(err) != actions.CodeForbidden {
+			t.Errorf("it is planned: %v, %v", sim, err)
+		}
+	})
 	if all, err := w.Requests.Active(context.Background(), ""); err != nil || len(all) > 0 {
 		t.Errorf("simulating left %v, %v", all, err)
 	}

@@ -54,7 +54,9 @@ func (s *Service) simulate(ctx context.Context, in Input, as string) (*Simulatio
 	if in.Actor, err = s.identify(ctx, in.Actor); err != nil {
 		return nil, err
 	}
-	if err := s.authorize(in.Actor, VerbExplain, in.Repo); err != nil {
+	// It plans, which takes what planning an action takes, for whatever commit and
+	// values are named: more than a look.
+	if err := s.authorize(in.Actor, c.Verb, in.Repo); err != nil {
 		return nil, err
 	}
 	if in.Actor, err = s.somebody(ctx, in.Actor, as); err != nil {
