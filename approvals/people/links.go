@@ -214,7 +214,7 @@ func (p *People) Remove(ctx context.Context, by approvals.Requester, at approval
 		s := sets[account]
 		theirs := slices.Contains(person.Identities, account) && !s.left(account)
 		switch {
-		case theirs && len(s.Accounts) < 2:
+		case theirs && p.named.Load().owners[account] != "":
 			return actions.Errorf(op, actions.CodeForbidden, "%s is yours by Berth's config; somebody who keeps it can take it away under `actors`.", account)
 		case !theirs || len(s.Accounts) < 2:
 			return actions.Errorf(op, actions.CodeNotFound, "%s is not linked to you; `link` shows what is.", account)

@@ -252,6 +252,7 @@ func TestAnAccountThatWasTakenAwayDoesNotCountBesideItsPerson(t *testing.T) {
 		"a stranger's":            {"github:eve", "discord:9", actions.CodeNotFound},
 		"one that is not linked":  {"token:ana", "discord:8", actions.CodeNotFound},
 		"one that the config has": {"token:ana", "slack:U1", actions.CodeForbidden},
+		"one that the config has, to which others are linked": {"discord:9", "token:ana", actions.CodeForbidden},
 	} {
 		if err := w.Remove(ctx, by(c.by), here, c.account); actions.CodeOf(err) != c.code {
 			t.Errorf("%s: %v", name, err)
