@@ -60,20 +60,18 @@ func (r Record) seal(head string) (Record, []byte, error) {
 	}
 	r.Seq, r.Prev, r.Time = at.seq+1, at.hash, r.Time.UTC().Round(0)
 	for _, field := range []*string{&r.Kind, &r.Actor, &r.Identity, &r.Surface, &r.Address, &r.RequestID, &r.RunID, &r.Digest} {
-		*field = short(*field, maxDetail)
+		if !plain(*field) {
+			*field = short(*field, maxDetail)
+		}
 	}
-	detail := make(map[string]string, len(r.Detail))
-	for k, v := range r.Detail {
-		detail[short(k, maxDetail)] = short(v, maxDetail)
-	}
-	r.Detail = detail
+	r.Detail = shortDetail(r.Detail)
 	return r.hashed()
 }
 
 // hashed is the record with the hash that it must have, and its text.
 func (r Record) hashed() (Record, []byte, error) {
 	r.Hash = ""
-	text, err := json.Marshal(r)
+	text, err := r.text()
 	if err != nil {
 		return r, nil, Wrap("audit.hash", CodeInternal, err, "An audit record could not be written.")
 	}

@@ -1,8 +1,10 @@
 package actions
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -27,17 +29,70 @@ type Change struct {
 	RunID     string
 }
 
+// touchWait is how long a hint waits for others about the same, which then are
+// one: nobody sees the difference, and a request that moves on quickly is told of
+// once.
+const touchWait = 10 * time.Millisecond
+
+// touched are the hints that wait to be published.
+type touched struct {
+	mu      sync.Mutex
+	waiting []Change
+	last    map[touchedKey]int // the place in waiting of the last one about it
+}
+
+type touchedKey struct {
+	env     Name
+	request string
+}
+
+// add puts c beside those that wait, and tells whether it is the first of them.
+func (t *touched) add(c Change) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := touchedKey{c.Env, c.RequestID}
+	if i, ok := t.last[key]; ok {
+		if was := &t.waiting[i]; was.RunID == "" || c.RunID == "" || was.RunID == c.RunID {
+			was.RunID = cmp.Or(c.RunID, was.RunID)
+			return false
+		}
+	}
+	if t.last == nil {
+		t.last = make(map[touchedKey]int)
+	}
+	t.last[key] = len(t.waiting)
+	t.waiting = append(t.waiting, c)
+	return len(t.waiting) == 1
+}
+
+// take is all that waits.
+func (t *touched) take() []Change {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	waiting := t.waiting
+	t.waiting, t.last = nil, nil
+	return waiting
+}
+
 // Touch publishes a Change, soon after it returns. Its failure is logged only,
 // since a hint that is not there costs time and nothing else. What belongs to no
 // environment is shown nowhere, and so needs no hint.
-func (s *Store) Touch(ctx context.Context, env Name, requestID, runID string) {
-	if env == BerthChain {
-		return
+func (s *Store) Touch(_ context.Context, env Name, requestID, runID string) {
+	if env != BerthChain && s.touched.add(Change{Env: env, RequestID: requestID, RunID: runID}) {
+		time.AfterFunc(touchWait, s.publish)
 	}
-	ctx = context.WithoutCancel(ctx)
-	hint := redis.NewStringCmd(ctx, "xadd", changesKey, "maxlen", "~", maxChanges, "*", "app", env.App, "env", env.Env, "request", requestID, "run", runID)
-	s.pipe.Later([]redis.Cmder{hint}, func(err error) {
-		s.log.WarnContext(ctx, "a hint of a change was not published", "env", env.String(), "request_id", requestID, "run_id", runID, "error", err)
+}
+
+// publish publishes the hints that wait.
+func (s *Store) publish() {
+	ctx := context.Background()
+	changes := s.touched.take()
+	hints := make([]redis.Cmder, len(changes))
+	for i, c := range changes {
+		hints[i] = redis.NewStringCmd(ctx, "xadd", changesKey, "maxlen", "~", maxChanges, "*", "app", c.Env.App, "env", c.Env.Env, "request", c.RequestID, "run", c.RunID)
+	}
+	s.pipe.Later(hints, func(err error) {
+		s.log.WarnContext(ctx, "hints of changes were not published", "count", len(changes), "error", err)
 	})
 }
 

@@ -40,7 +40,7 @@ func TestEverythingWorksOnRedisCluster(t *testing.T) {
 	if got := h.texts(run.ID); len(got) < 8 {
 		t.Errorf("events %q", got)
 	}
-	if changes, err := h.store.Changes(h.ctx, "", 0); err != nil || len(changes) == 0 {
+	if changes, err := h.store.Changes(h.ctx, "", 10*time.Second); err != nil || len(changes) == 0 {
 		t.Errorf("changes %v, %v", changes, err)
 	}
 	fill(t, h.store, 20, "aa", "bb") // spread over the nodes

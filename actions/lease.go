@@ -32,12 +32,16 @@ type Lease struct {
 // LuaLease is a function for the Scripts that take a lease together with other
 // changes of its environment.
 //
-//	take_lease(lease, counter, mark, ttl)  the token, or nil when somebody holds it
+//	take_lease(lease, held, counted, mark, ttl)  the token as a text, nil when
+//	                                             somebody holds the lease
+//
+// held and counted are what the keys of Offer hold, or false. The caller writes
+// the token to the second.
 const LuaLease = `
-local function take_lease(lease, counter, mark, ttl)
-	if redis.call('EXISTS', lease) == 1 then return nil end
-	local token = redis.call('INCR', counter)
-	redis.call('SET', lease, string.format('%d', token) .. ' ' .. mark, 'PX', ttl)
+local function take_lease(lease, held, counted, mark, ttl)
+	if held then return nil end
+	local token = string.format('%d', (tonumber(counted or '0')) + 1)
+	redis.call('SET', lease, token .. ' ' .. mark, 'PX', ttl)
 	return token
 end
 `

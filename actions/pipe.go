@@ -5,6 +5,7 @@ import (
 	"crypto/sha1" //nolint:gosec // see NewLua
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 
@@ -37,6 +38,59 @@ type piped struct {
 	cmds []redis.Cmder
 	done chan struct{} // nil when nobody waits
 	then func(err error)
+}
+
+// Member is a command that puts one member into a set or takes it out. Those for
+// one key that wait at the same moment are sent as one command, ahead of all that
+// they wait with: what a member costs Redis is little beside what a command does.
+type Member struct {
+	*redis.IntCmd
+	verb, key, member string
+}
+
+// NewMember makes a Member: verb is "sadd", "srem", "zrem", or "zadd", whose score is 0.
+func NewMember(ctx context.Context, verb, key, member string) *Member {
+	cmd := redis.NewIntCmd(ctx, verb, key, member)
+	if verb == "zadd" {
+		cmd = redis.NewIntCmd(ctx, verb, key, 0, member)
+	}
+	return &Member{IntCmd: cmd, verb: verb, key: key, member: member}
+}
+
+// gathered are Members that go as one command.
+type gathered struct {
+	members []*Member
+	cmd     *redis.IntCmd
+}
+
+// gather makes one command of the Members for each key and verb among calls.
+func gather(ctx context.Context, calls []*piped) []*gathered {
+	var all []*gathered
+	for _, call := range calls {
+		for _, cmd := range call.cmds {
+			m, ok := cmd.(*Member)
+			if !ok {
+				continue
+			}
+			i := slices.IndexFunc(all, func(g *gathered) bool { return g.members[0].key == m.key && g.members[0].verb == m.verb })
+			if i < 0 {
+				i, all = len(all), append(all, &gathered{})
+			}
+			all[i].members = append(all[i].members, m)
+		}
+	}
+	for _, g := range all {
+		first := g.members[0]
+		args := append(make([]any, 0, 2+2*len(g.members)), first.verb, first.key)
+		for _, m := range g.members {
+			if m.verb == "zadd" {
+				args = append(args, 0)
+			}
+			args = append(args, m.member)
+		}
+		g.cmd = redis.NewIntCmd(ctx, args...)
+	}
+	return all
 }
 
 // NewPipe makes a Pipe over rdb.
@@ -112,14 +166,25 @@ func (p *Pipe) send(calls []*piped) {
 	if len(calls) == 1 && len(calls[0].cmds) == 1 {
 		_ = p.rdb.Process(ctx, calls[0].cmds[0])
 	} else if len(calls) > 0 {
+		sets := gather(ctx, calls)
 		_, _ = p.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for _, g := range sets {
+				_ = pipe.Process(ctx, g.cmd)
+			}
 			for _, call := range calls {
 				for _, cmd := range call.cmds {
-					_ = pipe.Process(ctx, cmd)
+					if _, ok := cmd.(*Member); !ok {
+						_ = pipe.Process(ctx, cmd)
+					}
 				}
 			}
 			return nil
 		})
+		for _, g := range sets {
+			for _, m := range g.members {
+				m.SetErr(g.cmd.Err())
+			}
+		}
 	}
 	for _, call := range calls {
 		if call.done != nil {

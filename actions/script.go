@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -26,34 +27,39 @@ type Script struct{ lua *Lua }
 //	output   {"ok", 1 when the records were appended else 0, result of the body}
 //	         {"moved", head} when another record came first; nothing changed
 //
-// A client repeats a script when a reply was lost, though the script had run.
-// The kept result, which says of which head it is, is then the answer. One place
-// for each process will do, since a process makes the changes of one environment
-// one after another.
+// A client repeats a script when a reply was lost, though the script had run: its
+// last record is then where its number says, and the script answers from what was
+// kept, or from what it finds (see NewAnswering).
 const scriptPrelude = `
-local head = redis.call('GET', KEYS[1]) or ''
+local V = redis.call('MGET', KEYS[1]%s)
+local head, last = table.remove(V, 1) or '', ARGV[4 + ARGV[4]]
+local repeated = false
 if head ~= ARGV[1] then
+	local at = tonumber(head:match('^%%d+') or '0')
+	if at == 0 or redis.call('LINDEX', KEYS[2], tonumber(ARGV[2]:match('^%%d+')) - at - 1) ~= last then return {'moved', head} end
+	repeated = true
+end
+local K, A, audited = {unpack(KEYS, 4)}, {unpack(ARGV, 5 + ARGV[4])}, 0
+local function seq() return ARGV[2]:match('^%%d+') end
+local function audit(...)
+	if audited == 1 then return end
+	audited = 1
+	redis.call('RPUSH', KEYS[2], unpack(ARGV, 5, 4 + ARGV[4]))
+	redis.call('MSET', KEYS[1], ARGV[2], ...)
+end
+`
+
+// scriptKept runs a body whose result is kept.
+const scriptKept = `
+if repeated then
 	local kept = redis.call('GET', KEYS[3])
 	if kept and kept:sub(1, #ARGV[2] + 1) == ARGV[2] .. '\n' then
 		return {'ok', 1, cjson.decode(kept:sub(#ARGV[2] + 2)).result}
 	end
 	return {'moved', head}
 end
-local K, A, records = {}, {}, tonumber(ARGV[4])
-for i = 4, #KEYS do K[i - 3] = KEYS[i] end
-for i = 5 + records, #ARGV do A[i - 4 - records] = ARGV[i] end
-local audited = 0
-local function seq() return ARGV[2]:match('^%d+') end
-local function audit()
-	if audited == 1 then return end
-	audited = 1
-	redis.call('RPUSH', KEYS[2], unpack(ARGV, 5, 4 + records))
-	redis.call('SET', KEYS[1], ARGV[2])
-end
 local function body()
-`
-
-const scriptCoda = `
+%s
 end
 local result = body()
 if type(result) == 'table' and result.err then return result end
@@ -63,13 +69,44 @@ end
 return {'ok', audited, result}
 `
 
+// scriptAnswering runs a body whose result can be told from what it left.
+const scriptAnswering = `
+local function again()
+%s
+end
+if repeated then return {'ok', 1, again()} end
+local function body()
+%s
+end
+local result = body()
+return {'ok', audited, result}
+`
+
 // NewScript makes a Script of a Lua body. The body sees its keys as K[1]…, its
 // arguments as A[1]…, all of one environment, and calls audit() exactly when it
 // changes something. seq() is the number that the last record gets, which goes up
 // with each change. It returns nil, a string, a whole number below 2^53, or a
 // list of those. Arguments are data: they are never part of the body's text.
 func NewScript(body string) *Script {
-	return &Script{lua: NewLua(scriptPrelude + body + scriptCoda)}
+	return newScript(0, fmt.Sprintf(scriptKept, body))
+}
+
+// NewAnswering makes a Script that keeps no result, for those that run often.
+// again is Lua that gives the result of a body that has run, when its reply was
+// lost, from what the keys hold since. The body, and again, find the values of
+// the first reads keys, strings or false, in V[1]…, and audit(key, value, …) sets
+// keys together with the chain's head: each call of Redis that a script makes
+// costs more than what it does.
+func NewAnswering(reads int, body, again string) *Script {
+	return newScript(reads, fmt.Sprintf(scriptAnswering, again, body))
+}
+
+func newScript(reads int, rest string) *Script {
+	var more strings.Builder
+	for i := range reads {
+		fmt.Fprintf(&more, ", KEYS[%d]", 4+i)
+	}
+	return &Script{lua: NewLua(fmt.Sprintf(scriptPrelude, more.String()) + rest)}
 }
 
 const (
@@ -92,7 +129,7 @@ type stripe struct {
 }
 
 // stripeHeads bounds how many heads a stripe remembers.
-const stripeHeads = 64
+const stripeHeads = 128
 
 // remember keeps the head of env, and forgets some other's when that is too many.
 func (st *stripe) remember(env Name, head string) {
@@ -156,7 +193,7 @@ func (s *Store) exec(ctx context.Context, env Name, x Execution) (execReply, err
 	head := st.heads[env] // one that is not remembered may be "", and if not, Redis says so
 	for range execTries {
 		if head == "" {
-			x.Ahead = append(x.Ahead, redis.NewIntCmd(ctx, "zadd", chainsKey, 0, env.String()))
+			x.Ahead = append(x.Ahead, NewMember(ctx, "zadd", chainsKey, env.String()))
 		}
 		made, texts, err := s.seal(env, head, x.Records)
 		if err != nil {

@@ -27,6 +27,7 @@ type Store struct {
 	keep    time.Duration // of audit records; 0 is for ever
 	every   time.Duration // between anchors
 	anchors anchoring
+	touched touched
 	seed    maphash.Seed
 	stripes [stripeCount]stripe
 }

@@ -39,10 +39,14 @@ type step struct {
 	after verdict
 }
 
-// attend brings the request that h names as far as it gets.
-func (w *Worker) attend(work context.Context, h hint) verdict {
+// attend brings the request that h names as far as it gets. r is that request, or
+// nil when it is to be read first.
+func (w *Worker) attend(work context.Context, h hint, r *Request) verdict {
 	conflicts := 0
-	r, err := w.requests.get(work, h.env, h.id)
+	var err error
+	if r == nil {
+		r, err = w.requests.get(work, h.env, h.id)
+	}
 	for {
 		if w.stopping.Load() || work.Err() != nil {
 			return verdict{now: true}

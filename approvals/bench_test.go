@@ -131,7 +131,8 @@ func BenchmarkThroughput(b *testing.B) {
 	rates := map[string]float64{}
 	for _, c := range contenders {
 		var left sync.WaitGroup
-		put, stop := c.start(b, redistest.Options(b), func(int) { left.Done() })
+		o := redistest.Options(b)
+		put, stop := c.start(b, o, func(int) { left.Done() })
 		for n := range benchProducers { // connections and scripts are there when the clock starts
 			left.Add(1)
 			if err := put(n); err != nil {
@@ -139,13 +140,15 @@ func BenchmarkThroughput(b *testing.B) {
 			}
 		}
 		left.Wait()
-		began := time.Now()
+		rdb := benchClient(b, o)
+		busy, began := redisBusy(b, rdb), time.Now()
 		produce(b, b.N, func(n int) error {
 			left.Add(1)
 			return put(n)
 		})
 		left.Wait()
 		rates[c.name] = float64(b.N) / time.Since(began).Seconds()
+		b.ReportMetric((redisBusy(b, rdb)-busy)/float64(b.N), c.name+"-redis-µs")
 		stop()
 	}
 	for name, rate := range rates {
@@ -154,6 +157,25 @@ func BenchmarkThroughput(b *testing.B) {
 	b.ReportMetric(rates["berth"]/rates["asynq"], "of-asynq")
 	b.ReportMetric(rates["berth"]/rates["loop"], "of-loop")
 	b.ReportMetric(0, "ns/op")
+}
+
+// redisBusy is how long the server's one thread that carries commands out has
+// worked so far, in microseconds of CPU: what bounds all who share a Redis.
+func redisBusy(tb testing.TB, rdb redis.UniversalClient) float64 {
+	tb.Helper()
+	info, err := rdb.InfoMap(context.Background(), "cpu").Result()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	total := 0.0
+	for _, part := range []string{"user", "sys"} {
+		seconds, err := strconv.ParseFloat(info["CPU"]["used_cpu_"+part+"_main_thread"], 64)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		total += seconds
+	}
+	return total * 1e6
 }
 
 // produce calls put for the numbers below n, many at a time.

@@ -14,7 +14,7 @@ import (
 // Source: the members of Request, which encoding/json writes in their order.
 const luaRecord = `
 local function look(text)
-	local state, revision = text:match('^{"id":"[^"]*","state":"(%l+)"'), text:match('"revision":(%d+)}$')
+	local state, revision = text:match('^{"id":"[^"]*","state":"(%l+)"'), text:match('"revision":(%d+)}$', -32)
 	if state and revision then return state, tonumber(revision) end
 	local r = cjson.decode(text)
 	return r.state, r.revision
@@ -26,10 +26,10 @@ end
 // case, in one step.
 //
 //	K[1]  the record
-//	K[2]  its plan
-//	K[3]  the environment's active requests
-//	K[4]  the environment's lease
-//	K[5]  the environment's counter of leases
+//	K[2]  the environment's lease
+//	K[3]  the environment's counter of leases
+//	K[4]  its plan
+//	K[5]  the environment's active requests
 //	A[1]  the revision that the record must have
 //	A[2]  the state that it must have
 //	A[3]  the record as it becomes
@@ -38,50 +38,49 @@ end
 //	A[6]  the mark of the lease
 //	A[7]  how long the lease holds, in milliseconds
 //	output  {"ok", token}, {"gone"}, {"changed", revision}, {"not allowed", state}, {"busy"}
-var beginScript = actions.NewScript(luaRecord + actions.LuaLease + `
-local text = redis.call('GET', K[1])
-if not text then return {'gone'} end
-local state, revision = look(text)
+var beginScript = actions.NewAnswering(3, luaRecord+actions.LuaLease+`
+if not V[1] then return {'gone'} end
+local state, revision = look(V[1])
 if revision ~= tonumber(A[1]) then return {'changed', revision} end
 if state ~= A[2] then return {'not allowed', state} end
-local standing = redis.call('ZRANGE', K[3], 0, 1)
+if V[2] then return {'busy'} end
+local standing = redis.call('ZRANGE', K[5], 0, 1)
 if #standing ~= 1 or standing[1] ~= A[5] then return {'busy'} end
-local token = take_lease(K[4], K[5], A[6], A[7])
-if not token then return {'busy'} end
-redis.call('SET', K[1], A[3])
-if A[4] ~= '' then redis.call('SET', K[2], A[4]) end
-audit()
-return {'ok', token}
+local token = take_lease(K[2], V[2], V[3], A[6], A[7])
+if A[4] ~= '' then audit(K[1], A[3], K[3], token, K[4], A[4]) else audit(K[1], A[3], K[3], token) end
+return {'ok', tonumber(token)}
+`, `
+local token = (V[2] or ''):match('^%d+')
+if token and V[2] == token .. ' ' .. A[6] then return {'ok', tonumber(token)} end
+return {'changed', 0} -- it was taken over since
 `)
 
 // endScript ends a running request and gives the lease of its environment back.
 //
 //	K[1]  the record
-//	K[2]  its plan
-//	K[3]  the environment's active requests
-//	K[4]  the environment's lease
-//	K[5]  the environment's counter of leases
+//	K[2]  the environment's counter of leases
+//	K[3]  the environment's lease
+//	K[4]  its plan
+//	K[5]  the environment's active requests
 //	A[1]  the revision that the record must have
 //	A[2]  the record as it becomes
 //	A[3]  its id
 //	A[4]  the token of the writer's lease, which must be the latest
 //	A[5]  how long the record is kept, in milliseconds
 //	output  {"ok", how many requests of the environment are left}, else as moveScript
-var endScript = actions.NewScript(luaRecord + `
-local text = redis.call('GET', K[1])
-if not text then return {'gone'} end
-local state, revision = look(text)
+var endScript = actions.NewAnswering(2, luaRecord+`
+if not V[1] then return {'gone'} end
+local state, revision = look(V[1])
 if revision ~= tonumber(A[1]) then return {'changed', revision} end
 if state ~= 'running' then return {'not allowed', state} end
-local latest = redis.call('GET', K[5])
-if latest and latest ~= A[4] then return {'fenced', latest} end
+if V[2] and V[2] ~= A[4] then return {'fenced', V[2]} end
 redis.call('SET', K[1], A[2], 'PX', A[5])
-redis.call('PEXPIRE', K[2], A[5])
-redis.call('ZREM', K[3], A[3])
-redis.call('DEL', K[4]) -- nobody took a later one, so that it is the writer's
+redis.call('PEXPIRE', K[4], A[5])
+redis.call('ZREM', K[5], A[3])
+redis.call('DEL', K[3]) -- nobody took a later one, so that it is the writer's
 audit()
-return {'ok', redis.call('ZCARD', K[3])}
-`)
+return {'ok', redis.call('ZCARD', K[5])}
+`, `return {'ok', redis.call('ZCARD', K[5])}`)
 
 // begin makes r, which is planning and was released by c, or is released and c is
 // nil, running in one step, and returns it with its lease; nil when that takes
@@ -107,7 +106,7 @@ func (q *Requests) begin(ctx context.Context, r *Request, c *change, run change,
 	}
 	reply, err := q.store.ExecAll(ctx, env, actions.Execution{
 		Script:  beginScript,
-		Keys:    append([]string{q.recordKey(env, r.ID), q.planKey(env, r.ID), q.activeKey(env)}, lease.Keys()...),
+		Keys:    append(append([]string{q.recordKey(env, r.ID)}, lease.Keys()...), q.planKey(env, r.ID), q.activeKey(env)),
 		Args:    []any{r.Revision, string(r.State), text, plan, r.ID, lease.Mark(), lease.TTL().Milliseconds()},
 		Records: records,
 	})
@@ -136,9 +135,10 @@ func (q *Requests) end(ctx context.Context, r *Request, c change) (*Request, boo
 	if err != nil {
 		return nil, false, actions.Wrap(op, actions.CodeInternal, err, "The request could not be stored.")
 	}
+	lease := c.lease.Keys()
 	reply, err := q.store.ExecAll(ctx, env, actions.Execution{
 		Script: endScript,
-		Keys:   append([]string{q.recordKey(env, r.ID), q.planKey(env, r.ID), q.activeKey(env)}, c.lease.Keys()...),
+		Keys:   []string{q.recordKey(env, r.ID), lease[1], lease[0], q.planKey(env, r.ID), q.activeKey(env)},
 		Args: []any{
 			r.Revision, text, r.ID, strconv.FormatInt(c.lease.Token, 10), q.keep.Milliseconds(),
 		},
@@ -190,9 +190,5 @@ func (w *Worker) runChange() change {
 // indexCmds put r into the indexes.
 func (q *Requests) indexCmds(ctx context.Context, r *Request) []redis.Cmder {
 	m := member(r.ID, r.Order.Env)
-	return []redis.Cmder{
-		redis.NewStatusCmd(ctx, "set", requestKey+r.ID, r.Order.Env.String(), "px", (q.keep + q.patience + keepKeys).Milliseconds()),
-		redis.NewIntCmd(ctx, "zadd", indexKey, 0, m),
-		redis.NewIntCmd(ctx, "zadd", activeIndexKey, 0, m),
-	}
+	return []redis.Cmder{actions.NewMember(ctx, "zadd", indexKey, m), actions.NewMember(ctx, "zadd", activeIndexKey, m)}
 }

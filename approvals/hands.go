@@ -8,7 +8,8 @@ import (
 // job is one request in hand.
 type job struct {
 	hint  hint
-	again bool // another hint came meanwhile: look again
+	known *Request // as it is, when that is known already
+	again bool     // another hint came meanwhile: look again
 }
 
 // gate lets so many through at once, and half as many wait before it. Whoever
@@ -93,27 +94,50 @@ func (w *Worker) slotNow() bool {
 
 // take begins to attend to h in a slot that was taken for it, which is free
 // again once the request needs nothing more for now.
-func (w *Worker) take(work context.Context, h hint) {
+func (w *Worker) take(work context.Context, h hint) { w.begin(work, &job{hint: h}) }
+
+// begin is take for a job. It returns false, and the slot is free, when this
+// worker begins nothing any more.
+func (w *Worker) begin(work context.Context, j *job) bool {
 	w.mu.Lock()
-	if j, ok := w.jobs[h.id]; ok {
-		j.again = true
-		w.mu.Unlock()
+	defer w.mu.Unlock()
+	if w.closed {
 		<-w.slots
-		return
+		return false
 	}
-	j := &job{hint: h}
-	w.jobs[h.id] = j
-	w.mu.Unlock()
-	w.work.Go(func() {
-		defer func() { <-w.slots }()
+	if other, ok := w.jobs[j.hint.id]; ok {
+		other.again = true
+		<-w.slots
+		return true
+	}
+	w.jobs[j.hint.id] = j
+	select {
+	case w.next <- j:
+	default:
+		w.work.Go(func() { w.labour(work, j) })
+	}
+	return true
+}
+
+// labour does j and then what comes next, until the worker halts: a goroutine that
+// has done a job has the stack that the next one needs.
+func (w *Worker) labour(work context.Context, j *job) {
+	for {
 		w.do(work, j)
-	})
+		<-w.slots
+		select {
+		case j = <-w.next:
+		case <-w.halt:
+			return
+		}
+	}
 }
 
 // do attends to j's request until it needs nothing more, then settles its hint.
 func (w *Worker) do(work context.Context, j *job) {
 	for {
-		after := w.attend(work, j.hint)
+		after := w.attend(work, j.hint, j.known)
+		j.known = nil
 		w.mu.Lock()
 		again := j.again
 		j.again = false

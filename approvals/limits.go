@@ -60,6 +60,7 @@ for i = 2, #ARGV do
 		end
 	end
 end
+noted()
 `)
 
 // awaitScript has a hint called when a place under a limit is free.

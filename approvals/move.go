@@ -16,9 +16,9 @@ import (
 // change was made for and the state machine allows it.
 //
 //	K[1]  the record
-//	K[2]  its plan
-//	K[3]  the environment's active requests
-//	K[4]  the environment's counter of leases
+//	K[2]  the environment's counter of leases
+//	K[3]  its plan
+//	K[4]  the environment's active requests
 //	A[1]  the revision that the record must have
 //	A[2]  the state that it gets
 //	A[3]  the record as it becomes
@@ -28,30 +28,21 @@ import (
 //	A[7]  "1" when it ends with this change
 //	A[8]  how long it is kept then, in milliseconds
 //	output  {"ok"}, {"gone"}, {"changed", revision}, {"not allowed", state}, {"fenced", latest token}
-var moveScript = actions.NewScript(luaRecord + `
-local text = redis.call('GET', K[1])
-if not text then return {'gone'} end
-local state, revision = look(text)
+var moveScript = actions.NewAnswering(2, luaRecord+`
+if not V[1] then return {'gone'} end
+local state, revision = look(V[1])
 if revision ~= tonumber(A[1]) then return {'changed', revision} end
-if not string.find('` + luaMoves() + `', '|' .. state .. '>' .. A[2] .. '|', 1, true) then return {'not allowed', state} end
-if A[6] ~= '' then
-	local latest = redis.call('GET', K[4])
-	if latest and latest ~= A[6] then return {'fenced', latest} end
-end
-redis.call('SET', K[1], A[3])
-if A[4] == '-' then
-	redis.call('DEL', K[2])
-elseif A[4] ~= '' then
-	redis.call('SET', K[2], A[4])
-end
+if not string.find('`+luaMoves()+`', '|' .. state .. '>' .. A[2] .. '|', 1, true) then return {'not allowed', state} end
+if A[6] ~= '' and V[2] and V[2] ~= A[6] then return {'fenced', V[2]} end
+if A[4] ~= '' and A[4] ~= '-' then audit(K[1], A[3], K[3], A[4]) else audit(K[1], A[3]) end
+if A[4] == '-' then redis.call('DEL', K[3]) end
 if A[7] == '1' then
-	redis.call('ZREM', K[3], A[5])
+	redis.call('ZREM', K[4], A[5])
 	redis.call('PEXPIRE', K[1], A[8])
-	redis.call('PEXPIRE', K[2], A[8])
+	redis.call('PEXPIRE', K[3], A[8])
 end
-audit()
 return {'ok'}
-`)
+`, `return {'ok'}`)
 
 // change is one change of a request's record.
 type change struct {
@@ -85,7 +76,7 @@ func (q *Requests) move(ctx context.Context, r *Request, c change) (*Request, er
 	env := r.Order.Env
 	reply, err := q.store.ExecAll(ctx, env, actions.Execution{
 		Script:  moveScript,
-		Keys:    []string{q.recordKey(env, r.ID), q.planKey(env, r.ID), q.activeKey(env), q.store.Key(env, "lease:token")},
+		Keys:    []string{q.recordKey(env, r.ID), q.store.Key(env, "lease:token"), q.planKey(env, r.ID), q.activeKey(env)},
 		Args:    []any{r.Revision, string(c.to), text, plan, r.ID, token, flag(ends), q.keep.Milliseconds()},
 		Records: []actions.Record{c.record(next, r.State)},
 		Ahead:   failing(ctx, r, c),
@@ -162,14 +153,14 @@ func failing(ctx context.Context, r *Request, c change) []redis.Cmder {
 	if c.to != StateFailed {
 		return nil
 	}
-	return []redis.Cmder{redis.NewIntCmd(ctx, "zadd", failedIndexKey, 0, member(r.ID, r.Order.Env))}
+	return []redis.Cmder{actions.NewMember(ctx, "zadd", failedIndexKey, member(r.ID, r.Order.Env))}
 }
 
 // forget takes an ended request out of the index of active ones. A failure costs
 // the sweeper a look.
 func (q *Requests) forget(ctx context.Context, r *Request) {
 	ctx = context.WithoutCancel(ctx)
-	gone := redis.NewIntCmd(ctx, "zrem", activeIndexKey, member(r.ID, r.Order.Env))
+	gone := actions.NewMember(ctx, "zrem", activeIndexKey, member(r.ID, r.Order.Env))
 	q.store.Pipe().Later([]redis.Cmder{gone}, func(err error) {
 		q.log.WarnContext(ctx, "an ended request stays in the index of active ones for now", "request_id", r.ID, "error", err)
 	})

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -67,6 +68,9 @@ type queue struct {
 	mu      sync.Mutex
 	waiting []any // hints that enqueue is to put in
 	putting bool
+
+	near atomic.Pointer[near] // a worker of this process
+	open atomic.Bool          // nothing waits here, as far as this process can tell
 }
 
 func newQueue(rdb redis.UniversalClient, pipe *actions.Pipe, log *slog.Logger) *queue {
@@ -83,16 +87,17 @@ end
 local function ring()
 	if redis.call('LLEN', bell) == 0 then redis.call('RPUSH', bell, '1') end
 end
-local taken = nil
+local taken, given = nil, {}
 local function put(m)
 	if not taken then taken = tonumber(redis.call('HGET', turns, '') or '0') end
 	local app, kind = m:match('^%S+ ([^/ ]+)/%S+(.*)$')
 	local flow, cost = (app or '') .. (kind or ''), 1
 	if kind == ' auto' then cost = ` + strconv.Itoa(automatics) + ` end
-	local turn = math.max(taken, tonumber(redis.call('HGET', turns, flow) or '0')) + cost
-	if redis.call('ZADD', ready, 'NX', string.format('%.17g', turn), m) == 1 then
-		redis.call('HSET', turns, flow, string.format('%.17g', turn))
-	end
+	local turn = math.max(taken, given[flow] or tonumber(redis.call('HGET', turns, flow) or '0')) + cost
+	if redis.call('ZADD', ready, 'NX', string.format('%.17g', turn), m) == 1 then given[flow] = turn end
+end
+local function noted() -- after the last put
+	for flow, turn in pairs(given) do redis.call('HSET', turns, flow, string.format('%.17g', turn)) end
 end
 `
 
@@ -102,10 +107,9 @@ var queueKeys = []string{readyKey, laterKey, turnsKey, triesKey, bellKey, worker
 //
 //	ARGV  the hints
 var putScript = actions.NewLua(luaQueue + `
-for i = 1, #ARGV do
-	put(ARGV[i])
-	redis.call('ZREM', later, ARGV[i])
-end
+for i = 1, #ARGV do put(ARGV[i]) end
+noted()
+redis.call('ZREM', later, unpack(ARGV))
 ring()
 `)
 
@@ -117,18 +121,18 @@ ring()
 var takeScript = actions.NewLua(luaQueue + `
 local got = redis.call('ZPOPMIN', ready, ARGV[2])
 redis.call('DEL', bell)
-local out, mine = {}, '` + heldKey + `' .. ARGV[1]
+local out, hints, mine = {}, {}, '` + heldKey + `' .. ARGV[1]
 if #got == 0 then return out end
 local counted = redis.call('EXISTS', tries) == 1
 for i = 1, #got, 2 do
-	redis.call('SADD', mine, got[i])
+	hints[#hints + 1] = got[i]
 	out[i], out[i + 1] = got[i], '0'
 	if counted then
 		out[i + 1] = redis.call('HGET', tries, got[i]) or '0'
 		redis.call('HDEL', tries, got[i])
 	end
 end
-redis.call('EXPIRE', mine, 86400) -- for when the replica is forgotten before it comes back
+redis.call('SADD', mine, unpack(hints))
 redis.call('ZADD', workers, string.format('%.0f', now()), ARGV[1])
 if redis.call('ZCARD', ready) == 0 then
 	redis.call('DEL', turns) -- nobody waits, so that all are even
@@ -171,6 +175,7 @@ for _, replica in ipairs(redis.call('ZRANGEBYSCORE', workers, '-inf', string.for
 	freed = freed + #held
 	if #held == 0 then redis.call('ZREM', workers, replica) end
 end
+noted()
 if redis.call('ZCARD', ready) > 0 then ring() end
 return {#due, freed}
 `)
@@ -178,7 +183,10 @@ return {#due, freed}
 // seenScript shows that a replica lives.
 //
 //	ARGV[1]  the replica
-var seenScript = actions.NewLua(luaQueue + `redis.call('ZADD', workers, string.format('%.0f', now()), ARGV[1])`)
+var seenScript = actions.NewLua(luaQueue + `
+redis.call('ZADD', workers, string.format('%.0f', now()), ARGV[1])
+redis.call('EXPIRE', '` + heldKey + `' .. ARGV[1], 86400) -- for when the replica is forgotten before it comes back
+`)
 
 // adoptScript puts in what a replica has in its hands.
 //
@@ -186,6 +194,7 @@ var seenScript = actions.NewLua(luaQueue + `redis.call('ZADD', workers, string.f
 var adoptScript = actions.NewLua(luaQueue + `
 local held = redis.call('SPOP', '` + heldKey + `' .. ARGV[1], ` + strconv.Itoa(mostMoved) + `)
 for _, m in ipairs(held) do put(m) end
+noted()
 if #held > 0 then ring() end
 return #held
 `)
@@ -228,6 +237,7 @@ func (q *queue) add(ctx context.Context, hints ...hint) error {
 // enqueue is add that nobody waits for. A failure is logged: the sweeper finds
 // what has no hint. Hints that come at one moment share a script.
 func (q *queue) enqueue(h hint) {
+	q.open.Store(false)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waiting = append(q.waiting, h.String())
@@ -307,7 +317,7 @@ func (q *queue) done(ctx context.Context, replica, hint string) error {
 // in its hands later.
 func (q *queue) served(replica string, h hint) {
 	ctx := context.Background()
-	q.pipe.Later([]redis.Cmder{redis.NewIntCmd(ctx, "srem", heldKey+replica, h.String())}, nil)
+	q.pipe.Later([]redis.Cmder{actions.NewMember(ctx, "srem", heldKey+replica, h.String())}, nil)
 }
 
 // seen shows that replica lives, so that what is in its hands stays there.

@@ -23,7 +23,6 @@ import (
 const (
 	indexKey       = "berth:requests"        // sorted set of "ID app/name", by ID and so by time
 	activeIndexKey = "berth:requests:active" // the same, of those that have not ended
-	requestKey     = "berth:request:"        // + ID: the environment's name
 )
 
 const (
@@ -158,18 +157,19 @@ func (q *Requests) Get(ctx context.Context, id string) (*Request, error) {
 	if !validID(id) {
 		return nil, notFound(op, id)
 	}
-	text, err := q.rdb.Get(ctx, requestKey+id).Result()
-	if errors.Is(err, redis.Nil) {
-		return nil, notFound(op, id)
-	}
-	if err != nil {
+	// Members that begin with "ID ": '!' is the character after the space.
+	found := redis.NewStringSliceCmd(ctx, "zrangebylex", indexKey, "["+id+" ", "("+id+"!", "limit", 0, 1)
+	if err := q.store.Pipe().Do(ctx, found); err != nil {
 		return nil, redisError(op, err)
 	}
-	env, err := actions.ParseName(text)
-	if err != nil {
-		return nil, actions.Wrap(op, actions.CodeInternal, err, "The index of requests cannot be read; somebody wrote over it.")
+	if len(found.Val()) == 0 {
+		return nil, notFound(op, id)
 	}
-	return q.get(ctx, env, id)
+	e := parseMember(found.Val()[0])
+	if e.env.IsZero() {
+		return nil, actions.Errorf(op, actions.CodeInternal, "The index of requests cannot be read; somebody wrote over it.")
+	}
+	return q.get(ctx, e.env, id)
 }
 
 // get is Get for one whose environment is known.

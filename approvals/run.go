@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/berth-dev/berth/actions"
@@ -131,13 +130,10 @@ type held struct {
 // execute has r, which is running, brought to its end under lease.
 func (w *Worker) execute(work context.Context, r *Request, lease *held, tries int) (step, error) {
 	ctx, cancel := context.WithCancelCause(work)
-	watching, unwatch := context.WithCancel(context.WithoutCancel(work))
-	var watcher sync.WaitGroup
-	watcher.Go(func() { w.watch(watching, cancel, r, lease) })
+	unwatch := w.watched(context.WithoutCancel(work), cancel, r, lease)
 	began := time.Now()
 	run, err := w.callRun(ctx, lease.Lease, runRequest(r))
 	unwatch()
-	watcher.Wait()
 	lost := actions.CodeOf(context.Cause(ctx)) == actions.CodeFenced
 	cancel(nil)
 	switch {
@@ -272,14 +268,31 @@ func outcomeOf(run *actions.Run) change {
 	}
 }
 
+// watched has r watched from soon on, until the returned function is called, which
+// waits for the watcher. What is over by then, as many runs are, costs nothing.
+func (w *Worker) watched(ctx context.Context, cancel context.CancelCauseFunc, r *Request, lease *held) (end func()) {
+	if r.Stop != nil {
+		cancel(stopped(r.Stop))
+	}
+	watching, unwatch := context.WithCancel(ctx)
+	over := make(chan struct{})
+	soon := time.AfterFunc(min(stopLook/2, w.lease/10), func() {
+		defer close(over)
+		w.watch(watching, cancel, r, lease)
+	})
+	return func() {
+		unwatch()
+		if !soon.Stop() {
+			<-over
+		}
+	}
+}
+
 // watch renews the lease of what runs and looks whether it is to stop, until ctx
 // ends, which is when nothing runs any more: what stops needs its lease too. It
 // cancels with the cause that Floor speaks of.
 func (w *Worker) watch(ctx context.Context, cancel context.CancelCauseFunc, r *Request, lease *held) {
 	stopping := r.Stop != nil
-	if stopping {
-		cancel(stopped(r.Stop))
-	}
 	renew, look := time.NewTicker(w.lease/3), time.NewTicker(stopLook)
 	defer renew.Stop()
 	defer look.Stop()

