@@ -286,13 +286,43 @@ func TestAnAccountThatWasTakenAwayDoesNotCountBesideItsPerson(t *testing.T) {
 	}
 }
 
+func TestAnAccountWithANewNameIsNobodyElse(t *testing.T) {
+	w := newTown(t, redistest.Client(t))
+	ctx := t.Context()
+	w.must(w.Pin(ctx, "github:eve", "7"))
+	w.must(w.Pin(ctx, "github:ana", "8"))
+	eve, ana := w.person("github:eve"), w.person("github:ana")
+	for _, name := range []string{"github:eve-2", "github:Eve-3", "github:eve-2", "github:eve"} {
+		w.must(w.Pin(ctx, name, "7"))
+		w.must(w.Pin(ctx, name, "7"))
+		if p := w.person(name); p.ID != eve.ID || len(p.Roles) > 0 {
+			t.Errorf("%s is %+v", name, p)
+		}
+	}
+	w.must(w.Pin(ctx, "github:anna", "8"))
+	if p := w.person("github:anna"); p.ID != ana.ID || len(p.Roles) > 0 || slices.Contains(p.Identities, "slack:U1") {
+		t.Errorf("by a new name ana is %+v", p) // one person, whom the config gives nothing by that name
+	}
+	if p := w.person("slack:U1"); p.ID != ana.ID || !slices.Equal(p.Roles, ana.Roles) {
+		t.Errorf("by her other account she is %+v", p)
+	}
+	if err := w.Pin(ctx, "github:ana", "9"); actions.CodeOf(err) != actions.CodeForbidden {
+		t.Errorf("somebody takes the name that she had: %v", err)
+	}
+	w.must(w.Pin(ctx, "github:eve-2", "10")) // a name that nobody has rights by
+	records, err := w.store.Audit(ctx, actions.BerthChain, 0, 0)
+	if err != nil || len(records) != 5 {
+		t.Errorf("the audit has %d records, %v", len(records), err)
+	}
+}
+
 func TestALoginThatChangedHandsGetsNoRights(t *testing.T) {
 	w := newTown(t, redistest.Client(t))
 	ctx := t.Context()
 	w.must(w.link("token:ci", "github:robot"))
-	for _, login := range []string{"github:ana", "github:robot", "github:eve"} {
-		w.must(w.Pin(ctx, login, "1"))
-		w.must(w.Pin(ctx, strings.ToUpper(login[:8])+login[8:], "1"))
+	for number, login := range map[string]string{"1": "github:ana", "11": "github:robot", "12": "github:eve"} {
+		w.must(w.Pin(ctx, login, number))
+		w.must(w.Pin(ctx, strings.ToUpper(login[:8])+login[8:], number))
 	}
 	for login, code := range map[string]actions.Code{"github:ana": actions.CodeForbidden, "github:robot": actions.CodeForbidden, "github:eve": ""} {
 		if err := w.Pin(ctx, login, "2"); actions.CodeOf(err) != code {
