@@ -48,15 +48,18 @@ audit()
 if tonumber(A[3]) > 0 and redis.call('DECRBY', K[2], A[3]) <= 0 then redis.call('DEL', K[2]) end
 return 1`)
 
-// Refused records that a command about env was refused, as KindRefused. Of rec,
-// whoever asked, where, and Detail (the command, the reason) are used. A chain
+// Refused records that a command about env was refused, as KindRefused unless rec
+// says another. Of rec, whoever asked, where, and Detail (the command, the reason) are used. A chain
 // takes ten of them a minute; the next one that is recorded says in Detail's
 // "left_out" how many were not. What is refused of an environment that has no
 // chain is recorded in BerthChain, with the name in Detail's "environment":
 // names that were never made must not become chains.
 func (s *Store) Refused(ctx context.Context, env Name, rec Record) error {
 	const op = "store.refused"
-	rec.Kind, rec.Detail = KindRefused, maps.Clone(rec.Detail)
+	rec.Detail = maps.Clone(rec.Detail)
+	if rec.Kind == "" {
+		rec.Kind = KindRefused
+	}
 	if rec.Detail == nil {
 		rec.Detail = map[string]string{}
 	}

@@ -188,7 +188,9 @@ func (q *Requests) uncounted(ctx context.Context, r *Request, d Decision, o *Out
 		to: r.State, by: d.By, place: d.Place, kind: "request.decision_refused", edit: func(*Request) {},
 		why: map[string]string{"decision": string(d.Verdict), "reason": msg},
 	}
-	if _, err := q.move(ctx, r, c); err != nil {
+	// The request itself stays as it is, so that who tries over and over neither
+	// fills the audit nor is in the way of those who can decide.
+	if err := q.store.Refused(ctx, r.Order.Env, c.record(r, r.State)); err != nil {
 		return err
 	}
 	return actions.Errorf(op, actions.CodeForbidden, "%s", msg)

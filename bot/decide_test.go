@@ -369,3 +369,28 @@ func TestAWordThatArrivesAgainDoesNotUndoALaterOne(t *testing.T) {
 		}
 	}
 }
+
+func TestWhoTriesOverAndOverFillsNoAudit(t *testing.T) {
+	w := bottest.New(t, redistest.Client(t))
+	w.Govern(crew, cleanupNeedsTwo)
+	w.Do("deploy shop/pr-42")
+	r := cleanup(w)
+	for range 40 {
+		if reply := w.SayIn(as("github:cid", "approve "+r.ID)); reply.Code != actions.CodeForbidden {
+			t.Fatal(reply.Text)
+		}
+	}
+	records, err := w.Store.Audit(context.Background(), r.Order.Env, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for _, rec := range records {
+		if rec.Kind == "request.decision_refused" {
+			tried++
+		}
+	}
+	if now, err := w.Requests.Get(context.Background(), r.ID); err != nil || now.Revision != r.Revision || tried == 0 || tried > 20 {
+		t.Errorf("%d tries are recorded, and the request is at %d, not %d, %v", tried, now.Revision, r.Revision, err)
+	}
+}
