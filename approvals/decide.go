@@ -172,10 +172,11 @@ func decisionChange(d Decision, decided *Request, outcome Outcome) change {
 func (q *Requests) uncounted(ctx context.Context, r *Request, d Decision, o *Outcome) error {
 	const op = "requests.decide"
 	msg := ""
-	if counts, why := o.Counts(d.By.Identity); !counts {
+	broken := slices.ContainsFunc(o.Rules, func(rule RuleOutcome) bool { return rule.BrokenBy != "" })
+	if counts, why := o.Counts(d.By.Identity); !counts && !(d.BreakGlass && broken) {
 		msg = fmt.Sprintf("%s's decision on request %s does not count: %s.", d.By.Actor, r.ID, strings.TrimSuffix(why, "."))
 	}
-	if broken := slices.ContainsFunc(o.Rules, func(rule RuleOutcome) bool { return rule.BrokenBy != "" }); d.BreakGlass && !broken {
+	if d.BreakGlass && !broken {
 		msg = fmt.Sprintf("%s cannot break the glass for request %s: no rule that it waits for lets them.", d.By.Actor, r.ID)
 	}
 	if msg == "" {

@@ -394,3 +394,20 @@ func TestWhoTriesOverAndOverFillsNoAudit(t *testing.T) {
 		t.Errorf("%d tries are recorded, and the request is at %d, not %d, %v", tried, now.Revision, r.Revision, err)
 	}
 }
+
+func TestAGlassIsBrokenForTheRulesThatItIsOf(t *testing.T) {
+	w := bottest.New(t, redistest.Client(t))
+	other := bottest.Rule{Name: "and-one-more", When: `request.verb == "cleanup"`, Approve: &bottest.Approve{Needs: []bottest.Need{{Count: 1, From: []string{"role:sre"}}}}}
+	w.Govern(crew, cleanupNeedsTwo, other)
+	w.Do("deploy shop/pr-42")
+	r := cleanup(w)
+	if reply := w.SayIn(as("github:lea", "approve "+r.ID+" --break-glass --reason fire")); reply.Tone == bot.ToneRefused {
+		t.Fatalf("it is refused since another rule stands: %s", reply.Text)
+	}
+	now, err := w.Requests.Get(context.Background(), r.ID)
+	if err != nil || now.State != approvals.StatePending || now.Outcome.Rules[0].BrokenBy != "lea" || now.Outcome.Rules[1].Groups[0].Missing != 1 {
+		t.Fatalf("it is %+v, %v", now, err)
+	}
+	w.SayIn(as("github:ben", "approve "+r.ID))
+	w.Await(r.ID, func(r *approvals.Request) bool { return r.State == approvals.StateSucceeded })
+}
