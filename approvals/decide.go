@@ -191,7 +191,9 @@ func (q *Requests) uncounted(ctx context.Context, r *Request, d Decision, o *Out
 	}
 	// The request itself stays as it is, so that who tries over and over neither
 	// fills the audit nor is in the way of those who can decide.
-	if err := q.store.Refused(ctx, r.Order.Env, c.record(r, r.State)); err != nil {
+	rec := c.record(r, r.State)
+	rec.Time = q.clock()
+	if err := q.store.Refused(ctx, r.Order.Env, rec); err != nil {
 		return err
 	}
 	return actions.Errorf(op, actions.CodeForbidden, "%s", msg)
