@@ -51,3 +51,14 @@ const (
 )
 
 var Supersedes = supersedes
+
+// Die has what is submitted from now on given to a worker of this process, replica,
+// that does nothing with it: what a process leaves that dies in this moment.
+func (q *Requests) Die(ctx context.Context, replica string) error {
+	q.queue.near.Store(&near{replica: replica, seat: func() bool { return true }, leave: func() {}, hand: func(*Request) bool { return true }})
+	q.queue.open.Store(true)
+	return q.queue.seen(ctx, replica)
+}
+
+// Near tells whether what is submitted now goes straight to a worker of this process.
+func (q *Requests) Near() bool { return q.queue.near.Load() != nil && q.queue.open.Load() }

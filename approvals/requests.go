@@ -247,11 +247,10 @@ func decode(op, record string) (*Request, error) {
 
 // encode is r's record: all of it but the plan, which has a key of its own since
 // it can be large and never changes.
-func encode(r *Request) (string, error) {
+func encode(r *Request) ([]byte, error) {
 	bare := *r
 	bare.Plan = nil
-	text, err := json.Marshal(&bare)
-	return string(text), err
+	return json.Marshal(&bare)
 }
 
 func notFound(op, id string) error {

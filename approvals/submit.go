@@ -284,12 +284,13 @@ func check(op string, r *Request) error {
 		return invalid("The command is longer than %d bytes.", maxCommand)
 	}
 	o := &r.Order
-	for name, text := range map[string]string{
-		"actor": r.Requester.Actor, "identity": r.Requester.Identity, "surface": r.Place.Surface, "place": r.Place.ID,
-		"message": r.Place.Message, "address": r.Place.Address, "ref": o.Ref, "reason": o.Reason, "requester": o.By, "reason of breaking the glass": glassReason(r),
+	for _, member := range [...]struct{ name, text string }{
+		{"actor", r.Requester.Actor}, {"identity", r.Requester.Identity}, {"surface", r.Place.Surface}, {"place", r.Place.ID},
+		{"message", r.Place.Message}, {"address", r.Place.Address}, {"ref", o.Ref}, {"reason", o.Reason}, {"requester", o.By},
+		{"reason of breaking the glass", glassReason(r)},
 	} {
-		if len(text) > maxText {
-			return invalid("The %s of the request is longer than %d bytes.", name, maxText)
+		if len(member.text) > maxText {
+			return invalid("The %s of the request is longer than %d bytes.", member.name, maxText)
 		}
 	}
 	size := 0
