@@ -80,7 +80,7 @@ func (s *Service) link(ctx context.Context, in Input, c Command) (Reply, error) 
 }
 
 // linkable are the kinds of accounts that can type a code.
-var linkable = []string{"github", "token"}
+var linkable = []string{"github", "token", "oidc"}
 
 // linkCode gives a code for an account. Whoever reads it beside its owner could
 // not use it either, but codes are kept out of public places all the same.
@@ -98,8 +98,11 @@ func (s *Service) linkCode(ctx context.Context, in Input, account string) (Reply
 		return Reply{}, err
 	}
 	how := "write `/link " + code + "` as %s in a comment on a pull request that Berth serves"
-	if kind == "token" {
+	switch kind {
+	case "token":
 		how = "run `berth link " + code + "` with a token of %s"
+	case "oidc":
+		how = "run `berth link " + code + "` with a token that %s's issuer has signed (in BERTH_TOKEN, say)"
 	}
 	return info("To show that %s is yours too, "+how+", within ten minutes. The code works once and for that account alone; whoever types it becomes one person with you, so use it yourself.",
 		Code(account, 140), Escape(name, 140)), nil

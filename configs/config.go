@@ -15,6 +15,7 @@ type Config struct {
 	Redis    *Redis             `yaml:"redis" json:"redis,omitempty"`
 	GitHub   *GitHub            `yaml:"github" json:"github,omitempty"`
 	Tokens   []Token            `yaml:"tokens" json:"tokens,omitempty"`
+	OIDC     []Issuer           `yaml:"oidc" json:"oidc,omitempty"`
 	Actors   []Actor            `yaml:"actors" json:"actors,omitempty"`
 	Clusters map[string]Cluster `yaml:"clusters" json:"clusters,omitempty"`
 	Plugins  map[string]Plugin  `yaml:"plugins" json:"plugins,omitempty"`
@@ -92,11 +93,26 @@ type Token struct {
 	Roles  []string `yaml:"roles" json:"roles,omitempty"`                             // "viewer" alone may read only
 }
 
+// Issuer is an OpenID Connect issuer whose signed tokens the API takes. Who they
+// name has the roles of the actor under whom oidc:NAME stands, or is linked to.
+type Issuer struct {
+	// Issuer is exactly as its tokens say it (iss): https, or http on this machine.
+	Issuer string `yaml:"issuer" json:"issuer"`
+	// Audience must be among those that a token is for (aud).
+	Audience string `yaml:"audience" json:"audience"`
+	// Claim names the account: email when empty, sub, or another text of the
+	// token. Take one that people cannot change themselves.
+	Claim string `yaml:"claim" json:"claim,omitempty"`
+	// Domains are what may stand after the "@" of this issuer's names, and of no
+	// other's. Of several issuers, one may be without.
+	Domains []string `yaml:"domains" json:"domains,omitempty"`
+}
+
 // Actor is a person or machine whose accounts belong together.
 type Actor struct {
 	Name       string   `yaml:"name" json:"name"`
 	Roles      []string `yaml:"roles" json:"roles,omitempty"`
-	Identities []string `yaml:"identities" json:"identities,omitempty"` // github:ana, slack:U0123, discord:987
+	Identities []string `yaml:"identities" json:"identities,omitempty"` // github:ana, slack:U0123, discord:987, oidc:ana@x.org
 }
 
 // Cluster is a Kubernetes cluster by name.

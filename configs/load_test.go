@@ -50,6 +50,16 @@ func TestFaults(t *testing.T) {
 		"an app that no one could type":     {yaml: "apps:\n  Shop:\n    parts: [{name: web, use: helm}]\n", want: []string{"apps.Shop@2"}},
 		"a value where a name is asked for": {yaml: "plugins:\n  aws: {path: berth-aws, env: [\"KEY=secret\"]}\n", want: []string{"plugins.aws.env[0]@2"}},
 		"a lifetime over the longest":       {yaml: "apps:\n  shop:\n    ttl: 31d\n    parts: [{name: web, use: helm}]\n", want: []string{"apps.shop.ttl@3"}},
+		"an issuer over plain http":         {yaml: "oidc:\n  - issuer: http://x.org\n    audience: berth\n", want: []string{"oidc[0].issuer@2"}},
+		"an issuer on this machine is fine": {yaml: "oidc: [{issuer: \"http://127.0.0.1:5556/dex\", audience: berth, claim: sub}]\n"},
+		"an issuer for whatever audience":   {yaml: "oidc:\n  - issuer: https://x.org\n", want: []string{"oidc[0].audience@2"}},
+		"a claim that names nobody":         {yaml: "oidc:\n  - issuer: https://x.org\n    audience: berth\n    claim: exp\n", want: []string{"oidc[0].claim@4"}},
+		"an issuer given twice":             {yaml: "oidc:\n  - {issuer: \"https://x.org\", audience: a}\n  - {issuer: \"https://x.org\", audience: b, domains: [x.org]}\n", want: []string{"oidc[1].issuer@3"}},
+		"two issuers of the same names":     {yaml: "oidc:\n  - {issuer: \"https://x.org\", audience: a}\n  - {issuer: \"https://y.org\", audience: b}\n", want: []string{"oidc[1]@3"}},
+		"two issuers of one domain":         {yaml: "oidc:\n  - {issuer: \"https://x.org\", audience: a, domains: [x.org]}\n  - {issuer: \"https://y.org\", audience: b, domains: [x.org]}\n", want: []string{"oidc[1].domains[0]@3"}},
+		"two issuers of two domains":        {yaml: "oidc:\n  - {issuer: \"https://x.org\", audience: a, domains: [x.org]}\n  - {issuer: \"https://y.org\", audience: b, domains: [y.org]}\n"},
+		"a domain that is an address":       {yaml: "oidc:\n  - {issuer: \"https://x.org\", audience: a, domains: [ana@x.org]}\n", want: []string{"oidc[0].domains[0]@2"}},
+		"an issuer with a key of no use":    {yaml: "oidc:\n  - {issuer: \"https://x.org\", audience: a, secret: b}\n", want: []string{"oidc[0].secret@2"}},
 		"an alias of itself does not hang":  {yaml: "apps: &a\n  shop: {parts: [*a]}\n", want: []string{"apps.shop.parts[0].name@1", "apps.shop.parts[0].use@1", "apps.shop.parts[0].shop@2"}},
 	}
 	for name, test := range tests {

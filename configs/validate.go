@@ -36,6 +36,7 @@ func (d *document) validate(c *Config) {
 	d.server(c)
 	d.github(c.GitHub)
 	d.people(c)
+	d.oidc(c.OIDC)
 	d.retention(c.Retention)
 	for name, cluster := range c.Clusters {
 		d.name(join("clusters", name), name)

@@ -112,13 +112,14 @@ func TokenIdentity(actor string) string { return "token:" + actor }
 
 // Canonical is an identity in the form in which identities are compared: the
 // kind in lower case, and a GitHub login too, since GitHub tells no two logins
-// apart by case. It is "" for what is no identity.
+// apart by case, and an address that an OpenID Connect issuer tells. It is ""
+// for what is no identity.
 func Canonical(identity string) string {
 	kind, name, ok := strings.Cut(strings.TrimSpace(identity), ":")
 	if !ok || kind == "" || name == "" {
 		return ""
 	}
-	if kind = strings.ToLower(kind); kind == "github" {
+	if kind = strings.ToLower(kind); kind == "github" || kind == "oidc" && strings.Contains(name, "@") {
 		name = strings.ToLower(name)
 	}
 	return kind + ":" + name

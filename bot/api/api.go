@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -25,6 +26,10 @@ type Options struct {
 	Tokens  []Token      // none: every call is answered 401
 	Version string       // of Berth, for the OpenAPI document
 	Log     *slog.Logger // nil means none
+
+	Issuers []Issuer         // whose signed tokens are taken too
+	Pins    Pins             // nil means that a name may change hands
+	Now     func() time.Time // nil means time.Now
 }
 
 // API serves /api. It is an http.Handler. Its streams end with the context of
@@ -34,6 +39,10 @@ type API struct {
 	log     *slog.Logger
 	version string
 	keys    atomic.Pointer[keyring]
+	issuers atomic.Pointer[map[string]*provider] // by what `iss` says
+	pins    Pins
+	now     func() time.Time
+	client  *http.Client // asks issuers for their keys
 	mux     *http.ServeMux
 	handler http.Handler
 }
@@ -45,7 +54,15 @@ func New(o Options) (*API, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	hookErrors()
-	a := &API{service: o.Service, log: o.Log, version: o.Version, mux: http.NewServeMux()}
+	a := &API{
+		service: o.Service, log: o.Log, version: o.Version, mux: http.NewServeMux(),
+		pins: o.Pins, now: o.Now, client: newIssuerClient(),
+	}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	a.issuers.Store(&map[string]*provider{})
+	a.SetIssuers(o.Issuers)
 	if err := a.SetTokens(o.Tokens); err != nil {
 		return nil, err
 	}
@@ -115,9 +132,10 @@ func (a *API) config() huma.Config {
 				Schemas: registry,
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"token": {Type: "http", Scheme: "bearer", Description: "A token whose SHA-256 stands under `tokens` in Berth's config."},
+					"oidc":  {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An ID or access token of an OpenID Connect issuer that stands under `oidc` in Berth's config. Without a role there it reads /api/v1/actor and can be linked (`link CODE`), no more."},
 				},
 			},
-			Security: []map[string][]string{{"token": {}}},
+			Security: []map[string][]string{{"token": {}}, {"oidc": {}}},
 		},
 		OpenAPIPath:                  "/api/openapi",
 		Formats:                      huma.DefaultFormats,

@@ -37,28 +37,53 @@ func newKeyring(tokens []Token) (keyring, error) {
 	return ring, nil
 }
 
-// actor finds who sent a request, or says why nobody is known to.
-func (k keyring) actor(r *http.Request) (bot.Actor, *Problem) {
-	if len(k) == 0 {
+// bearer is the token that a request came with, or says why there is none.
+func bearer(r *http.Request) (string, *Problem) {
+	header := r.Header.Get("Authorization")
+	if header == "" {
+		return "", problem(actions.CodeUnauthenticated, "This needs a token: send `Authorization: Bearer TOKEN`, or run `berth login`.")
+	}
+	if len(r.Header.Values("Authorization")) > 1 {
+		return "", problem(actions.CodeUnauthenticated, "There are several Authorization headers; send one, so that it is plain who asks.")
+	}
+	scheme, token, _ := strings.Cut(header, " ")
+	token = strings.TrimSpace(token)
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return "", problem(actions.CodeUnauthenticated, "The Authorization header must be `Bearer TOKEN`.")
+	}
+	return token, nil
+}
+
+// actor finds who sent a request. Its error says why nobody is known to, or
+// what kept Berth from finding out.
+func (a *API) actor(r *http.Request) (bot.Actor, error) {
+	keys, issuers := *a.keys.Load(), *a.issuers.Load()
+	if len(keys) == 0 && len(issuers) == 0 {
 		return bot.Actor{}, problem(actions.CodeUnauthenticated,
 			"No tokens are configured, so nobody can use the API. Make a token (`openssl rand -hex 24`), put its SHA-256 under `tokens` in Berth's config and start it again.")
 	}
-	header := r.Header.Get("Authorization")
-	if header == "" {
-		return bot.Actor{}, problem(actions.CodeUnauthenticated, "This needs a token: send `Authorization: Bearer TOKEN`, or run `berth login`.")
+	token, refusal := bearer(r)
+	if refusal != nil {
+		return bot.Actor{}, refusal
 	}
-	if len(r.Header.Values("Authorization")) > 1 {
-		return bot.Actor{}, problem(actions.CodeUnauthenticated, "There are several Authorization headers; send one, so that it is plain who asks.")
+	if actor, ok := keys[sha256.Sum256([]byte(token))]; ok {
+		return actor, nil
 	}
-	scheme, token, _ := strings.Cut(header, " ")
-	if !strings.EqualFold(scheme, "Bearer") || strings.TrimSpace(token) == "" {
-		return bot.Actor{}, problem(actions.CodeUnauthenticated, "The Authorization header must be `Bearer TOKEN`.")
-	}
-	actor, ok := k[sha256.Sum256([]byte(strings.TrimSpace(token)))]
-	if !ok {
+	if len(issuers) == 0 || !looksSigned(token) {
 		return bot.Actor{}, problem(actions.CodeUnauthenticated, "That token is not known here. Somebody who keeps Berth's config can add its SHA-256 under `tokens`.")
 	}
-	return actor, nil
+	actor, err := a.signedIn(r.Context(), token)
+	if err == nil && len(actor.Roles) == 0 && !forStrangers(r) {
+		err = problem(actions.CodeForbidden, actor.Identity+" has no role here, so nothing was done; somebody who keeps Berth's config can give you one under `actors`, and whoever has one can link this account: `berth link "+actor.Identity+"`.")
+	}
+	return actor, err
+}
+
+// forStrangers tells whether a request may be made by whoever an issuer has an
+// account for, without any role: to see who one is, and to link the account by a
+// code. Every other command is refused by the core.
+func forStrangers(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.URL.Path == "/api/v1/actor" || r.Method == http.MethodPost && r.URL.Path == "/api/v1/commands"
 }
 
 // caller is who asks and from where.
@@ -78,9 +103,15 @@ func from(ctx context.Context) caller {
 // authenticate lets only callers with a token through.
 func (a *API) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		actor, refusal := a.keys.Load().actor(r)
-		if refusal != nil {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="berth"`)
+		actor, err := a.actor(r)
+		if err != nil {
+			refusal := problemOf(err)
+			switch {
+			case refusal.Status == http.StatusUnauthorized:
+				w.Header().Set("WWW-Authenticate", `Bearer realm="berth"`)
+			case refusal.Status >= 500 && r.Context().Err() == nil:
+				a.log.WarnContext(r.Context(), "nobody can tell who asks", "error", err)
+			}
 			refusal.write(w)
 			return
 		}

@@ -144,6 +144,7 @@ func (s *server) obey(cfg *configs.Config, apps *catalog) error {
 	if err := s.api.SetTokens(apiTokens(cfg)); err != nil {
 		return err
 	}
+	s.api.SetIssuers(apiIssuers(cfg))
 	s.people.Reload(actorsOf(cfg), tokensOf(cfg))
 	s.apps.replace(apps)
 	s.requests.SetPolicy(rules)

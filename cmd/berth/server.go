@@ -113,7 +113,9 @@ func newServer(ctx context.Context, path string, cfg *configs.Config, apps *cata
 	if s.github != nil {
 		s.github.Attach(service)
 	}
-	if s.api, err = api.New(api.Options{Service: service, Tokens: apiTokens(cfg), Version: version, Log: log}); err != nil {
+	if s.api, err = api.New(api.Options{
+		Service: service, Tokens: apiTokens(cfg), Pins: s.people, Now: s.clock.Now, Version: version, Log: log,
+	}); err != nil {
 		return nil, usageError(err)
 	}
 	if err := s.obey(cfg, apps); err != nil {
@@ -212,6 +214,15 @@ func apiTokens(c *configs.Config) []api.Token {
 	out := make([]api.Token, len(c.Tokens))
 	for i, t := range c.Tokens {
 		out[i] = api.Token{Actor: t.Actor, SHA256: t.SHA256, Roles: t.Roles}
+	}
+	return out
+}
+
+// apiIssuers copies the issuers out of the config.
+func apiIssuers(c *configs.Config) []api.Issuer {
+	out := make([]api.Issuer, len(c.OIDC))
+	for i, o := range c.OIDC {
+		out[i] = api.Issuer{URL: o.Issuer, Audience: o.Audience, Claim: o.Claim, Domains: o.Domains}
 	}
 	return out
 }
