@@ -18,7 +18,7 @@ func life(i int) []actions.Record {
 	id, run := "01kahzq3v0"+random[:16], "01kahzr9q2"+random[16:32]
 	digest := fmt.Sprintf("%x", sha256.Sum256([]byte(id)))
 	ana := actions.Record{Actor: "ana", Identity: "github:ana", Surface: "github", Address: "140.82.115.7", RequestID: id}
-	make := func(kind string, detail map[string]string) actions.Record {
+	record := func(kind string, detail map[string]string) actions.Record {
 		r := ana
 		r.Kind, r.Detail = kind, detail
 		if kind != "request.submitted" {
@@ -34,16 +34,16 @@ func life(i int) []actions.Record {
 		return map[string]string{"part": part, "use": use, "verb": "deploy", "try": "1"}
 	}
 	return []actions.Record{
-		make("request.submitted", map[string]string{"verb": "deploy", "command": "deploy shop/pr-42 --ref 4f0c1d2", "to": "planning"}),
-		make("request.pending", move("planning", "pending")),
-		make("request.approved", map[string]string{"from": "pending", "to": "pending", "reason": "looks right"}),
-		make("request.released", move("pending", "released")),
-		make("request.running", move("released", "running")),
-		make("run.started", map[string]string{"verb": "deploy", "commit": "4f0c1d2e5a6b7c8d9e0f4f0c1d2e5a6b7c8d9e0f", "worker": "berth-6c9f-1", "lease": "17"}),
-		make("run.step.started", step("db", "aws")), make("run.step.done", step("db", "aws")),
-		make("run.step.started", step("web", "helm")), make("run.step.done", step("web", "helm")),
-		make("run.succeeded", map[string]string{"state": "Running"}),
-		make("request.succeeded", move("running", "succeeded")),
+		record("request.submitted", map[string]string{"verb": "deploy", "command": "deploy shop/pr-42 --ref 4f0c1d2", "to": "planning"}),
+		record("request.pending", move("planning", "pending")),
+		record("request.approved", map[string]string{"from": "pending", "to": "pending", "reason": "looks right"}),
+		record("request.released", move("pending", "released")),
+		record("request.running", move("released", "running")),
+		record("run.started", map[string]string{"verb": "deploy", "commit": "4f0c1d2e5a6b7c8d9e0f4f0c1d2e5a6b7c8d9e0f", "worker": "berth-6c9f-1", "lease": "17"}),
+		record("run.step.started", step("db", "aws")), record("run.step.done", step("db", "aws")),
+		record("run.step.started", step("web", "helm")), record("run.step.done", step("web", "helm")),
+		record("run.succeeded", map[string]string{"state": "Running"}),
+		record("request.succeeded", move("running", "succeeded")),
 	}
 }
 

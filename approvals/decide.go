@@ -173,7 +173,7 @@ func (q *Requests) uncounted(ctx context.Context, r *Request, d Decision, o *Out
 	const op = "requests.decide"
 	msg := ""
 	broken := slices.ContainsFunc(o.Rules, func(rule RuleOutcome) bool { return rule.BrokenBy != "" })
-	if counts, why := o.Counts(d.By.Identity); !counts && !(d.BreakGlass && broken) {
+	if counts, why := o.Counts(d.By.Identity); !counts && (!d.BreakGlass || !broken) {
 		msg = fmt.Sprintf("%s's decision on request %s does not count: %s.", d.By.Actor, r.ID, strings.TrimSuffix(why, "."))
 	}
 	if d.BreakGlass && !broken {

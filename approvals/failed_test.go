@@ -42,7 +42,7 @@ func TestAFailedRequestIsListedAndRetried(t *testing.T) {
 	wantCode(t, err, actions.CodeConflict)
 	_, err = b.Retry(t.Context(), "nope", ben, approvals.Place{})
 	wantCode(t, err, actions.CodeNotFound)
-	if active, err := b.Requests.Active(t.Context(), ""); err != nil || len(active) != 0 {
+	if active, err := b.Active(t.Context(), ""); err != nil || len(active) != 0 {
 		t.Errorf("active are %v, %v", active, err)
 	}
 }
@@ -53,11 +53,11 @@ func TestActiveAreThoseOfAnAppThatHaveNotEnded(t *testing.T) {
 	one := b.submit(shop42, actions.VerbDeploy)
 	two := b.submit(shop43, actions.VerbDeploy)
 	b.submit(actions.Name{App: "blog", Env: "pr-1"}, actions.VerbDeploy)
-	active, err := b.Requests.Active(t.Context(), "shop")
+	active, err := b.Active(t.Context(), "shop")
 	if err != nil || len(active) != 2 || active[0].ID != one.ID || active[1].ID != two.ID {
 		t.Errorf("active are %v, %v", active, err)
 	}
-	if all, err := b.Requests.Active(t.Context(), ""); err != nil || len(all) != 3 {
+	if all, err := b.Active(t.Context(), ""); err != nil || len(all) != 3 {
 		t.Errorf("of all apps %d are active, %v", len(all), err)
 	}
 }

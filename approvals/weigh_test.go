@@ -134,8 +134,8 @@ func TestWhatIsReleasedIsHeldBackWhenItMayNotRunAnyMore(t *testing.T) {
 			if kinds[len(kinds)-1] != "request.held_back" {
 				t.Errorf("the audit says %v", kinds)
 			}
-			c.yes(second.ID, "dan") //nolint:errcheck // what comes of it is looked at below
-			c.yes(second.ID, "cem") //nolint:errcheck // the same
+			c.yes(second.ID, "dan")
+			c.yes(second.ID, "cem")
 			h.next(t)
 			h.finish(t, actions.RunSucceeded)
 			c.untilState(second.ID, approvals.StateSucceeded)

@@ -7,10 +7,14 @@ import (
 
 // The words of people and rules, for tests of packages that do not know them.
 type (
-	Actor   = people.Actor
-	Rule    = policy.Rule
+	// Actor is a person of the config.
+	Actor = people.Actor
+	// Rule is a rule of the policies.
+	Rule = policy.Rule
+	// Approve is what a rule asks for.
 	Approve = policy.Approve
-	Need    = policy.Need
+	// Need is so many people of some groups.
+	Need = policy.Need
 )
 
 // Govern starts a worker that goes by rules, among people whom the config

@@ -43,13 +43,12 @@ func (s *Surface) tellNews(ctx context.Context, c card, k shownCard, made bool) 
 
 // postNotice has a notice posted, with those called whom it concerns.
 func (s *Surface) postNotice(ctx context.Context, c card, n notice) error {
-	text, call := n.text, ""
+	whom := s.callText
 	if n.kind == "glass" {
-		call = s.bypassed(ctx, c)
-	} else {
-		call = s.callText(ctx, c)
+		whom = s.bypassed
 	}
-	if call != "" {
+	text := n.text
+	if call := whom(ctx, c); call != "" {
 		text += "\n\n" + call
 	}
 	return s.queuePost(ctx, "n"+c.r.ID+"-"+n.kind+"-"+n.key, post{Repo: c.repo, Number: c.number, Text: text, At: s.now().UTC()})
