@@ -267,52 +267,59 @@ const benchWaiting = 100_000
 
 // BenchmarkSubmitWhileOthersWait is what a new request costs while 100,000 wait
 // for decisions, beside an empty queue; and what each that waits takes of Redis.
+// The two take turns, so that what else the machine does is the same for both.
 func BenchmarkSubmitWhileOthersWait(b *testing.B) {
 	count := benchWaiting
 	if testing.Short() {
 		count /= 10
 	}
-	cost := map[string]float64{}
-	for _, waiting := range []int{0, count} {
-		server := redistest.Start(b, "--appendfsync", "no")
-		bench := newBench(b, benchClient(b, &redis.Options{Addr: server.Addr}), approvals.Options{Policy: policy(func(*approvals.Request) (approvals.Outcome, error) {
-			return approvals.Outcome{Effect: approvals.EffectApprove, Reason: "Somebody of sre must agree.", Rules: []approvals.RuleOutcome{{Rule: "sre", Effect: approvals.EffectApprove, Groups: []approvals.GroupOutcome{{Count: 1, From: []string{"role:sre"}, Missing: 1}}}}}, nil
-		})})
-		put := func(n int) error {
-			env := actions.Name{App: "app-" + strconv.Itoa(n%10), Env: "pr-" + strconv.Itoa(n)}
-			_, _, err := bench.Submit(context.Background(), approvals.Request{
-				Order:   actions.Order{Env: env, Verb: actions.VerbDeploy, By: "ana"},
-				Command: "deploy " + env.String(), Requester: ana, Place: approvals.Place{Surface: "bench"},
-			})
-			return err
-		}
-		empty := usedMemory(b, bench.rdb)
-		stop := bench.work(approvals.WorkerOptions{Floor: idle{func(int) {}}, Replica: "bench", Lease: 10 * time.Second, Concurrency: benchWorkers})
-		produce(b, waiting, put)
-		bench.untilPlanned()
-		if waiting > 0 {
-			b.ReportMetric(float64(usedMemory(b, bench.rdb)-empty)/float64(waiting), "B/waiting")
-		}
-		// One after another, so that only their number can make a difference.
-		took := make([]time.Duration, 0, b.N)
-		for n := range b.N {
+	empty, stopEmpty := benchQueue(b, 0)
+	full, stopFull := benchQueue(b, count)
+	defer stopEmpty()
+	defer stopFull()
+	took := map[string][]time.Duration{}
+	for n := range b.N {
+		for name, put := range map[string]func(int) error{"empty": empty, "full": full} {
 			began := time.Now()
-			if err := put(waiting + n); err != nil {
+			if err := put(count + n); err != nil {
 				b.Fatal(err)
 			}
-			took = append(took, time.Since(began))
+			took[name] = append(took[name], time.Since(began))
 		}
-		slices.Sort(took)
-		name := "empty"
-		if waiting > 0 {
-			name = "full"
-		}
-		cost[name] = float64(took[len(took)/2].Nanoseconds()) / 1000
+	}
+	cost := map[string]float64{}
+	for name, times := range took {
+		slices.Sort(times)
+		cost[name] = float64(times[len(times)/2].Nanoseconds()) / 1000
 		b.ReportMetric(cost[name], name+"-µs")
-		stop()
 	}
 	b.ReportMetric(cost["full"]/cost["empty"], "full-of-empty")
 	b.ReportMetric(0, "ns/op")
+}
+
+// benchQueue is a server and a worker with so many requests that wait for
+// decisions. put adds the one with a number.
+func benchQueue(b *testing.B, waiting int) (put func(n int) error, stop func()) {
+	server := redistest.Start(b, "--appendfsync", "no")
+	bench := newBench(b, benchClient(b, &redis.Options{Addr: server.Addr}), approvals.Options{Policy: policy(func(*approvals.Request) (approvals.Outcome, error) {
+		return approvals.Outcome{Effect: approvals.EffectApprove, Reason: "Somebody of sre must agree.", Rules: []approvals.RuleOutcome{{Rule: "sre", Effect: approvals.EffectApprove, Groups: []approvals.GroupOutcome{{Count: 1, From: []string{"role:sre"}, Missing: 1}}}}}, nil
+	})})
+	put = func(n int) error {
+		env := actions.Name{App: "app-" + strconv.Itoa(n%10), Env: "pr-" + strconv.Itoa(n)}
+		_, _, err := bench.Submit(context.Background(), approvals.Request{
+			Order:   actions.Order{Env: env, Verb: actions.VerbDeploy, By: "ana"},
+			Command: "deploy " + env.String(), Requester: ana, Place: approvals.Place{Surface: "bench"},
+		})
+		return err
+	}
+	empty := usedMemory(b, bench.rdb)
+	stop = bench.work(approvals.WorkerOptions{Floor: idle{func(int) {}}, Replica: "bench", Lease: 10 * time.Second, Concurrency: benchWorkers})
+	if waiting > 0 {
+		produce(b, waiting, put)
+		bench.untilPlanned()
+		b.ReportMetric(float64(usedMemory(b, bench.rdb)-empty)/float64(waiting), "B/waiting")
+	}
+	return put, stop
 }
 
 // untilPlanned waits until no hint is left, without looking through all keys as

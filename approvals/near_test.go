@@ -129,3 +129,26 @@ func TestARequestWhoseProcessDiedAsItTookItIsTakenOver(t *testing.T) {
 	two.work(approvals.WorkerOptions{Floor: newFloor(t), Replica: "two", Lease: time.Second})
 	two.untilState(r.ID, approvals.StateSucceeded)
 }
+
+func TestNothingBeginsWhileSomebodyHoldsTheEnvironment(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, redistest.Client(t), approvals.Options{})
+	f := newFloor(t)
+	lease, err := b.store.Acquire(t.Context(), shop42, "somebody else", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.work(approvals.WorkerOptions{Floor: f, Replica: "one"})
+	r := b.submit(shop42, actions.VerbDeploy) // the only one there, which begins in one step otherwise
+	r = b.untilState(r.ID, approvals.StateReleased, approvals.StateRunning, approvals.StateSucceeded)
+	if r.State != approvals.StateReleased {
+		t.Fatalf("it is %s under somebody else's lease", r.State)
+	}
+	if err := lease.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r = b.untilState(r.ID, approvals.StateSucceeded)
+	if n := f.runs(r.RunID); n != 1 {
+		t.Errorf("it ran %d times", n)
+	}
+}
