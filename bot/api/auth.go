@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -60,7 +61,7 @@ func (a *API) actor(r *http.Request) (bot.Actor, error) {
 	keys, issuers := *a.keys.Load(), *a.issuers.Load()
 	if len(keys) == 0 && len(issuers) == 0 {
 		return bot.Actor{}, problem(actions.CodeUnauthenticated,
-			"No tokens are configured, so nobody can use the API. Make a token (`openssl rand -hex 24`), put its SHA-256 under `tokens` in Berth's config and start it again.")
+			"No tokens are configured, so nobody can use the API. Make a token (`openssl rand -hex 24`), put its SHA-256 under `tokens` in Berth's config, or name an issuer to sign in at under `oidc`.")
 	}
 	token, refusal := bearer(r)
 	if refusal != nil {
@@ -106,10 +107,11 @@ func (a *API) authenticate(next http.Handler) http.Handler {
 		actor, err := a.actor(r)
 		if err != nil {
 			refusal := problemOf(err)
+			_, told := errors.AsType[*Problem](err) // and logged where it arose, once and not for each call
 			switch {
 			case refusal.Status == http.StatusUnauthorized:
 				w.Header().Set("WWW-Authenticate", `Bearer realm="berth"`)
-			case refusal.Status >= 500 && r.Context().Err() == nil:
+			case refusal.Status >= 500 && r.Context().Err() == nil && !told:
 				a.log.WarnContext(r.Context(), "nobody can tell who asks", "error", err)
 			}
 			refusal.write(w)
