@@ -62,3 +62,9 @@ func (q *Requests) Die(ctx context.Context, replica string) error {
 
 // Near tells whether what is submitted now goes straight to a worker of this process.
 func (q *Requests) Near() bool { return q.queue.near.Load() != nil && q.queue.open.Load() }
+
+// End ends r, which is running, as its worker does.
+func (q *Requests) End(ctx context.Context, r *Request, to State, lease *actions.Lease) (*Request, error) {
+	next, _, err := q.end(ctx, r, change{to: to, lease: lease})
+	return next, err
+}

@@ -152,3 +152,33 @@ func TestNothingBeginsWhileSomebodyHoldsTheEnvironment(t *testing.T) {
 		t.Errorf("it ran %d times", n)
 	}
 }
+
+func TestWhoLostTheLeaseEndsNothing(t *testing.T) {
+	t.Parallel()
+	ctx, b := t.Context(), newBench(t, redistest.Client(t), approvals.Options{})
+	r := b.submit(shop42, actions.VerbDeploy)
+	r, err := b.Move(ctx, r, approvals.StateReleased, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := b.store.Acquire(ctx, shop42, "old", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err = b.Move(ctx, r, approvals.StateRunning, old); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.rdb.Del(ctx, b.store.Key(shop42, "lease")).Err(); err != nil { // it ran out
+		t.Fatal(err)
+	}
+	young, err := b.store.Acquire(ctx, shop42, "young", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.End(ctx, r, approvals.StateSucceeded, old)
+	wantCode(t, err, actions.CodeFenced)
+	if _, err := b.End(ctx, r, approvals.StateFailed, young); err != nil {
+		t.Fatal(err)
+	}
+	wantEqual(t, "audited", b.kinds(shop42, r.ID), []string{"request.submitted", "request.released", "request.running", "request.failed"})
+}
