@@ -106,8 +106,8 @@ func (q *Requests) decide(ctx context.Context, r *Request, d Decision) (*Request
 	}
 	outcome, err := q.weigh(ctx, &decided)
 	switch {
-	case err != nil && !actions.Retryable(err) && actions.CodeOf(err) != actions.CodeUnavailable:
-		return nil, err
+	case err != nil && (d.BreakGlass || !actions.Retryable(err) && actions.CodeOf(err) != actions.CodeUnavailable):
+		return nil, err // nobody breaks the glass before it is known that they may
 	case err != nil:
 		q.log.WarnContext(ctx, "a decision is kept and weighed later", "request_id", r.ID, "actor", d.By.Actor, "error", err)
 		outcome = Outcome{Effect: EffectApprove, Reason: actions.Message(err), Again: d.At.Add(weighAgain)}
@@ -128,6 +128,9 @@ func (q *Requests) decide(ctx context.Context, r *Request, d Decision) (*Request
 		return nil, err
 	}
 	ctx = context.WithoutCancel(ctx)
+	if d.BreakGlass {
+		q.glassBroken(ctx, next)
+	}
 	switch {
 	case next.State.Ended():
 		q.nudge(ctx, r.Order.Env)
@@ -153,7 +156,7 @@ func decisionChange(d Decision, decided *Request, outcome Outcome) change {
 	}
 	switch {
 	case d.BreakGlass:
-		c.kind = "request.glass_broken"
+		c.kind = kindGlass
 	case d.Verdict == Approve:
 		c.kind = "request.approved"
 	case outcome.Effect == EffectDeny:
@@ -172,7 +175,7 @@ func decisionChange(d Decision, decided *Request, outcome Outcome) change {
 func (q *Requests) uncounted(ctx context.Context, r *Request, d Decision, o *Outcome) error {
 	const op = "requests.decide"
 	msg := ""
-	broken := slices.ContainsFunc(o.Rules, func(rule RuleOutcome) bool { return rule.BrokenBy != "" })
+	broken := o.broken()
 	if counts, why := o.Counts(d.By.Identity); !counts && (!d.BreakGlass || !broken) {
 		msg = fmt.Sprintf("%s's decision on request %s does not count: %s.", d.By.Actor, r.ID, strings.TrimSuffix(why, "."))
 	}

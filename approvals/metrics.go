@@ -13,6 +13,7 @@ import (
 type Metrics struct {
 	ready, delayed prometheus.Gauge
 	outcomes       *prometheus.CounterVec
+	glass          prometheus.Counter
 	waits          prometheus.Histogram
 	runs           *prometheus.HistogramVec
 }
@@ -29,6 +30,9 @@ func NewMetrics() *Metrics {
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "berth_requests_ended_total", Help: "Requests that this process brought to their end.",
 		}, []string{"verb", "state"}),
+		glass: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "berth_glass_broken_total", Help: "Requests for which somebody set rules aside at this process.",
+		}),
 		waits: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "berth_request_wait_seconds", Help: "Time from a request's submission to the start of its run.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60, 600, 3600},
@@ -41,7 +45,7 @@ func NewMetrics() *Metrics {
 }
 
 func (m *Metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.ready, m.delayed, m.outcomes, m.waits, m.runs}
+	return []prometheus.Collector{m.ready, m.delayed, m.outcomes, m.glass, m.waits, m.runs}
 }
 
 // Describe implements prometheus.Collector.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
+	"slices"
 
 	"github.com/berth-dev/berth/actions"
 )
@@ -48,6 +49,20 @@ func obey(o Outcome) change {
 		},
 		why: o.detail(),
 	}
+}
+
+// kindGlass is the audit record of a rule that was set aside.
+const kindGlass = "request.glass_broken"
+
+// broken tells whether somebody has set a rule aside.
+func (o *Outcome) broken() bool {
+	return slices.ContainsFunc(o.Rules, func(rule RuleOutcome) bool { return rule.BrokenBy != "" })
+}
+
+// glassBroken says loudly that rules were set aside for r.
+func (q *Requests) glassBroken(ctx context.Context, r *Request) {
+	q.metrics.glass.Inc()
+	q.log.WarnContext(ctx, "the glass is broken: rules are set aside", "request_id", r.ID, "env", r.Order.Env.String(), "actor", r.Glass.By.Actor, "reason", r.Glass.Reason)
 }
 
 // detail is what the audit keeps of an outcome.

@@ -211,3 +211,35 @@ func TestAPolicyWhoseConditionFailsReleasesNothingAndSaysSo(t *testing.T) {
 		c.untilState(r.ID, approvals.StateSucceeded)
 	})
 }
+
+func TestGlassThatIsBrokenInAskingIsAuditedAsJustThat(t *testing.T) {
+	t.Parallel()
+	rule := sreAgree(2)
+	rule.BreakGlass = []string{"role:sre"}
+	c := newCourt(t, redistest.Client(t), approvals.Options{}, rule)
+	c.work(approvals.WorkerOptions{Floor: newFloor(t)})
+	r := c.submit(shop42, actions.VerbDeploy, func(r *approvals.Request) {
+		r.Requester = approvals.Requester{Actor: "ben", Identity: "github:ben"}
+		r.Glass = &approvals.Glass{Reason: "the shop is down"}
+	})
+	c.untilState(r.ID, approvals.StateSucceeded)
+	records, err := c.store.Audit(t.Context(), shop42, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := false
+	for _, rec := range records {
+		told = told || rec.Kind == "request.glass_broken" && rec.Actor == "ben" && rec.Detail["reason"] == "the shop is down" && rec.Detail["to"] == "released"
+	}
+	if !told {
+		t.Errorf("the audit says %+v", records)
+	}
+
+	stranger := c.submit(shop43, actions.VerbDeploy, func(r *approvals.Request) {
+		r.Requester = approvals.Requester{Actor: "eve", Identity: "github:eve"}
+		r.Glass = &approvals.Glass{Reason: "the shop is down"}
+	})
+	if r := c.untilState(stranger.ID, approvals.StatePending, approvals.StateRefused); r.State == approvals.StateReleased {
+		t.Errorf("somebody of no group broke the glass: %+v", r)
+	}
+}

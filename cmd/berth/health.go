@@ -18,7 +18,7 @@ const watchEvery = 30 * time.Second
 // do without for a while is named, but does not make it unready.
 func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 	checks := append([]bot.Check{s.checkup.checkRedis(r.Context())}, s.checkup.checkPlugins(r.Context())...)
-	checks = append(checks, s.config.check())
+	checks = append(checks, s.config.check(), s.config.checkAgreement())
 	s.checks.Lock()
 	checks = append(checks, s.checks.last...)
 	s.checks.Unlock()

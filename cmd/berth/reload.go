@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,8 +21,9 @@ import (
 )
 
 // configEvery is how often Berth looks whether its config is another: a
-// ConfigMap that Kubernetes mounts changes without a signal.
-const configEvery = 2 * time.Second
+// ConfigMap that Kubernetes mounts changes without a signal. A file is taken up
+// once it was found the same twice, since it may be half written.
+const configEvery = time.Second
 
 // inForce is the config that is in force, and what became of later ones.
 type inForce struct {
@@ -30,9 +32,12 @@ type inForce struct {
 	mu    sync.Mutex
 	cfg   *configs.Config
 	sum   [sha256.Size]byte // of the file as it was read last, right or wrong
+	seen  [sha256.Size]byte // of the file at the last look
 	since time.Time
 	fault string // why the file as it is now is not in force
 	rules string // the version of the policies
+
+	others []string // replicas that go by other policies
 }
 
 // newInForce is the config that Berth starts with.
@@ -80,23 +85,29 @@ func (s *server) followConfig(ctx context.Context) error {
 			s.config.wrong(fmt.Sprintf("the file cannot be read: %v", errors.Unwrap(err)))
 			continue
 		}
-		if told || s.config.take(sum) {
-			s.reload(ctx)
+		if s.config.take(sum) || told {
+			s.reload(ctx, told)
 		}
 	}
 }
 
-// take tells whether a file with this sum is another than was read last, and
-// remembers it.
+// take tells whether a file with this sum is another than was read last, and was
+// the same at the look before, and remembers it.
 func (f *inForce) take(sum [sha256.Size]byte) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	other := f.sum != sum
-	f.sum = sum
-	if !other && strings.HasPrefix(f.fault, "the file cannot be read") {
-		f.fault = "" // it is back as it was
+	settled := f.seen == sum
+	f.seen = sum
+	if f.sum == sum {
+		if strings.HasPrefix(f.fault, "the file cannot be read") {
+			f.fault = "" // it is back as it was
+		}
+		return false
 	}
-	return other
+	if settled {
+		f.sum = sum
+	}
+	return settled
 }
 
 func (f *inForce) wrong(fault string) {
@@ -105,10 +116,34 @@ func (f *inForce) wrong(fault string) {
 	f.fault = fault
 }
 
-// reload takes the file up as it is now.
-func (s *server) reload(ctx context.Context) {
+// lost are the sections that decide who may do what and that a config has lost
+// since it was read before. A file whose writer stopped half way looks like that,
+// and without its policies all that waits would run.
+func lost(was, is *configs.Config) error {
+	var gone []string
+	for name, section := range map[string][2]bool{
+		"actors": {was.Actors != nil, is.Actors != nil}, "tokens": {was.Tokens != nil, is.Tokens != nil},
+		"clusters": {was.Clusters != nil, is.Clusters != nil}, "apps": {was.Apps != nil, is.Apps != nil},
+		"policies": {was.Policies != nil, is.Policies != nil},
+	} {
+		if section[0] && !section[1] {
+			gone = append(gone, name)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	slices.Sort(gone)
+	return fmt.Errorf("the file has no %s any more, as if it were half written; if that is meant, send SIGHUP, or write it as empty (`policies: []`)", strings.Join(gone, " and no "))
+}
+
+// reload takes the file up as it is now. told means that somebody said so.
+func (s *server) reload(ctx context.Context, told bool) {
 	f := s.config
 	cfg, apps, err := loadConfig(f.path)
+	if err == nil && !told {
+		err = lost(f.now(), cfg)
+	}
 	if err == nil {
 		err = s.obey(cfg, apps)
 	}

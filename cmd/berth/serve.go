@@ -134,6 +134,7 @@ func (s *server) run(ctx context.Context) error {
 		s.noteConfig(ctx, []string{"start"})
 		return s.followConfig(ctx)
 	})
+	group.Go(func() error { return s.agree(ctx) })
 	group.Go(func() error { s.clock.Follow(ctx); return nil })
 	group.Go(func() error { s.store.Anchoring(ctx); return nil })
 	if s.github != nil {

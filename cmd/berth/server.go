@@ -45,6 +45,7 @@ type server struct {
 	github   *github.Surface // nil without the section
 	api      *api.API
 	config   *inForce
+	replica  string
 	metrics  *prometheus.Registry
 
 	addr     atomic.Value // string: where it listens, once it does
@@ -80,6 +81,7 @@ func newServer(ctx context.Context, path string, cfg *configs.Config, apps *cata
 	if err != nil {
 		return nil, err
 	}
+	s.replica = replica
 
 	metrics := approvals.NewMetrics()
 	s.metrics.MustRegister(metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
