@@ -105,7 +105,7 @@ func (w *worlds) setup(env *testscript.Env) error {
 		{Actor: "ben", SHA256: sum("ben-token")}, // its roles are the person's
 		{Actor: "cid", SHA256: sum("cid-token")},
 		{Actor: "lea", SHA256: sum("lea-token")},
-	}})
+	}, Issuers: []api.Issuer{{URL: "http://127.0.0.1:1", Audience: "berth"}}})
 	if err != nil {
 		return err
 	}
