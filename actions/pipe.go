@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -19,6 +20,8 @@ const (
 	// pipeMost bounds how many calls share a pipeline, and so how long one waits
 	// for the others.
 	pipeMost = 128
+	// laterWait is how long what nobody waits for waits for others to go with.
+	laterWait = time.Millisecond
 )
 
 // Pipe lets commands that are sent at the same moment share a round trip to
@@ -30,7 +33,9 @@ type Pipe struct {
 
 	mu      sync.Mutex
 	waiting []*piped
+	urgent  int // how many of them somebody waits for
 	flying  int
+	armed   bool // flyLate will be called
 }
 
 // piped are the commands of one call.
@@ -118,19 +123,49 @@ func (p *Pipe) Do(ctx context.Context, cmds ...redis.Cmder) error {
 	return firstError(cmds)
 }
 
-// Later carries cmds out soon, without anybody waiting for it. then is called
-// with what Do would return, when that is an error.
+// Later carries cmds out soon, without anybody waiting for it: with what others
+// send, or else after a moment. then is called with what Do would return, when
+// that is an error.
 func (p *Pipe) Later(cmds []redis.Cmder, then func(err error)) {
-	if p.join(&piped{cmds: cmds, then: then}) {
-		go p.fly()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting = append(p.waiting, &piped{cmds: cmds, then: then})
+	p.arm()
+}
+
+// arm has flyLate called, if it is not to be called already.
+func (p *Pipe) arm() {
+	if !p.armed {
+		p.armed = true
+		time.AfterFunc(laterWait, p.flyLate)
 	}
 }
 
-// join adds a call to those that wait and tells whether its caller is to fly.
+// flyLate sends what nobody else has taken along.
+func (p *Pipe) flyLate() {
+	p.mu.Lock()
+	p.armed = false
+	if len(p.waiting) == 0 {
+		p.mu.Unlock()
+		return
+	}
+	if p.flying >= pipesAtOnce {
+		p.arm()
+		p.mu.Unlock()
+		return
+	}
+	p.flying++
+	p.mu.Unlock()
+	p.fly()
+}
+
+// join adds a call that somebody waits for to those that wait, and tells whether
+// its caller is to fly.
 func (p *Pipe) join(call *piped) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.waiting = append(p.waiting, call)
+	p.urgent++
 	if p.flying >= pipesAtOnce {
 		return false
 	}
@@ -138,8 +173,8 @@ func (p *Pipe) join(call *piped) bool {
 	return true
 }
 
-// fly sends what waits, once; when more has come by then it leaves that to a
-// goroutine of its own, so that nobody works for others for long.
+// fly sends what waits, once; when more has come by then that somebody waits for
+// it leaves that to a goroutine of its own, so that nobody works for others for long.
 func (p *Pipe) fly() {
 	p.mu.Lock()
 	n := min(len(p.waiting), pipeMost)
@@ -147,12 +182,20 @@ func (p *Pipe) fly() {
 	if p.waiting = p.waiting[n:]; len(p.waiting) == 0 {
 		p.waiting = nil
 	}
+	for _, call := range calls {
+		if call.done != nil {
+			p.urgent--
+		}
+	}
 	p.mu.Unlock()
 	p.send(calls)
 	p.mu.Lock()
-	more := len(p.waiting) > 0
+	more := p.urgent > 0
 	if !more {
 		p.flying--
+		if len(p.waiting) > 0 {
+			p.arm()
+		}
 	}
 	p.mu.Unlock()
 	if more {
