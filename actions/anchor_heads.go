@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -83,6 +84,10 @@ func (s *Store) compare(ctx context.Context, st *anchorState, names []string, cu
 		env, _ := ParseChain(name)
 		was, _ := parsePlace(st.heads[name])
 		texts, cut, err := s.page(ctx, s.Key(env, auditKey), s.Key(env, auditCutKey), was.head.seq-1, 1)
+		if wrongType(err) { // the others are anchored all the same
+			broken[name] = st.heads[name]
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -135,4 +140,24 @@ func (s *Store) eachChain(ctx context.Context, names []string, send func(p redis
 		texts[i] = text.Val()
 	}
 	return texts, nil
+}
+
+// wrongType tells whether Redis refused because a key holds another kind of value
+// than Berth keeps under it. Only somebody else can have put it there.
+// Source: https://redis.io/docs/latest/develop/reference/protocol-spec/
+func wrongType(err error) bool {
+	asked, refused := errors.AsType[redis.Error](err)
+	return refused && strings.Contains(asked.Error(), "WRONGTYPE") // a script's failure begins with other words in Redis 6
+}
+
+// textOf is what c read, "" for nothing and unreadable for what is no text.
+func textOf(c *redis.StringCmd) (string, error) {
+	text, err := c.Result()
+	switch {
+	case wrongType(err):
+		return unreadable, nil
+	case errors.Is(err, redis.Nil):
+		return "", nil
+	}
+	return text, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
@@ -29,18 +30,30 @@ type Verified struct {
 // anchors were written anew as well, this process finds it if it saw one of them;
 // else the Anchored in a log, or another copy of it, shows it.
 //
+// A key that holds something else than Berth keeps under it is a break as well.
+//
 // The error says that it could not look: CodeUnavailable when Redis did not
-// answer. A break is not an error.
+// answer, and CodeNotFound when app has no chain, as one that was misspelt. A
+// break is not an error.
 func (s *Store) VerifyAll(ctx context.Context, app string, tell func(AuditBreak)) (Verified, error) {
 	if app != "" && !ValidName(app) {
 		return Verified{}, Errorf("store.verify", CodeInvalid, "%q is not the name of an app.", clip(app))
 	}
-	return s.verify(ctx, func(n Name) bool { return app == "" || (n.App == app && n != BerthChain) }, tell)
+	v, err := s.verify(ctx, func(n Name) bool { return app == "" || (n.App == app && n != BerthChain) }, tell)
+	if err == nil && app != "" && v.Chains == 0 && v.Breaks == 0 {
+		err = Errorf("store.verify", CodeNotFound, "There is no audit of %s: nothing was ever recorded of any environment of an app with this name. Look at the name again.", app)
+	}
+	return v, err
 }
 
 // VerifyChain is VerifyAll of one chain: that of an environment, or BerthChain.
+// It returns CodeNotFound when env has no chain.
 func (s *Store) VerifyChain(ctx context.Context, env Name, tell func(AuditBreak)) (Verified, error) {
-	return s.verify(ctx, func(n Name) bool { return n == env }, tell)
+	v, err := s.verify(ctx, func(n Name) bool { return n == env }, tell)
+	if err == nil && env != BerthChain && v.Chains == 0 && v.Breaks == 0 {
+		err = Errorf("store.verify", CodeNotFound, "There is no audit of %s: nothing was ever recorded of an environment with this name. Look at the name again.", env)
+	}
+	return v, err
 }
 
 func (s *Store) verify(ctx context.Context, wanted func(Name) bool, tell func(AuditBreak)) (Verified, error) {
@@ -52,6 +65,11 @@ func (s *Store) verify(ctx context.Context, wanted func(Name) bool, tell func(Au
 	}
 	v.Anchors, v.Anchor = a.count, a.newest.anchored()
 	names, err := s.chainNames(ctx, &anchorState{heads: a.heads})
+	if wrongType(err) {
+		count(AuditBreak{Anchor: true, Seq: max(a.newest.Seq, 1), What: fmt.Sprintf("alone tells which chains there are: the key %s holds no sorted set", chainsKey)})
+		names, err = slices.Collect(maps.Keys(a.heads)), nil
+		names = slices.DeleteFunc(names, func(name string) bool { _, bad := ParseChain(name); return bad != nil })
+	}
 	if err != nil {
 		return v, err
 	}
@@ -87,6 +105,7 @@ type anchorsRead struct {
 	heads   map[string]string     // what is anchored of each chain
 	vouched map[string]*vouched   // of the chains that are wanted and that a kept anchor lists
 	broken  map[string]AuditBreak // what anchors noted
+	lost    bool                  // the key of heads holds something else; they are what the kept anchors list
 }
 
 // verifyAnchors walks the chain of anchors, and tells what is wrong with it.
@@ -109,20 +128,17 @@ func (s *Store) verifyAnchors(ctx context.Context, wanted func(Name) bool, tell 
 }
 
 func (s *Store) walkAnchors(ctx context.Context, wanted func(Name) bool, tell func(AuditBreak)) (*anchorsRead, error) {
-	const op = "store.verify"
-	var head, cutText *redis.StringCmd
-	var heads *redis.MapStringStringCmd
-	_, err := s.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		head, cutText, heads = p.Get(ctx, anchorsHeadKey), p.Get(ctx, anchorsCutKey), p.HGetAll(ctx, anchoredKey)
-		return nil
-	})
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, redisError(op, err)
+	a, head, cutText, err := s.beginAnchors(ctx)
+	if err != nil {
+		return nil, err
 	}
-	a := &anchorsRead{heads: heads.Val(), vouched: map[string]*vouched{}, broken: map[string]AuditBreak{}}
-	cut, _ := parseMark(cutText.Val())
-	end, _ := parseMark(head.Val())
 	c := chainCheck{anchor: true, tell: tell}
+	if cutText == unreadable {
+		c.fault(1, "cannot be looked at, nor can any after it: the key %s, which says where the anchors begin, holds no text", anchorsCutKey)
+		return a, nil
+	}
+	cut, _ := parseMark(cutText)
+	end, _ := parseMark(head)
 	if seen := s.LatestAnchor(); seen.Seq > 0 {
 		c.points = []mark{{seen.Seq, seen.Hash}}
 	}
@@ -130,6 +146,10 @@ func (s *Store) walkAnchors(ctx context.Context, wanted func(Name) bool, tell fu
 	replayed := map[string]string{}
 	for index := cut.seq; ; {
 		texts, now, err := s.page(ctx, anchorsKey, anchorsCutKey, index, anchorPage)
+		if wrongType(err) {
+			c.fault(c.next, "cannot be read, nor can any after it: the key %s holds no list", anchorsKey)
+			return a, nil
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -138,7 +158,7 @@ func (s *Store) walkAnchors(ctx context.Context, wanted func(Name) bool, tell fu
 		}
 		for i, text := range texts {
 			made, sound := readAnchor(text)
-			if sound && made.Seq > end.seq && c.next > end.seq && s.grew(ctx, anchorsHeadKey, head.Val()) {
+			if sound && made.Seq > end.seq && c.next > end.seq && s.grew(ctx, anchorsHeadKey, head) {
 				texts = texts[:i] // it was made since
 				break
 			}
@@ -153,9 +173,42 @@ func (s *Store) walkAnchors(ctx context.Context, wanted func(Name) bool, tell fu
 			break
 		}
 	}
-	c.end(head.Val(), true)
+	c.end(head, true)
+	if a.lost {
+		c.fault(max(a.newest.Seq, 1), "does not vouch for what is stored as anchored: the key %s holds no hash", anchoredKey)
+		maps.Copy(a.heads, replayed)
+	}
 	a.settle(&c, cut, replayed)
 	return a, nil
+}
+
+// beginAnchors reads at one moment what is anchored, and where the chain of
+// anchors ends and begins; unreadable is an end that is no text.
+func (s *Store) beginAnchors(ctx context.Context) (a *anchorsRead, head, cut string, err error) {
+	const op = "store.verify"
+	var headCmd, cutCmd *redis.StringCmd
+	var heads *redis.MapStringStringCmd
+	_, err = s.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		headCmd, cutCmd, heads = p.Get(ctx, anchorsHeadKey), p.Get(ctx, anchorsCutKey), p.HGetAll(ctx, anchoredKey)
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) && !wrongType(err) {
+		return nil, "", "", redisError(op, err)
+	}
+	if head, err = textOf(headCmd); err != nil {
+		return nil, "", "", redisError(op, err)
+	}
+	if cut, err = textOf(cutCmd); err != nil {
+		return nil, "", "", redisError(op, err)
+	}
+	a = &anchorsRead{heads: heads.Val(), vouched: map[string]*vouched{}, broken: map[string]AuditBreak{}}
+	switch err := heads.Err(); {
+	case wrongType(err):
+		a.heads, a.lost = map[string]string{}, true
+	case err != nil:
+		return nil, "", "", redisError(op, err)
+	}
+	return a, head, cut, nil
 }
 
 // anchorPage is how many anchors are read at once. One may be of 200 kB.
@@ -194,7 +247,7 @@ func (a *anchorsRead) settle(c *chainCheck, cut mark, replayed map[string]string
 	case cut.seq == may.seq && cut != may:
 		c.fault(cut.seq, "was changed: the checkpoint that stands for it and all before it is not what was anchored")
 	}
-	if rootOf(a.heads) == a.newest.Root {
+	if a.lost || rootOf(a.heads) == a.newest.Root {
 		return
 	}
 	told := false

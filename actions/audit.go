@@ -157,22 +157,44 @@ func (s *Store) page(ctx context.Context, list, cut string, after int64, limit i
 // oldest first. limit is at most 1000, which is also what 0 means. Records that
 // retention removed are passed over. BerthChain is the chain of what belongs to
 // no environment.
+//
+// When a record cannot be read, it returns those before it, and an error of
+// CodeInternal that wraps an *AuditBreak which names it.
 func (s *Store) Audit(ctx context.Context, env Name, after int64, limit int) ([]Record, error) {
+	records, _, err := s.AuditFrom(ctx, env, after, limit)
+	return records, err
+}
+
+// AuditFrom is Audit that also returns where it came to: the number of the place
+// after which the next call goes on, whatever stands in the records themselves.
+// It is that of the record that cannot be read when there is one, so that the
+// others can be read all the same, and after when nothing could be read at all.
+func (s *Store) AuditFrom(ctx context.Context, env Name, after int64, limit int) (records []Record, to int64, err error) {
 	const op = "store.audit"
 	if limit <= 0 || limit > auditPage {
 		limit = auditPage
 	}
 	after = min(max(after, 0), maxSeq)
 	texts, cut, err := s.page(ctx, s.Key(env, auditKey), s.Key(env, auditCutKey), after, limit)
-	if err != nil {
-		return nil, err
+	if wrongType(err) {
+		what := "cannot be read, nor can any after it: a key of the chain holds something else"
+		return nil, after, unread(op, AuditBreak{Env: env, Seq: after + 1, What: what})
 	}
-	first := max(after, cut.seq) + 1
-	records := make([]Record, len(texts))
+	if err != nil {
+		return nil, after, err
+	}
+	to = max(after, cut.seq)
+	records = make([]Record, len(texts))
 	for i, text := range texts {
+		to++
 		if err := json.Unmarshal([]byte(text), &records[i]); err != nil {
-			return nil, Wrap(op, CodeInternal, err, fmt.Sprintf("Record %d of the audit of %s cannot be read.", first+int64(i), ChainName(env)))
+			return records[:i], to, unread(op, AuditBreak{Env: env, Seq: to, What: "cannot be read: what stands in its place is no record"})
 		}
 	}
-	return records, nil
+	return records, to, nil
+}
+
+// unread is the error that b was met while records were read.
+func unread(op string, b AuditBreak) error {
+	return Wrap(op, CodeInternal, &b, sentence(&b)+" `berth audit verify` tells what else is not as it was written.")
 }

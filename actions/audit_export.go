@@ -34,7 +34,7 @@ type ChainStart struct {
 // VerifyRecords checks an export: one audit record a line, of any number of
 // chains in any order, the records of one chain oldest first. It tells each
 // break that it finds and goes on. Its error is that of r, or that r is no
-// export at all (CodeInvalid); a break is not an error.
+// export at all (CodeInvalid), as one without a record is none; a break is not an error.
 //
 // An export is checked by itself: whether it ends where the chain does, and
 // whether all its hashes were computed anew, only a head or an anchor that is
@@ -58,6 +58,9 @@ func VerifyRecords(r io.Reader, tell func(AuditBreak)) (ExportSummary, error) {
 		if err != nil {
 			return x.sum, Wrap("audit.verify_export", CodeUnavailable, err, "The export could not be read to its end.")
 		}
+	}
+	if x.sum.Records == 0 {
+		return x.sum, Errorf("audit.verify_export", CodeInvalid, "The export holds no record; there is nothing to check.")
 	}
 	for _, env := range x.order {
 		x.number = 0

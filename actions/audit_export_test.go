@@ -95,7 +95,7 @@ func TestAnExportIsVerifiedOffline(t *testing.T) {
 }
 
 func TestAnExportThatIsNoneIsSaidToBeNone(t *testing.T) {
-	for name, text := range map[string]string{"a picture": "\x89PNG\r\n", "a page of the API": `{"items":[]}`, "words": "hello\n"} {
+	for name, text := range map[string]string{"a picture": "\x89PNG\r\n", "a page of the API": `{"items":[]}`, "words": "hello\n", "nothing": "", "empty lines": "\n\n"} {
 		t.Run(name, func(t *testing.T) {
 			_, err := actions.VerifyRecords(strings.NewReader(text), func(actions.AuditBreak) { t.Error("a break was told") })
 			if actions.CodeOf(err) != actions.CodeInvalid {

@@ -158,6 +158,8 @@ func (c *chainCheck) end(head string, known bool) {
 	at, ok := parseMark(head)
 	switch {
 	case !known:
+	case head == unreadable:
+		c.fault(max(last, 1), "has no head that vouches for it: the key of the head holds no text")
 	case !ok || (head == "" && last > 0):
 		c.fault(max(last, 1), "has no head that vouches for it")
 	case at.seq > last:

@@ -128,23 +128,35 @@ func (s *Store) verifyChain(ctx context.Context, env Name, by vouched, tell func
 // by the time its end was reached.
 func (s *Store) walk(ctx context.Context, env Name, by vouched, tell func(AuditBreak)) (v verified, again bool, err error) {
 	const op = "store.verify"
-	var head, cutText *redis.StringCmd
+	var headCmd, cutCmd *redis.StringCmd
 	_, err = s.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		head, cutText = p.Get(ctx, s.Key(env, auditHeadKey)), p.Get(ctx, s.Key(env, auditCutKey))
+		headCmd, cutCmd = p.Get(ctx, s.Key(env, auditHeadKey)), p.Get(ctx, s.Key(env, auditCutKey))
 		return nil
 	})
-	if err != nil && !errors.Is(err, redis.Nil) {
+	if err != nil && !errors.Is(err, redis.Nil) && !wrongType(err) {
 		return v, false, redisError(op, err)
 	}
-	cut, ok := parseMark(cutText.Val())
+	head, err := textOf(headCmd)
+	if err != nil {
+		return v, false, redisError(op, err)
+	}
+	cutText, err := textOf(cutCmd)
+	if err != nil {
+		return v, false, redisError(op, err)
+	}
+	cut, ok := parseMark(cutText)
 	c := chainCheck{env: env, points: slices.Clone(by.points), tell: tell}
 	if !ok {
 		c.fault(1, "cannot be looked at: the checkpoint that says where the chain begins was written over")
 		return v, false, nil
 	}
 	if cut.seq > by.cut.seq {
-		if by, err = s.vouchedNow(ctx, env); err != nil { // retention may have come since
+		now, err := s.vouchedNow(ctx, env) // retention may have come since
+		if err != nil && !wrongType(err) { // what is wrong with the anchors is told of them
 			return v, false, err
+		}
+		if err == nil {
+			by = now
 		}
 		if cut.seq > by.cut.seq {
 			c.fault(by.cut.seq+1, "is missing, and so is all up to record %d: no anchor says that their time had come", cut.seq)
@@ -152,11 +164,15 @@ func (s *Store) walk(ctx context.Context, env Name, by vouched, tell func(AuditB
 	}
 	c.from(cut)
 	end := int64(math.MaxInt64) // of what is looked at; a record that came later is another time's
-	if at, ok := parseMark(head.Val()); ok {
+	if at, ok := parseMark(head); ok {
 		end = at.seq
 	}
 	for index := cut.seq; ; {
 		texts, now, err := s.page(ctx, s.Key(env, auditKey), s.Key(env, auditCutKey), index, auditPage)
+		if wrongType(err) {
+			c.fault(c.next, "cannot be read, nor can any after it: the key %s holds no list", s.Key(env, auditKey))
+			return v, false, nil
+		}
 		if err != nil {
 			return v, false, err
 		}
@@ -165,7 +181,7 @@ func (s *Store) walk(ctx context.Context, env Name, by vouched, tell func(AuditB
 		}
 		for i, text := range texts {
 			r, sound := readRecord([]byte(text))
-			if c.next > end && sound && r.Seq > end && s.grew(ctx, s.Key(env, auditHeadKey), head.Val()) {
+			if c.next > end && sound && r.Seq > end && s.grew(ctx, s.Key(env, auditHeadKey), head) {
 				texts = texts[:i]
 				break
 			}
@@ -177,7 +193,7 @@ func (s *Store) walk(ctx context.Context, env Name, by vouched, tell func(AuditB
 			break
 		}
 	}
-	c.end(head.Val(), true)
+	c.end(head, true)
 	v.first, v.fresh = cut.seq+1, c.fresh
 	return v, false, nil
 }
