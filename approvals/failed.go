@@ -2,7 +2,7 @@ package approvals
 
 import (
 	"context"
-	"fmt"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -54,9 +54,11 @@ func (q *Requests) Active(ctx context.Context, app string) ([]*Request, error) {
 
 // Retry asks anew for what request id asked for, which failed: by gets a new
 // request with the same order and command, but its commit, which is looked up
-// again. The same retry of the same request by the same person, be it clicked
-// twice, is one request. It returns CodeNotFound for an unknown id, CodeConflict
-// for a request that did not fail, and what Submit returns.
+// again. A failed request is retried once, whoever asks: another retry of it
+// returns the request that the first one made, or the one that was made when that
+// was retried in turn. It returns CodeNotFound for an unknown id, CodeConflict for
+// a request that did not fail and for one whose retry failed too, which is the one
+// to retry, and what Submit returns.
 func (q *Requests) Retry(ctx context.Context, id string, by Requester, place Place) (*Request, error) {
 	const op = "requests.retry"
 	if by.Actor == "" {
@@ -69,11 +71,64 @@ func (q *Requests) Retry(ctx context.Context, id string, by Requester, place Pla
 	if r.State != StateFailed {
 		return nil, actions.Errorf(op, actions.CodeConflict, "Request %s is %s; only a failed one is retried.", id, r.State)
 	}
+	if r.RetriedAs != "" {
+		return q.latest(ctx, r)
+	}
 	again := Request{
-		Order: r.Order, Command: r.Command, Requester: by, Place: place, DryRun: r.DryRun,
-		Key: fmt.Sprintf("retry:%s:%s:%s", id, by.Identity, by.Actor),
+		Order: r.Order, Command: r.Command, Requester: by, Place: place, DryRun: r.DryRun, Key: retryKey(id), RetryOf: id,
 	}
 	again.Order.By, again.Order.Identity, again.Order.Commit = by.Actor, by.Identity, actions.Commit{}
-	made, _, err := q.Submit(ctx, again)
-	return made, err
+	made, created, err := q.Submit(ctx, again)
+	if err != nil || created {
+		return made, err
+	}
+	r.RetriedAs = made.ID
+	return q.latest(ctx, r)
+}
+
+// retryKey is the idempotency key of what asks anew for request id.
+func retryKey(id string) string { return "retry:" + id }
+
+// latest is what became of r, which was retried: the last of its retries. One that
+// failed has to be retried itself.
+func (q *Requests) latest(ctx context.Context, r *Request) (*Request, error) {
+	last := r
+	for last.RetriedAs != "" {
+		next, err := q.get(ctx, r.Order.Env, last.RetriedAs)
+		if err != nil {
+			return nil, err
+		}
+		last = next
+	}
+	if last.State == StateFailed {
+		return nil, actions.Errorf("requests.retry", actions.CodeConflict, "Request %s was retried already, and request %s, which that led to, failed too; retry %s.", r.ID, last.ID, last.ID)
+	}
+	return last, nil
+}
+
+// noteRetries fills in RetriedAs of those among found that failed; nil ones are
+// passed over.
+func (q *Requests) noteRetries(ctx context.Context, op string, found []*Request) error {
+	failed := slices.DeleteFunc(slices.Clone(found), func(r *Request) bool { return r == nil || r.State != StateFailed })
+	if len(failed) == 0 {
+		return nil
+	}
+	ids := make([]*redis.StringCmd, len(failed))
+	_, err := q.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, r := range failed {
+			ids[i] = p.Get(ctx, q.keyKey(&Request{Key: retryKey(r.ID), Order: actions.Order{Env: r.Order.Env}}))
+		}
+		return nil
+	})
+	if err != nil && !isNil(err) {
+		return redisError(op, err)
+	}
+	for i, r := range failed {
+		id, err := ids[i].Result()
+		if err != nil && !isNil(err) {
+			return redisError(op, err)
+		}
+		r.RetriedAs = id
+	}
+	return nil
 }

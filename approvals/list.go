@@ -15,6 +15,7 @@ type Filter struct {
 	Env    actions.Name
 	App    string
 	State  State
+	Open   bool   // without those that failed and were retried
 	Cursor string // where the page before ended; "" begins with the newest
 	Limit  int    // at most 200; 0 means 50
 }
@@ -54,6 +55,9 @@ func (q *Requests) List(ctx context.Context, f Filter) ([]*Request, string, erro
 		if err != nil {
 			return nil, "", err
 		}
+		if err := q.noteRetries(ctx, op, found); err != nil {
+			return nil, "", err
+		}
 		for i, r := range found {
 			if r != nil && f.matches(r) {
 				if len(page) == f.Limit {
@@ -72,7 +76,7 @@ func (q *Requests) List(ctx context.Context, f Filter) ([]*Request, string, erro
 }
 
 func (f Filter) matches(r *Request) bool {
-	return (f.Env.IsZero() || f.Env == r.Order.Env) && (f.App == "" || f.App == r.Order.Env.App) && (f.State == "" || f.State == r.State)
+	return (f.Env.IsZero() || f.Env == r.Order.Env) && (f.App == "" || f.App == r.Order.Env.App) && (f.State == "" || f.State == r.State) && (!f.Open || r.RetriedAs == "")
 }
 
 // source is the sorted set that a list is read from.

@@ -51,6 +51,8 @@ type Request struct {
 	Changed   []string      `json:"changed,omitempty"`   // what differed from the plan that was agreed on before, when it was planned again
 	Was       *actions.Plan `json:"was,omitempty"`       // what was agreed on and no longer held, while it is planned again: digest, commit and basis alone
 	Stop      *Stop         `json:"stop,omitempty"`      // somebody asked to stop it while it ran
+	RetryOf   string        `json:"retry_of,omitempty"`  // the failed request that it asks anew for; Retry's to set
+	RetriedAs string        `json:"-"`                   // the request that asks anew for this one, which failed; kept beside the record
 	CreatedAt time.Time     `json:"created_at"`
 	UpdatedAt time.Time     `json:"updated_at"`
 	EndedAt   time.Time     `json:"ended_at,omitzero"`

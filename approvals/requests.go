@@ -193,7 +193,7 @@ func (q *Requests) get(ctx context.Context, env actions.Name, id string) (*Reque
 			return nil, actions.Wrap(op, actions.CodeInternal, err, fmt.Sprintf("The plan of request %s cannot be read.", id))
 		}
 	}
-	return r, nil
+	return r, q.noteRetries(ctx, op, []*Request{r})
 }
 
 // standing returns the requests of env that have not ended, in the order in

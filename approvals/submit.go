@@ -81,7 +81,7 @@ func (q *Requests) Submit(ctx context.Context, r Request) (*Request, bool, error
 	now := q.clock()
 	r.State, r.Revision, r.CreatedAt, r.UpdatedAt, r.EndedAt = StatePlanning, 1, now, now, time.Time{}
 	r.Digest, r.Plan, r.RunID, r.Reason, r.Code, r.Replans = "", nil, "", "", "", 0
-	r.Decisions, r.Outcome, r.Changed, r.Stop = nil, nil, nil, nil
+	r.Decisions, r.Outcome, r.Changed, r.Stop, r.RetriedAs = nil, nil, nil, nil, ""
 	if r.Glass != nil {
 		r.Glass = &Glass{By: r.Requester, Reason: r.Glass.Reason, At: now}
 	}
@@ -130,6 +130,9 @@ func (q *Requests) create(ctx context.Context, r *Request, holder *near) ([]stri
 	keep := int64(0)
 	if r.Key != "" {
 		keep = keepKeys.Milliseconds()
+	}
+	if r.RetryOf != "" {
+		keep = q.keep.Milliseconds() // not shorter than the failed request can be read
 	}
 	oldest := ""
 	if rand.N(trimEvery) == 0 { //nolint:gosec // it spreads work; nobody gains by guessing it
