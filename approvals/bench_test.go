@@ -2,7 +2,6 @@ package approvals_test
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -337,30 +336,6 @@ func (b *bench) untilPlanned() {
 		_, _ = b.store.Changes(ctx, "$", 50*time.Millisecond)
 	}
 	b.tb.Fatal("hints are left in the queue")
-}
-
-// BenchmarkAuditMemory is what audit records take of Redis.
-func BenchmarkAuditMemory(b *testing.B) {
-	const records = 10_000
-	server := redistest.Start(b, "--appendfsync", "no")
-	bench := newBench(b, benchClient(b, &redis.Options{Addr: server.Addr}), approvals.Options{})
-	script := actions.NewScript(`audit()`)
-	empty := int64(0)
-	for n := range records + 1 {
-		_, err := bench.store.Exec(context.Background(), shop42, script, nil, nil, actions.Record{
-			Kind: "request.released", Actor: "ana", Identity: "github:ana", Surface: "github", Address: "203.0.113.7",
-			RequestID: fmt.Sprintf("%026d", n), RunID: fmt.Sprintf("%026d", n), Digest: strings.Repeat("0123456789abcdef", 4),
-			Detail: map[string]string{"from": "pending", "to": "released", "rules": "cleanup-needs-sre", "policies": "0123456789abcdef"},
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if n == 0 {
-			empty = usedMemory(b, bench.rdb)
-		}
-	}
-	b.ReportMetric(float64(usedMemory(b, bench.rdb)-empty)/records*1000/1024, "KiB/1000-records")
-	b.ReportMetric(0, "ns/op")
 }
 
 // usedMemory is what the server's data takes, in bytes.
