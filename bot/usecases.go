@@ -51,9 +51,9 @@ func (s *Service) Events(ctx context.Context, runID, after string, limit int, bl
 	return s.store.Events(ctx, runID, after, limit, block)
 }
 
-// Audit is actions.Store.Audit.
-func (s *Service) Audit(ctx context.Context, name actions.Name, after int64, limit int) ([]actions.Record, error) {
-	return s.store.Audit(ctx, name, after, limit)
+// AuditFrom is actions.Store.AuditFrom.
+func (s *Service) AuditFrom(ctx context.Context, name actions.Name, after int64, limit int) (records []actions.Record, to int64, err error) {
+	return s.store.AuditFrom(ctx, name, after, limit)
 }
 
 // VerifyAudit is actions.Store.VerifyAll.

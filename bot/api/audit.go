@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -35,17 +36,18 @@ func (a *API) auditOperation(h huma.API) {
 	schemas := h.OpenAPI().Components.Schemas
 	op.Responses = map[string]*huma.Response{"200": {Description: "The records.", Content: map[string]*huma.MediaType{
 		"application/json": {Schema: schemas.Schema(typeOf[Page[actions.Record]](), true, "AuditPage")},
-		ndjson:             {Schema: &huma.Schema{Type: huma.TypeString, Description: "One record a line."}},
+		ndjson:             {Schema: &huma.Schema{Type: huma.TypeString, Description: "One record a line. When a record cannot be read, the others are sent all the same; then the last line is a problem that names it, and the connection breaks off."}},
 	}}}
 	huma.Register(h, op, a.audit)
 
-	verify := operation("verify-audit", http.MethodGet, "/api/v1/audit/verify", "Check that the audit is as it was written", http.StatusUnprocessableEntity)
-	verify.Description = "Every chain is checked against itself and against the anchors. What is found is told; it is no error of the call."
+	verify := operation("verify-audit", http.MethodGet, "/api/v1/audit/verify", "Check that the audit is as it was written", http.StatusNotFound, http.StatusUnprocessableEntity)
+	verify.Description = "Every chain is checked against itself and against the anchors. What is found is told; it is no error of the call. An app or environment that has no chain is one."
 	huma.Register(h, verify, a.verify)
 }
 
 func (a *API) audit(ctx context.Context, q *auditQuery) (*huma.StreamResponse, error) {
-	r := &auditReader{service: a.service, app: q.App}
+	export := strings.Contains(q.Accept, ndjson)
+	r := &auditReader{service: a.service, app: q.App, through: export}
 	if err := r.begin(q); err != nil {
 		return nil, a.fail(ctx, err)
 	}
@@ -53,7 +55,10 @@ func (a *API) audit(ctx context.Context, q *auditQuery) (*huma.StreamResponse, e
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	if strings.Contains(q.Accept, ndjson) {
+	if export && r.done && len(first) == 0 && r.broken != nil {
+		return nil, a.fail(ctx, r.broken)
+	}
+	if export {
 		return &huma.StreamResponse{Body: func(hc huma.Context) { a.auditLines(hc, r, first) }}, nil //nolint:contextcheck // a stream has huma's context of the request
 	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
@@ -62,8 +67,9 @@ func (a *API) audit(ctx context.Context, q *auditQuery) (*huma.StreamResponse, e
 	}}, nil
 }
 
-// auditLines sends all records, a page at a time. A stream that breaks off
-// lacks the end, which the chain of hashes shows.
+// auditLines sends all records, a page at a time. What cannot be read does not
+// keep the rest back: a last line, which is no record but a problem, names it.
+// A stream that breaks off lacks the end, which the chain of hashes shows.
 func (a *API) auditLines(hc huma.Context, r *auditReader, records []actions.Record) {
 	ctx := hc.Context()
 	_, w := humago.Unwrap(hc)
@@ -79,13 +85,20 @@ func (a *API) auditLines(hc huma.Context, r *auditReader, records []actions.Reco
 				return
 			}
 		}
-		if r.cursor() == "" || control.Flush() != nil {
+		err := r.broken
+		if r.cursor() != "" {
+			if control.Flush() != nil {
+				return
+			}
+			records, err = r.read(ctx, 1000)
+		} else if err == nil {
 			return
 		}
-		var err error
-		if records, err = r.read(ctx, 1000); err != nil {
-			a.log.WarnContext(ctx, "an audit export broke off", "error", err)
-			panic(http.ErrAbortHandler) // the one way to show the client that this is not the end
+		if err != nil {
+			if lines.Encode(a.fail(ctx, err)) == nil {
+				_ = control.Flush() // else the client lacks the reason alone
+			}
+			panic(http.ErrAbortHandler) // the one way to show the client that this is not all
 		}
 	}
 }
@@ -98,6 +111,8 @@ type auditReader struct {
 	env     actions.Name // whose chain is read; zero before the first
 	seq     int64        // its last record that was read
 	done    bool
+	through bool  // go on behind what cannot be read, and keep the first such error
+	broken  error // what cannot be read, nil when all could
 }
 
 // begin puts the reader where the query says. Its cursor is "SEQ app/name".
@@ -134,13 +149,13 @@ func (r *auditReader) read(ctx context.Context, limit int) ([]actions.Record, er
 	records := []actions.Record{}
 	for len(records) < limit && !r.done {
 		if !r.env.IsZero() {
-			more, err := r.service.Audit(ctx, r.env, r.seq, limit-len(records))
-			if err != nil {
+			more, to, err := r.service.AuditFrom(ctx, r.env, r.seq, limit-len(records))
+			if err = r.pass(err); err != nil {
 				return nil, err
 			}
 			records = append(records, more...)
-			if len(more) > 0 {
-				r.seq = more[len(more)-1].Seq
+			if to > r.seq {
+				r.seq = to
 				continue
 			}
 		}
@@ -149,6 +164,17 @@ func (r *auditReader) read(ctx context.Context, limit int) ([]actions.Record, er
 		}
 	}
 	return records, nil
+}
+
+// pass is err, nil when it is about something that the reader goes on behind.
+func (r *auditReader) pass(err error) error {
+	if _, named := errors.AsType[*actions.AuditBreak](err); !named || !r.through {
+		return err
+	}
+	if r.broken == nil {
+		r.broken = err
+	}
+	return nil
 }
 
 // turn goes on to the next environment.

@@ -103,6 +103,15 @@ func TestRetryAndFailedRequests(t *testing.T) {
 			t.Errorf("retrying %s: %d %s", id, a.status, a.body)
 		}
 	}
+	for query, want := range map[string]int{"": 1, "&open=true": 0} {
+		page := into[api.Page[api.Request]](t, s.call(http.MethodGet, "/api/v1/requests?state=failed"+query, nil, nil))
+		if len(page.Items) != want || (want == 1 && page.Items[0].RetriedAs != ids[0]) {
+			t.Errorf("%q lists %+v", query, page.Items)
+		}
+	}
+	if again := into[api.Request](t, s.call(http.MethodGet, "/api/v1/requests/"+ids[0], nil, nil)); again.RetryOf != r.ID || again.RetriedAs != "" {
+		t.Errorf("what asked again is %+v", again)
+	}
 	if a := s.raw(http.MethodPost, "/api/v1/requests/"+r.ID+"/retry", "eve-token", nil, nil); a.status != http.StatusForbidden {
 		t.Errorf("a viewer who retries: %d %s", a.status, a.body)
 	}

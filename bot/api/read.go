@@ -42,6 +42,7 @@ type requestsQuery struct {
 	App         string `query:"app" maxLength:"40" doc:"Only this app's."`
 	Environment string `query:"environment" maxLength:"81" doc:"Only this environment's, by its whole name." example:"shop/pr-42"`
 	State       string `query:"state" enum:"planning,pending,released,running,succeeded,failed,denied,expired,superseded,cancelled,refused" doc:"Only those in this state."`
+	Open        bool   `query:"open" doc:"Without those that failed and were retried: their retries tell how it went on."`
 	Cursor      string `query:"cursor" maxLength:"200" doc:"next of the page before."`
 	Limit       int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
 }
@@ -99,7 +100,7 @@ func (a *API) environment(ctx context.Context, p *envPath) (*body[Environment], 
 }
 
 func (a *API) requests(ctx context.Context, q *requestsQuery) (*body[Page[Request]], error) {
-	filter := approvals.Filter{App: q.App, State: approvals.State(q.State), Cursor: q.Cursor, Limit: q.Limit}
+	filter := approvals.Filter{App: q.App, State: approvals.State(q.State), Open: q.Open, Cursor: q.Cursor, Limit: q.Limit}
 	if q.Environment != "" {
 		name, err := actions.ParseName(q.Environment)
 		if err != nil {

@@ -113,6 +113,8 @@ type Request struct {
 	Policy      *Policy           `json:"policy,omitempty" doc:"What the policies said last: the rules that matched, what is missing and who can give it. Absent before they were asked, and when no rule is about it."`
 	Glass       *Glass            `json:"glass,omitempty" doc:"Somebody broke the glass: rules that they may set aside are."`
 	Changed     []string          `json:"changed,omitempty" doc:"What differs from the plan that was agreed on before, when it had to be planned again."`
+	RetryOf     string            `json:"retry_of,omitempty" doc:"The failed request that it asks anew for."`
+	RetriedAs   string            `json:"retried_as,omitempty" doc:"The request that asks anew for this one, which failed."`
 	Plan        *Plan             `json:"plan,omitempty" doc:"What it changes; only where one request is asked for."`
 }
 
@@ -248,7 +250,7 @@ func toRequest(r *approvals.Request) Request {
 		Requester: r.Requester.Actor, Identity: r.Requester.Identity, Digest: r.Digest, Approvals: []Decision{}, RunID: r.RunID, CreatedAt: r.CreatedAt.UTC(),
 		EndedAt: timeOrNull(r.EndedAt), Reason: r.Reason, Code: string(r.Code), Ref: r.Order.Ref, Commit: r.Order.Commit.SHA, Set: bot.Masked(r.Order.Set),
 		DryRun: r.DryRun, Surface: r.Place.Surface, Place: r.Place.ID, Stopping: r.Stop != nil && !r.State.Ended(), UpdatedAt: r.UpdatedAt.UTC(), Plan: toPlan(r.Plan),
-		Policy: toPolicy(r.Outcome), Glass: toGlass(r.Glass), Changed: r.Changed,
+		Policy: toPolicy(r.Outcome), Glass: toGlass(r.Glass), Changed: r.Changed, RetryOf: r.RetryOf, RetriedAs: r.RetriedAs,
 	}
 	for _, d := range r.Decisions {
 		out.Approvals = append(out.Approvals, Decision{

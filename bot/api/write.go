@@ -53,7 +53,7 @@ func (a *API) writeOperations(h huma.API) {
 	huma.Register(h, operation("decide-request", http.MethodPost, "/api/v1/requests/{id}/decisions", "Approve or deny a request", wrong...), a.decide)
 	retry := operation("retry-request", http.MethodPost, "/api/v1/requests/{id}/retry", "Ask again for what a failed request asked for", wrong...)
 	retry.DefaultStatus = http.StatusAccepted
-	retry.Description = "The answer is the new request. The same caller's second retry of the same request is the first one."
+	retry.Description = "The answer is the new request. A failed request is retried once, whoever asks: retried again, it is answered with the request that there is, and with 409 when that failed too; then that one is retried."
 	huma.Register(h, retry, a.retry)
 	huma.Register(h, operation("cancel-request", http.MethodPost, "/api/v1/requests/{id}/cancel", "Withdraw a request, or stop what runs", wrong...), a.cancel)
 }

@@ -51,7 +51,7 @@ func (c *Client) Decide(ctx context.Context, id string, d Decision) (*api.Reques
 // Retry asks again for what a failed request asked for and returns the new one.
 func (c *Client) Retry(ctx context.Context, id string) (*api.Request, error) {
 	var out api.Request
-	// The server knows the same caller's retry of the same request.
+	// The server knows that the request was retried.
 	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/requests/" + url.PathEscape(id) + "/retry", again: true, out: &out})
 	return orNil(&out, err)
 }
@@ -88,6 +88,7 @@ func (c *Client) Request(ctx context.Context, id string) (*api.Request, error) {
 // RequestFilter says which requests are wanted; what is zero filters nothing.
 type RequestFilter struct {
 	App, Environment, State, Cursor string
+	Open                            bool // without those that failed and were retried
 	Limit                           int
 }
 
@@ -95,6 +96,9 @@ type RequestFilter struct {
 func (c *Client) Requests(ctx context.Context, f RequestFilter) (*api.Page[api.Request], error) {
 	var out api.Page[api.Request]
 	q := query("app", f.App, "environment", f.Environment, "state", f.State, "cursor", f.Cursor, "limit", count(f.Limit))
+	if f.Open {
+		q.Set("open", "true")
+	}
 	return orNil(&out, c.get(ctx, "/api/v1/requests", q, &out))
 }
 
@@ -163,7 +167,8 @@ func (c *Client) VerifyAudit(ctx context.Context, f AuditFilter) (*api.Verificat
 }
 
 // AuditLines writes all audit records to w, one a line, as they come. An error
-// means that not all came.
+// means that not all came; when a record cannot be read, it names that one, and
+// all others were written.
 func (c *Client) AuditLines(ctx context.Context, f AuditFilter, w io.Writer) error {
 	return c.auditLines(ctx, f, func(_ *http.Response, line []byte) error {
 		_, err := w.Write(line)
@@ -198,6 +203,9 @@ func (c *Client) auditLines(ctx context.Context, f AuditFilter, take func(*http.
 	lines := bufio.NewReader(res.Body)
 	for {
 		line, err := lines.ReadBytes('\n')
+		if p := problemIn(line); p != nil {
+			return p
+		}
 		if len(bytes.TrimSpace(line)) > 0 && err == nil {
 			if err := take(res, line); err != nil {
 				return err
@@ -210,6 +218,18 @@ func (c *Client) auditLines(ctx context.Context, f AuditFilter, take func(*http.
 			return c.unreachable(err)
 		}
 	}
+}
+
+// problemIn is the error that a line of an export tells of, nil for a record.
+func problemIn(line []byte) error {
+	if !bytes.HasPrefix(line, []byte(`{"type":`)) { // how no record begins
+		return nil
+	}
+	var p api.Problem
+	if json.Unmarshal(line, &p) != nil || p.Status == 0 || p.Detail == "" {
+		return nil
+	}
+	return &actions.Error{Op: "apiclient.audit", Code: actions.Code(p.Code), Msg: p.Detail, Err: &p, Retry: p.Status == http.StatusServiceUnavailable}
 }
 
 func (c *Client) get(ctx context.Context, path string, q url.Values, out any) error {

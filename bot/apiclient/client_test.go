@@ -184,6 +184,19 @@ func TestAuditThatBreaksOffIsAnError(t *testing.T) {
 	}
 }
 
+func TestAnAuditOfWhichOneRecordCannotBeReadEndsWithItsName(t *testing.T) {
+	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"seq":1}`+"\n"+`{"seq":3}`+"\n"+`{"type":"about:blank","status":500,"code":"internal","detail":"Record 2 cannot be read."}`+"\n")
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	var out strings.Builder
+	err := c.AuditLines(context.Background(), apiclient.AuditFilter{}, &out)
+	if actions.CodeOf(err) != actions.CodeInternal || actions.Message(err) != "Record 2 cannot be read." || out.String() != "{\"seq\":1}\n{\"seq\":3}\n" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
 func TestAddressesThatAreNone(t *testing.T) {
 	for _, server := range []string{"", "berth.example.org", "ftp://x", "http://", "https://user:pw@x", "http://x?y", "http://x#y"} {
 		if _, err := apiclient.New(apiclient.Options{Server: server}); actions.CodeOf(err) != actions.CodeInvalid {

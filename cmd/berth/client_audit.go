@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +22,7 @@ import (
 func newAudit() *cobra.Command {
 	cmd := withOutput(&cobra.Command{
 		Use: "audit [TARGET | APP]", Short: "List what was done, by whom and from where", GroupID: "ask",
-		Long: "List what was done, by whom and from where. `-o ndjson` exports the records as they are, one a line,\nwhich `berth audit verify --file` checks without a server.",
+		Long: "List what was done, by whom and from where. `-o ndjson` exports the records as they are, one a line,\nwhich `berth audit verify --file` checks without a server. When a record cannot be read, the others come all the same;\nthen the error names it, and the exit code is 1.",
 		Args: arguments(0, 1), ValidArgsFunction: completeEnvironments, Example: "  berth audit shop/pr-42 -o json\n  berth audit -o ndjson > audit.ndjson",
 	})
 	cmd.Flags().Lookup("output").Usage = "table, json, yaml or ndjson"
@@ -49,10 +50,10 @@ func newAudit() *cobra.Command {
 			all.Items = append(all.Items, r)
 			return nil
 		})
-		if err != nil {
+		if err != nil && len(all.Items) == 0 {
 			return err
 		}
-		return show(cmd, all, func(w io.Writer) { printAudit(w, all.Items) })
+		return cmp.Or(show(cmd, all, func(w io.Writer) { printAudit(w, all.Items) }), err) // what could be read helps, whatever could not
 	}
 	cmd.AddCommand(newAuditVerify())
 	return cmd
@@ -94,7 +95,8 @@ func printAudit(w io.Writer, records []actions.Record) {
 func newAuditVerify() *cobra.Command {
 	cmd := withOutput(&cobra.Command{
 		Use: "verify [TARGET | APP]", Short: "Check that no record is missing, changed or out of order",
-		Long: "Check that no record is missing, changed or out of order, and say where one is. The exit code is 1 when one is.\n" +
+		Long: "Check that no record is missing, changed or out of order, and say where one is. The exit code is 1 when one is,\n" +
+			"and 2 when there is nothing to check: an app or environment without any audit, an export without a record.\n" +
 			"With --file an export is checked by itself, without a server.",
 		Args: arguments(0, 1), ValidArgsFunction: completeEnvironments,
 		Example: "  berth audit verify\n  berth audit verify shop/pr-42\n  berth audit verify --file audit.ndjson",
@@ -120,6 +122,9 @@ func newAuditVerify() *cobra.Command {
 			return err
 		}
 		v, err := server.VerifyAudit(cmd.Context(), f)
+		if actions.CodeOf(err) == actions.CodeNotFound {
+			return &exitError{code: exitUsage, err: err} // what was misspelt must not pass for sound
+		}
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -254,7 +255,8 @@ func newRequests() *cobra.Command {
 	})
 	var f apiclient.RequestFilter
 	cmd.Flags().StringVar(&f.State, "state", "", "only those in this state, such as pending")
-	failed := cmd.Flags().Bool("failed", false, "only those that failed; `berth retry REQUEST` asks again")
+	failed := cmd.Flags().Bool("failed", false, "only those that failed and were not retried; `berth retry REQUEST` asks again")
+	every := cmd.Flags().Bool("all", false, "with --failed: those that were retried too, with the request that asks again")
 	limit := cmd.Flags().Int("limit", 50, "how many at most")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := positive(*limit); err != nil {
@@ -263,8 +265,11 @@ func newRequests() *cobra.Command {
 		if *failed && f.State != "" && f.State != string(approvals.StateFailed) {
 			return usageError(fmt.Errorf("--failed and --state %s are two states; give one", f.State))
 		}
+		if *every && !*failed {
+			return usageError(errors.New("--all belongs to --failed; without it, all are listed anyway"))
+		}
 		if *failed {
-			f.State = string(approvals.StateFailed)
+			f.State, f.Open = string(approvals.StateFailed), !*every
 		}
 		c, err := line(cmd, bot.VerbStatus, args)
 		if err != nil {
@@ -298,9 +303,17 @@ func printRequests(w io.Writer, requests []api.Request) {
 	}
 	rows := [][]string{{"REQUEST", "STATE", "BY", "AGE", "COMMAND", "REASON"}}
 	for _, r := range requests {
-		rows = append(rows, []string{r.ID, r.State, r.Requester, bot.Span(time.Since(r.CreatedAt)), cut(oneLine(r.Command), 60), cut(oneLine(r.Reason), 60)})
+		rows = append(rows, []string{r.ID, r.State, r.Requester, bot.Span(time.Since(r.CreatedAt)), cut(oneLine(r.Command), 60), cut(retried(r)+oneLine(r.Reason), 60)})
 	}
 	table(w, rows)
+}
+
+// retried says which request asks anew for r, if one does.
+func retried(r api.Request) string {
+	if r.RetriedAs == "" {
+		return ""
+	}
+	return "Retried as " + r.RetriedAs + ". "
 }
 
 func positive(limit int) error {
