@@ -161,9 +161,7 @@ func (s *Service) unlocked(in Input, env *actions.Environment, r approvals.Reque
 
 // active are the requests for env that have not ended, the newest first.
 func (s *Service) active(ctx context.Context, env actions.Name) ([]*approvals.Request, error) {
-	all, _, err := s.requests.List(ctx, approvals.Filter{Env: env, Limit: 30})
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(all, func(r *approvals.Request) bool { return r.State.Ended() }), nil
+	standing, err := s.requests.Standing(ctx, env)
+	slices.Reverse(standing)
+	return standing, err
 }

@@ -177,10 +177,12 @@ func (s *Surface) environment(ctx context.Context, name actions.Name) (*actions.
 	return env, err
 }
 
-// active are the requests for name that have not ended, without dry runs.
+// active are the requests for name that have not ended, the newest first and
+// without dry runs.
 func (s *Surface) active(ctx context.Context, name actions.Name) ([]*approvals.Request, error) {
-	all, _, err := s.requests.List(ctx, approvals.Filter{Env: name, Limit: 50})
-	return slices.DeleteFunc(all, func(r *approvals.Request) bool { return r.DryRun || r.State.Ended() }), err
+	standing, err := s.requests.Standing(ctx, name)
+	slices.Reverse(standing)
+	return slices.DeleteFunc(standing, func(r *approvals.Request) bool { return r.DryRun }), err
 }
 
 // pushed deploys a pull request's new commit where an earlier one is deployed

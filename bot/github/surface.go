@@ -56,6 +56,7 @@ type Requests interface {
 	Submit(ctx context.Context, r approvals.Request) (*approvals.Request, bool, error)
 	Get(ctx context.Context, id string) (*approvals.Request, error)
 	List(ctx context.Context, f approvals.Filter) ([]*approvals.Request, string, error)
+	Standing(ctx context.Context, env actions.Name) ([]*approvals.Request, error)
 	Cancel(ctx context.Context, id string, by approvals.Requester, reason string) (*approvals.Request, error)
 }
 
