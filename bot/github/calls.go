@@ -25,7 +25,6 @@ type pull struct {
 	open   bool
 	sha    string // of its head
 	origin string // the repository of its commits; "" when that fork is gone
-	base   string // the branch that it is to be merged into
 }
 
 // fork tells whether the pull request's commits are from another repository.
@@ -37,7 +36,7 @@ func (c *client) pull(ctx context.Context, repo string, number int) (p pull, err
 		if err == nil && (found.State == nil || found.GetHead().SHA == nil) {
 			return errors.New("an answer that is no pull request") // rather than a closed one
 		}
-		p = pull{open: found.GetState() == "open", sha: found.GetHead().GetSHA(), origin: found.GetHead().GetRepo().GetFullName(), base: found.GetBase().GetRef()}
+		p = pull{open: found.GetState() == "open", sha: found.GetHead().GetSHA(), origin: found.GetHead().GetRepo().GetFullName()}
 		return err
 	})
 	return p, err

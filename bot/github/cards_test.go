@@ -171,7 +171,7 @@ func TestTheCleanupOfAClosedPullRequestCanBeDecidedThere(t *testing.T) {
 	w := newWorld(t, worldOptions{Policy: &quorum{count: 1, from: []string{"codeowners"}}})
 	w.deciders()
 	w.say("ana", "/deploy")
-	w.card("waits for approval", "There are no code owners who could agree: the branch `main` has no CODEOWNERS file.")
+	w.card("waits for approval", "There are no code owners who could agree: the default branch `main` has no CODEOWNERS file.")
 	w.say("ben", "/approve "+w.allRequests()[0].ID)
 	w.card("was approved, and is done")
 	w.must(w.ClosePullRequest(bothRepo, w.pull, "ana"))

@@ -69,8 +69,8 @@ type ownership struct {
 
 // Member tells whether one of the person's accounts, or a team that it is in,
 // owns a file that the request's pull request changes. Without a pull request,
-// or a CODEOWNERS file on its base branch, nobody does; the card says so. It
-// returns an error when GitHub does not say.
+// or a CODEOWNERS file on the repository's default branch, nobody does; the card
+// says so. It returns an error when GitHub does not say.
 func (c *CodeOwners) Member(ctx context.Context, _ string, r *approvals.Request, p approvals.Person) (bool, error) {
 	found, err := c.of(ctx, r)
 	if err != nil {
@@ -135,15 +135,22 @@ func (c *CodeOwners) look(ctx context.Context, repo string, number int) (ownersh
 	if err != nil {
 		return ownership{}, err
 	}
-	if p.base == "" {
-		return ownership{}, errors.New("a pull request without a base branch")
+	// Of no other branch: whoever may push one can point their pull request at it
+	// while they ask, and would so choose who agrees.
+	about, err := c.s.client.repository(ctx, repo)
+	if err != nil {
+		return ownership{}, err
 	}
-	text, found, err := c.s.ownersFile(ctx, repo, p.base)
+	branch := about.GetDefaultBranch()
+	if branch == "" {
+		return ownership{}, errors.New("a repository without a default branch")
+	}
+	text, found, err := c.s.ownersFile(ctx, repo, branch)
 	if err != nil {
 		return ownership{}, err
 	}
 	if !found {
-		return ownership{head: p.sha, none: "the branch " + bot.Code(p.base, 100) + " has no CODEOWNERS file."}, nil
+		return ownership{head: p.sha, none: "the default branch " + bot.Code(branch, 100) + " has no CODEOWNERS file."}, nil
 	}
 	paths, all, err := c.s.client.pullFiles(ctx, repo, number)
 	if err != nil {
@@ -163,7 +170,7 @@ func (c *CodeOwners) look(ctx context.Context, repo string, number int) (ownersh
 		}
 	}
 	if len(o.owners) == 0 {
-		o.none = "the CODEOWNERS file of the branch " + bot.Code(p.base, 100) + " names nobody for the files that this pull request changes."
+		o.none = "the CODEOWNERS file of the default branch " + bot.Code(branch, 100) + " names nobody for the files that this pull request changes."
 	}
 	return o, nil
 }

@@ -282,3 +282,17 @@ func TestOwnersOfAPullRequestDoNotOwnAnotherCommit(t *testing.T) {
 		})
 	}
 }
+
+func TestARetargetedPullRequestDoesNotChooseItsOwners(t *testing.T) {
+	t.Parallel()
+	w := newGroupWorld(t, nil, map[string]string{"CODEOWNERS": "* @hal\n"})
+	_, err := w.AddCommit(bothRepo, githubtest.Commit{Branch: "mine", Author: "eve", Write: map[string]string{".github/CODEOWNERS": "* @eve\n"}})
+	w.must(err)
+	w.must(w.RetargetPullRequest(bothRepo, w.pull, "ana", "mine"))
+	for login, want := range map[string]bool{"eve": false, "hal": true} {
+		got, err := w.CodeOwners.Member(t.Context(), "", w.request(w.pull), person("github:"+login))
+		if got != want || err != nil {
+			t.Errorf("%s: Member = %v, %v", login, got, err)
+		}
+	}
+}

@@ -134,6 +134,28 @@ func (s *Server) ReopenPullRequest(repo string, number int, login string) error 
 	return s.setState(repo, number, login, "open", "reopened")
 }
 
+// RetargetPullRequest points an open pull request at another branch of its
+// repository, as whoever opened it may.
+func (s *Server) RetargetPullRequest(repo string, number int, login, base string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, err := s.findPull(repo, number)
+	if err != nil {
+		return err
+	}
+	sha := t.repo.branches[base]
+	if t.state != "open" || sha == "" {
+		return fmt.Errorf("githubtest: %s#%d cannot be pointed at %q", repo, number, base)
+	}
+	old := t.pull.base
+	t.pull.base, t.updated = base, s.now()
+	s.touch()
+	s.announcePull(t, "edited", s.account(login), obj{"changes": obj{"base": obj{
+		"ref": obj{"from": old}, "sha": obj{"from": t.repo.branches[old]},
+	}}})
+	return nil
+}
+
 func (s *Server) setState(repo string, number int, login, state, action string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
