@@ -46,34 +46,43 @@ func (s *Service) cancel(ctx context.Context, in Input, c Command) (Reply, error
 // newest is the id of the newest request under way for the environment that a
 // command means, and whether an earlier arrival of the same command chose it.
 // That one it stays, or none if there was none: else a command that arrives
-// again would cancel one request after the other.
+// again would cancel one request after the other. Where the environments of
+// several apps can be meant, it is refused unless all is under way for one.
 func (s *Service) newest(ctx context.Context, in Input, c Command) (id string, again bool, err error) {
-	_, env, err := s.target(in, c)
+	envs, err := s.places(in, c)
 	if err != nil {
 		return "", false, err
 	}
+	home := envs[0]
 	if in.Key != "" {
-		if id, again, err = s.requests.Chosen(ctx, env, in.Key); err != nil {
+		if id, again, err = s.requests.Chosen(ctx, home, in.Key); err != nil {
 			return "", false, err
 		}
 	}
 	if !again {
-		active, err := s.active(ctx, env)
-		if err != nil {
-			return "", false, err
+		var active []*approvals.Request
+		for _, env := range envs {
+			there, err := s.active(ctx, env)
+			if err != nil {
+				return "", false, err
+			}
+			active = append(active, there...)
 		}
 		if len(active) > 0 {
+			if first, last := active[0], active[len(active)-1]; first.Order.Env != last.Order.Env {
+				return "", false, several(in, c.Verb, "are under way", active, envs)
+			}
 			id = active[0].ID
 		}
 		if in.Key != "" {
-			if id, err = s.requests.Choose(ctx, env, in.Key, id); err != nil {
+			if id, err = s.requests.Choose(ctx, home, in.Key, id); err != nil {
 				return "", false, err
 			}
 		}
 	}
 	if id == "" {
 		return "", false, refusal(actions.CodeNotFound, "Nothing is under way for %s, so there is nothing to cancel. %s says how it is.",
-			Code(env.String(), 100), s.shown(in, VerbStatus, env))
+			shownPlaces(envs, "or"), s.shown(in, VerbStatus, home))
 	}
 	return id, again, nil
 }

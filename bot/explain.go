@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
 )
 
@@ -19,18 +20,11 @@ func (s *Service) explain(ctx context.Context, in Input, c Command) (Reply, erro
 		}
 		r = found
 	} else {
-		_, env, err := s.target(in, c)
+		found, err := s.explained(ctx, in, c)
 		if err != nil {
 			return Reply{}, err
 		}
-		newest, _, err := s.requests.List(ctx, approvals.Filter{Env: env, Limit: 1})
-		if err != nil {
-			return Reply{}, err
-		}
-		if len(newest) == 0 {
-			return Reply{}, s.noEnvironment(ctx, in, env)
-		}
-		r = newest[0]
+		r = found
 	}
 	text := fmt.Sprintf("Request `%s`: %s by %s, %s ago: %s.", r.ID, command(r), Escape(r.Requester.Actor, 80),
 		Span(s.now().Sub(r.CreatedAt)), requestState(r))
@@ -46,6 +40,34 @@ func (s *Service) explain(ctx context.Context, in Input, c Command) (Reply, erro
 	}
 	text += history(r)
 	return Reply{Tone: ToneInfo, Request: r, Text: text}, nil
+}
+
+// explained is the request that is meant by the environments that can be: the
+// newest, or, where those are of several apps, the one that waits for approval.
+func (s *Service) explained(ctx context.Context, in Input, c Command) (*approvals.Request, error) {
+	envs, err := s.places(in, c)
+	if err != nil {
+		return nil, err
+	}
+	if len(envs) > 1 {
+		waiting, err := s.waiting(ctx, envs)
+		switch {
+		case err != nil:
+			return nil, err
+		case len(waiting) > 1:
+			return nil, several(in, c.Verb, "wait", waiting, envs)
+		case len(waiting) == 1:
+			return waiting[0], nil
+		}
+	}
+	r, err := s.latest(ctx, envs)
+	if err == nil && r == nil && len(envs) > 1 {
+		return nil, refusal(actions.CodeNotFound, "Nobody has asked for anything at %s yet, so there is nothing to explain.", shownPlaces(envs, "or"))
+	}
+	if err == nil && r == nil {
+		return nil, s.noEnvironment(ctx, in, envs[0])
+	}
+	return r, err
 }
 
 // why says what a request waits for, or what to do now that it has ended.
@@ -112,7 +134,11 @@ func requestState(r *approvals.Request) string {
 		text = "being stopped"
 	}
 	if r.Reason != "" && r.State != approvals.StatePending { // what it waits for is said by its rules
-		text += " (" + strings.TrimRight(Escape(r.Reason, 600), ".") + ")"
+		reason := prose(r.Reason, 600)
+		if r.State == approvals.StateFailed { // in the words of what failed
+			reason = Escape(r.Reason, 600)
+		}
+		text += " (" + strings.TrimRight(reason, ".") + ")"
 	}
 	return text
 }

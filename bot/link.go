@@ -93,6 +93,14 @@ func (s *Service) linkCode(ctx context.Context, in Input, account string) (Reply
 		return Reply{}, refusal(actions.CodeInvalid, "Accounts of %s cannot be linked in this version of Berth, since nothing could be typed there; somebody who keeps Berth's config can put %s under `actors`.",
 			Code(kind, 40), Code(account, 140))
 	}
+	person, err := s.people.Person(ctx, in.Actor.Identity)
+	if err != nil {
+		return Reply{}, err
+	}
+	// What is no account at all is refused where codes are made.
+	if other, err := s.people.Person(ctx, account); err == nil && other.ID == person.ID {
+		return info("%s is yours already, so there is nothing to link. %s", Code(account, 140), s.accounts(in, person)), nil
+	}
 	code, err := s.people.Issue(ctx, in.Actor.requester(), account)
 	if err != nil {
 		return Reply{}, err

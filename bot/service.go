@@ -188,6 +188,12 @@ func (s *Service) refusedOf(ctx context.Context, in Input, c *Command) (env acti
 	if _, name, err := s.target(in, *c); err == nil {
 		return name, "", true
 	}
+	switch c.Verb {
+	case VerbApprove, VerbDeny, VerbCancel:
+		if envs, err := s.places(in, *c); err == nil {
+			return envs[0], "", true
+		}
+	}
 	// Of another repository's app it is known as well.
 	return actions.Name{App: c.App, Env: c.Env}, "", c.Env != "" && s.App(c.App) != nil
 }
@@ -213,7 +219,7 @@ func markup(err error) string {
 	if e, ok := errors.AsType[*actions.Error](err); ok && e.Op == "command.parse" {
 		return e.Msg
 	}
-	return Escape(actions.Message(err), 2000)
+	return prose(actions.Message(err), 2000)
 }
 
 func refuse(code actions.Code, format string, args ...any) Reply {

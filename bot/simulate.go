@@ -62,8 +62,11 @@ func (s *Service) simulate(ctx context.Context, in Input, as string) (*Simulatio
 	if in.Actor, err = s.somebody(ctx, in.Actor, as); err != nil {
 		return nil, err
 	}
-	if err := s.authorize(in.Actor, c.Verb, in.Repo); err != nil {
-		return nil, err
+	unseen := as != "" && len(in.Actor.Roles) == 0 && strings.HasPrefix(in.Actor.Identity, "github:")
+	if !unseen {
+		if err := s.simulable(in, c.Verb, as); err != nil {
+			return nil, err
+		}
 	}
 	app, env, err := s.target(in, c)
 	if err != nil {
@@ -92,7 +95,19 @@ func (s *Service) simulate(ctx context.Context, in Input, as string) (*Simulatio
 	}
 	r.Outcome, r.Reason = &sim.Outcome, sim.Outcome.Reason
 	sim.Text = simulated(in, sim)
+	if unseen {
+		sim.Text += "\n\nThe config gives " + Code(in.Actor.Identity, 140) + " no role, and what GitHub lets them do was not looked up: " +
+			"this holds if it is enough to type the command there, and rules that look for a role such as `github:write` saw none."
+	}
 	return sim, nil
+}
+
+// simulable refuses to simulate what the actor may not ask for.
+func (s *Service) simulable(in Input, verb, as string) error {
+	if as != "" && len(in.Actor.Roles) == 0 {
+		return refusal(actions.CodeForbidden, "%s has no role here, so the command would be refused; somebody who keeps Berth's config can give them one under `actors` or `tokens`.", in.Actor.who())
+	}
+	return s.authorize(in.Actor, verb, in.Repo)
 }
 
 // somebody is the actor as a simulation has it.
@@ -145,10 +160,18 @@ func simulated(in Input, sim *Simulation) string {
 		text += "\n\n" + by + " may set rules aside with `--break-glass --reason \"…\"`."
 	}
 	if r.Plan.Summary != "" {
-		text += "\n\nThe plan: " + Escape(r.Plan.Summary, 600)
+		text += "\n\nThe plan: " + fullStop(Escape(r.Plan.Summary, 600))
 		if r.Plan.Destructive {
 			text += " **It takes data away.**"
 		}
 	}
 	return text
+}
+
+// fullStop ends a sentence that does not end yet.
+func fullStop(s string) string {
+	if s == "" || strings.HasSuffix(s, ".") || strings.HasSuffix(s, "!") || strings.HasSuffix(s, "?") || strings.HasSuffix(s, "…") {
+		return s
+	}
+	return s + "."
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/approvals"
 )
 
 // target finds the app and environment that a command is about: what it names,
@@ -57,6 +58,49 @@ func (s *Service) implied(in Input, c Command) (*actions.App, actions.Name, erro
 		}
 		return nil, actions.Name{}, refusal(actions.CodeInvalid, "%s has more than one app; say which: %s.", Escape(in.Repo, 140), Join(choices, "or"))
 	}
+}
+
+// places are the environments of which one can be meant: what a command names,
+// or, on a pull request of a repository that more than one app is built from,
+// the environments that the pull request has with each, sorted by app.
+func (s *Service) places(in Input, c Command) ([]actions.Name, error) {
+	if c.App == "" && in.Repo != "" && in.PullRequest > 0 {
+		var names []actions.Name
+		for _, app := range s.appsOf(in.Repo) {
+			names = append(names, actions.Name{App: app.Name, Env: actions.PullRequestName(in.PullRequest)})
+		}
+		if len(names) > 1 {
+			return names, nil
+		}
+	}
+	_, env, err := s.target(in, c)
+	if err != nil {
+		return nil, err
+	}
+	return []actions.Name{env}, nil
+}
+
+// shownPlaces are environments in a sentence.
+func shownPlaces(envs []actions.Name, last string) string {
+	names := make([]string, len(envs))
+	for i, env := range envs {
+		names[i] = Code(env.String(), 100)
+	}
+	return Join(names, last)
+}
+
+// several refuses to guess which of some requests is meant.
+func several(in Input, verb, what string, requests []*approvals.Request, envs []actions.Name) error {
+	const most = 20
+	var lines []string
+	for i, r := range requests {
+		if i == most {
+			lines = append(lines, "- "+number(len(requests)-most, "older one"))
+			break
+		}
+		lines = append(lines, "- "+in.code(verb, r.ID)+": "+command(r)+" by "+Escape(r.Requester.Actor, 80))
+	}
+	return refusal(actions.CodeConflict, "%d requests %s at %s; say which:\n\n%s", len(requests), what, shownPlaces(envs, "and"), strings.Join(lines, "\n"))
 }
 
 // app finds an app by name; a wrong name is answered with the nearest one and

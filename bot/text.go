@@ -56,6 +56,30 @@ func Escape(s string, most int) string {
 	return b.String()
 }
 
+// prose is Escape for a message of ours that may quote outside text: what stands
+// between two backticks, such as a command to type, stays code. Whoever puts a
+// backtick into what is quoted has more or less of it shown as code, and no more.
+func prose(s string, most int) string {
+	pieces := strings.Split(clip(flat(s), most), "`")
+	var b strings.Builder
+	for i, piece := range pieces {
+		switch {
+		case i%2 == 0 || i == len(pieces)-1:
+			if i%2 == 1 {
+				b.WriteString("\\`") // nothing closes it
+			}
+			text := strings.TrimSpace(piece)
+			before, after, _ := strings.Cut(piece, text)
+			b.WriteString(before + Escape(text, most) + after)
+		case strings.TrimSpace(piece) == "":
+			b.WriteString("\\`" + piece + "\\`")
+		default:
+			b.WriteString(Code(piece, most))
+		}
+	}
+	return b.String()
+}
+
 // shortcode tells whether what follows a colon makes an emoji of it: "smile:".
 func shortcode(s string) bool {
 	end := strings.IndexByte(s, ':')

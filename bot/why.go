@@ -13,7 +13,7 @@ import (
 func lacking(r *approvals.Request) string {
 	if r.Outcome == nil || len(r.Outcome.Rules) == 0 {
 		if r.Reason != "" {
-			return Escape(r.Reason, 600)
+			return prose(r.Reason, 600)
 		}
 		return "It waits on."
 	}
@@ -24,7 +24,7 @@ func lacking(r *approvals.Request) string {
 		// What the rule says after its first sentence, which is about the same
 		// groups, is what else holds it up: such as a team that could not be seen.
 		if _, more, ok := strings.Cut(rule.Reason, ". "); ok && rule.Effect == approvals.EffectApprove {
-			besides += " " + Escape(more, 600)
+			besides += " " + prose(more, 600)
 		}
 		for _, g := range rule.Groups {
 			if rule.Effect == approvals.EffectApprove && g.Missing > 0 {
@@ -33,11 +33,11 @@ func lacking(r *approvals.Request) string {
 		}
 	}
 	if len(waits) == 0 {
-		return Escape(r.Reason, 600)
+		return prose(r.Reason, 600)
 	}
 	text := "It waits for " + Join(waits, "and for") + "." + besides
 	if !told && r.Reason != "" {
-		text += " " + Escape(r.Reason, 600) // the policy could not tell just now
+		text += " " + prose(r.Reason, 600) // the policy could not tell just now
 	}
 	return text
 }
@@ -142,7 +142,7 @@ func because(reason string) string {
 	if reason == "" {
 		return "."
 	}
-	return ": " + strings.TrimRight(Escape(reason, 600), ".") + "."
+	return ": " + strings.TrimRight(prose(reason, 600), ".") + "."
 }
 
 // each says how far all groups of a rule are.

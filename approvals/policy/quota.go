@@ -131,8 +131,12 @@ func (ev *evaluation) full(r *rule, there []string) string {
 	if len(there) > mostNamed {
 		named, more = there[:mostNamed], fmt.Sprintf(" and %d more", len(there)-mostNamed)
 	}
-	text := fmt.Sprintf("The rule %s allows %d environments %s at once, and there are %d, those on their way included: %s%s. Clean one up first: `cleanup %s`.",
-		r.Name, r.Quota.Most, whose, len(there), strings.Join(named, ", "), more, there[0])
+	noun := "environments"
+	if r.Quota.Most == 1 {
+		noun = "environment"
+	}
+	text := fmt.Sprintf("The rule %s allows %d %s %s at once, and of those there are %d, what is on its way included: %s%s. Clean one up first: `cleanup %s`.",
+		r.Name, r.Quota.Most, noun, whose, len(there), strings.Join(named, ", "), more, there[0])
 	if len(r.BreakGlass) > 0 {
 		text += unblock(r)
 	}

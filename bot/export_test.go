@@ -1,0 +1,4 @@
+package bot
+
+// Prose is prose, for tests.
+var Prose = prose
