@@ -3,7 +3,6 @@ package bot
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -15,11 +14,11 @@ import (
 // decide approves or denies a request. A decision that arrives again counts for
 // the request and the plan that the first arrival was about, and for no others.
 func (s *Service) decide(ctx context.Context, in Input, c Command) (Reply, error) {
-	r, env, err := s.decidable(ctx, in, c)
+	r, envs, err := s.decidable(ctx, in, c)
 	if err != nil {
 		return Reply{}, err
 	}
-	again := false
+	env, again := envs[0], false
 	if in.Key != "" {
 		var about string
 		if about, again, err = s.requests.Chosen(ctx, env, in.Key); err != nil {
@@ -39,7 +38,7 @@ func (s *Service) decide(ctx context.Context, in Input, c Command) (Reply, error
 		}
 	}
 	if r == nil {
-		return Reply{}, s.nothingWaits(ctx, in, c, env)
+		return Reply{}, s.nothingWaits(ctx, in, c, envs)
 	}
 	if err := s.shownBefore(ctx, in, r); err != nil {
 		return Reply{}, err
@@ -57,6 +56,11 @@ func (s *Service) decide(ctx context.Context, in Input, c Command) (Reply, error
 		// What was said the first time has moved it on since it was looked at.
 		if r, err = s.requests.Get(ctx, before.ID); err == nil {
 			return said(r), nil
+		}
+	}
+	if actions.CodeOf(err) == actions.CodeConflict && !actions.Retryable(err) {
+		if reply, counted, errSeen := s.counted(ctx, in, c, before.ID); counted || errSeen != nil {
+			return reply, errSeen
 		}
 	}
 	if err != nil {
@@ -92,18 +96,8 @@ func (s *Service) changedMind(ctx context.Context, in Input, r *approvals.Reques
 		if !d.At.After(at) {
 			continue
 		}
-		if d.By.Identity == in.Actor.Identity {
-			return true, nil
-		}
-		if s.people == nil || in.Actor.ID == "" || d.By.Identity == "" {
-			continue
-		}
-		person, err := s.people.Person(ctx, d.By.Identity)
-		if err != nil {
-			return false, err
-		}
-		if person.ID == in.Actor.ID {
-			return true, nil
+		if mine, err := s.same(ctx, in.Actor, d.By.Identity); mine || err != nil {
+			return mine, err
 		}
 	}
 	return false, nil
@@ -127,72 +121,129 @@ func (s *Service) shownBefore(ctx context.Context, in Input, r *approvals.Reques
 }
 
 // decidable is the request that a decision is about: the one of the id, or the
-// one that waits at the environment, nil when none does. Of several, none is
-// guessed.
-func (s *Service) decidable(ctx context.Context, in Input, c Command) (*approvals.Request, actions.Name, error) {
+// one that waits at the environments that can be meant, nil when none does. Of
+// several, none is guessed. With it come those environments, of which the first
+// keeps what the decision's key has chosen.
+func (s *Service) decidable(ctx context.Context, in Input, c Command) (*approvals.Request, []actions.Name, error) {
 	if c.ID != "" {
 		r, err := s.find(ctx, in, c.ID)
 		if err != nil {
-			return nil, actions.Name{}, err
+			return nil, nil, err
 		}
-		return r, r.Order.Env, nil
+		return r, []actions.Name{r.Order.Env}, nil
 	}
-	_, env, err := s.target(in, c)
+	envs, err := s.places(in, c)
 	if err != nil {
-		return nil, env, err
+		return nil, nil, err
 	}
 	if in.Key != "" {
-		if _, again, err := s.requests.Chosen(ctx, env, in.Key); again || err != nil {
-			return nil, env, err // it is known already what it is about
+		if _, again, err := s.requests.Chosen(ctx, envs[0], in.Key); again || err != nil {
+			return nil, envs, err // it is known already what it is about
 		}
 	}
-	waiting, err := s.waiting(ctx, env)
+	waiting, err := s.waiting(ctx, envs)
 	switch {
 	case err != nil:
-		return nil, env, err
+		return nil, envs, err
 	case len(waiting) > 1:
-		lines := make([]string, len(waiting))
-		for i, r := range waiting {
-			lines[i] = "- " + in.code(c.Verb, r.ID) + ": " + command(r) + " by " + Escape(r.Requester.Actor, 80)
-		}
-		return nil, env, refusal(actions.CodeConflict, "%s requests wait at %s; say which:\n\n%s", fmt.Sprint(len(waiting)), Code(env.String(), 100), strings.Join(lines, "\n"))
+		return nil, envs, several(in, c.Verb, "wait", waiting, envs)
 	case len(waiting) == 0:
-		return nil, env, nil
+		return nil, envs, nil
 	}
-	return waiting[0], env, nil
+	return waiting[0], envs, nil
 }
 
-// waiting are the requests for env that wait for decisions, the newest first.
-func (s *Service) waiting(ctx context.Context, env actions.Name) ([]*approvals.Request, error) {
-	active, err := s.active(ctx, env)
-	if err != nil {
-		return nil, err
-	}
+// waiting are the requests for envs that wait for decisions, the newest of each
+// first.
+func (s *Service) waiting(ctx context.Context, envs []actions.Name) ([]*approvals.Request, error) {
 	var waiting []*approvals.Request
-	for _, r := range active {
-		if r.State == approvals.StatePending {
-			waiting = append(waiting, r)
+	for _, env := range envs {
+		active, err := s.active(ctx, env)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range active {
+			if r.State == approvals.StatePending {
+				waiting = append(waiting, r)
+			}
 		}
 	}
 	return waiting, nil
 }
 
-// nothingWaits says what there is at env instead of a request to decide on.
-func (s *Service) nothingWaits(ctx context.Context, in Input, c Command, env actions.Name) error {
-	newest, _, err := s.requests.List(ctx, approvals.Filter{Env: env, Limit: 1})
+// latest is the newest request of envs, nil when nobody has asked for anything
+// there.
+func (s *Service) latest(ctx context.Context, envs []actions.Name) (*approvals.Request, error) {
+	var latest *approvals.Request
+	for _, env := range envs {
+		newest, _, err := s.requests.List(ctx, approvals.Filter{Env: env, Limit: 1})
+		if err != nil {
+			return nil, err
+		}
+		if len(newest) > 0 && (latest == nil || newest[0].CreatedAt.After(latest.CreatedAt)) {
+			latest = newest[0]
+		}
+	}
+	return latest, nil
+}
+
+// nothingWaits says what there is at envs instead of a request to decide on.
+func (s *Service) nothingWaits(ctx context.Context, in Input, c Command, envs []actions.Name) error {
+	r, err := s.latest(ctx, envs)
 	if err != nil {
 		return err
 	}
-	text := "Nothing waits for approval at " + Code(env.String(), 100) + ", so nothing was done."
-	if len(newest) == 0 {
+	text := "Nothing waits for approval at " + shownPlaces(envs, "or") + ", so nothing was done."
+	if r == nil {
 		return refusal(actions.CodeNotFound, "%s Nobody has asked for anything there.", text)
 	}
-	r := newest[0]
 	text += " The newest request, " + command(r) + " by " + Escape(r.Requester.Actor, 80) + " (`" + r.ID + "`), is " + requestState(r) + "."
 	if r.State == approvals.StatePlanning {
 		text += " " + in.code(c.Verb, r.ID) + " is for when it shows what it would change."
 	}
 	return refusal(actions.CodeConflict, "%s %s says why.", text, in.code(VerbExplain, r.ID))
+}
+
+// counted answers a decision that came too late because it had been made before
+// by the same person: a second click, or the word of somebody whose first one
+// released the request. It tells them apart from those who decide otherwise.
+func (s *Service) counted(ctx context.Context, in Input, c Command, id string) (Reply, bool, error) {
+	r, err := s.requests.Get(ctx, id)
+	if err != nil {
+		return Reply{}, false, err
+	}
+	if in.Digest != "" && in.Digest != r.Digest {
+		return Reply{}, false, nil // it was about another plan
+	}
+	for _, d := range r.Decisions {
+		if string(d.Verdict) != c.Verb || d.BreakGlass != c.Glass || d.Digest != r.Digest {
+			continue
+		}
+		mine, err := s.same(ctx, in.Actor, d.By.Identity)
+		if err != nil {
+			return Reply{}, false, err
+		}
+		if mine {
+			what := "approval"
+			if d.Verdict == approvals.Deny {
+				what = "denial"
+			}
+			return Reply{Tone: ToneInfo, Request: r, Text: in.Actor.who() + "'s " + what + " of " + command(r) + " (request `" + r.ID + "`) was counted already; it is " + requestState(r) + " now."}, true, nil
+		}
+	}
+	return Reply{}, false, nil
+}
+
+// same tells whether identity is an account of the person who asks.
+func (s *Service) same(ctx context.Context, asks Actor, identity string) (bool, error) {
+	if identity == "" || identity == asks.Identity {
+		return identity != "", nil
+	}
+	if s.people == nil || asks.ID == "" {
+		return false, nil
+	}
+	person, err := s.people.Person(ctx, identity)
+	return err == nil && person.ID == asks.ID, err
 }
 
 // undecided is why a decision was not taken, with what can be done. Which rule
@@ -203,12 +254,16 @@ func (s *Service) undecided(in Input, r *approvals.Request, err error) error {
 	case actions.CodeOf(err) == actions.CodeForbidden:
 		return &sentence{&actions.Error{
 			Op: opDecide, Code: actions.CodeForbidden, Err: err,
-			Msg: Escape(e, 2000) + " " + in.code(VerbExplain, r.ID) + " says which rules it waits for.",
+			Msg: prose(e, 2000) + " " + in.code(VerbExplain, r.ID) + " says which rules it waits for.",
 		}}
 	case actions.CodeOf(err) == actions.CodeConflict && !actions.Retryable(err):
+		says := " says how that came."
+		if r.State == approvals.StatePlanning {
+			says = " says how far it is."
+		}
 		return &sentence{&actions.Error{
 			Op: opDecide, Code: actions.CodeConflict, Err: err,
-			Msg: Escape(e, 2000) + " " + in.code(VerbExplain, r.ID) + " says how that came.",
+			Msg: prose(e, 2000) + " " + in.code(VerbExplain, r.ID) + says,
 		}}
 	}
 	return err

@@ -73,8 +73,15 @@ func TestWhoDecidesIsToldWhatItDid(t *testing.T) {
 	if end.State != approvals.StateSucceeded || len(end.Decisions) != 3 {
 		t.Errorf("it ended as %s with %+v", end.State, end.Decisions)
 	}
-	if reply := w.SayIn(as("github:ben", "approve "+r.ID)); reply.Code != actions.CodeConflict || !strings.Contains(reply.Text, "ended already") {
-		t.Errorf("once it has ended: %s %s", reply.Code, reply.Text)
+	for _, account := range []string{"github:ben", "github:dan"} {
+		if reply := w.SayIn(as(account, "approve "+r.ID)); reply.Tone != bot.ToneInfo || !strings.Contains(reply.Text, "approval of `cleanup shop/pr-42` (request `"+r.ID+"`) was counted already; it is succeeded") {
+			t.Errorf("the second click of %s: %s %s", account, reply.Code, reply.Text)
+		}
+	}
+	for account, line := range map[string]string{"github:lea": "approve ", "github:ben": "deny "} {
+		if reply := w.SayIn(as(account, line+r.ID)); reply.Code != actions.CodeConflict || !strings.Contains(reply.Text, "ended already") {
+			t.Errorf("%s by %s once it has ended: %s %s", line, account, reply.Code, reply.Text)
+		}
 	}
 	if reply := w.SayIn(as("github:ben", "deny shop/pr-42 too late")); reply.Code != actions.CodeConflict || !strings.Contains(reply.Text, "is succeeded") {
 		t.Errorf("the environment's, once it has ended: %s %s", reply.Code, reply.Text)
@@ -238,15 +245,16 @@ func TestSimulation(t *testing.T) {
 		code     actions.Code
 		says     string
 	}{
-		"what no rule is about":       {"deploy shop/pr-42", "", approvals.EffectRelease, "", "No rule is about it"},
-		"what waits":                  {"cleanup shop/pr-42", "ben", approvals.EffectApprove, "", "by ben would wait for approval. It waits for 2 of `role:sre`."},
-		"what is refused":             {"deploy shop/pr-13", "github:cid", approvals.EffectRefuse, "", "Nothing runs on 13"},
-		"with a glass that they have": {"cleanup shop/pr-42 --break-glass --reason fire", "lea", approvals.EffectRelease, "", "was set aside by lea"},
-		"as nobody":                   {"deploy shop/pr-42", "zoe", "", actions.CodeNotFound, "names nobody"},
-		"as a stranger":               {"deploy shop/pr-42", "github:eve", "", actions.CodeForbidden, "has no role"},
-		"what is no action":           {"status shop/pr-42", "", "", actions.CodeInvalid, "is no action"},
-		"a slip":                      {"deplpy shop/pr-42", "", "", actions.CodeInvalid, "Did you mean"},
-		"what cannot be":              {"restore shop/pr-42", "", "", actions.CodeConflict, ""},
+		"what no rule is about":              {"deploy shop/pr-42", "", approvals.EffectRelease, "", "No rule is about it"},
+		"what waits":                         {"cleanup shop/pr-42", "ben", approvals.EffectApprove, "", "by ben would wait for approval. It waits for 2 of `role:sre`."},
+		"what is refused":                    {"deploy shop/pr-13", "github:cid", approvals.EffectRefuse, "", "Nothing runs on 13"},
+		"with a glass that they have":        {"cleanup shop/pr-42 --break-glass --reason fire", "lea", approvals.EffectRelease, "", "was set aside by lea"},
+		"as nobody":                          {"deploy shop/pr-42", "zoe", "", actions.CodeNotFound, "names nobody"},
+		"as somebody whom GitHub may let in": {"deploy shop/pr-42", "github:zoe", approvals.EffectRelease, "", "what GitHub lets them do was not looked up"},
+		"as a stranger":                      {"deploy shop/pr-42", "oidc:eve", "", actions.CodeForbidden, "can give them one"},
+		"what is no action":                  {"status shop/pr-42", "", "", actions.CodeInvalid, "is no action"},
+		"a slip":                             {"deplpy shop/pr-42", "", "", actions.CodeInvalid, "Did you mean"},
+		"what cannot be":                     {"restore shop/pr-42", "", "", actions.CodeConflict, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := in
@@ -286,6 +294,11 @@ func TestLinkingInCommands(t *testing.T) {
 	_, after, found := strings.Cut(given, "/link ")
 	if !found {
 		t.Fatalf("no code is given: %s", given)
+	}
+	for _, own := range []string{"github:ben", "GitHub:Ben", "slack:U2"} {
+		if reply := w.SayIn(as("github:ben", "link "+own)); strings.Contains(reply.Text, "/link ") || own != "slack:U2" && !strings.Contains(reply.Text, "yours already") {
+			t.Errorf("link %s, which is ben's already: %s", own, reply.Text)
+		}
 	}
 	public.Line, public.Actor = "link "+after[:19], bot.Actor{Identity: "github:ben-private", Name: "ben-private"}
 	reply := w.SayIn(public)
