@@ -64,8 +64,11 @@ func TestDecidingByTheAPI(t *testing.T) {
 		t.Fatalf("approving: %d %s", a.status, a.body)
 	}
 	s.Await(r.ID, func(r *approvals.Request) bool { return r.State == approvals.StateSucceeded })
-	if a := s.call(http.MethodPost, path+"/decisions", object{"decision": "approve"}, nil); a.status != http.StatusConflict {
-		t.Errorf("once it has ended: %d %s", a.status, a.body)
+	if a := s.call(http.MethodPost, path+"/decisions", object{"decision": "approve"}, nil); a.status != http.StatusOK || len(into[api.Request](t, a).Approvals) != 1 {
+		t.Errorf("the same once more: %d %s", a.status, a.body)
+	}
+	if a := s.call(http.MethodPost, path+"/decisions", object{"decision": "deny"}, nil); a.status != http.StatusConflict {
+		t.Errorf("another mind once it has ended: %d %s", a.status, a.body)
 	}
 
 	s.deploy("shop/pr-42")
