@@ -174,7 +174,7 @@ func TestQuota(t *testing.T) {
 		says     string
 	}{
 		"there is a place left":                          {most: 2, envs: []*actions.Environment{env("shop", "pr-1", "bo", actions.StateRunning)}},
-		"there is none":                                  {most: 1, envs: []*actions.Environment{env("shop", "pr-1", "bo", actions.StateRunning)}, want: approvals.EffectRefuse, says: "`cleanup shop/pr-1`"},
+		"there is none":                                  {most: 1, envs: []*actions.Environment{env("shop", "pr-1", "bo", actions.StateRunning)}, want: approvals.EffectRefuse, says: "allows 1 environment of shop at once, and there is 1, those on their way included: shop/pr-1. Clean one up first: `cleanup shop/pr-1`"},
 		"one that is gone does not count":                {most: 1, envs: []*actions.Environment{env("shop", "pr-1", "bo", actions.StateCleaned)}},
 		"nor one of another app":                         {most: 1, envs: []*actions.Environment{env("blog", "pr-1", "bo", actions.StateRunning)}},
 		"what is there already may be deployed":          {most: 1, envs: []*actions.Environment{env("shop", "demo", "bo", actions.StateRunning)}},

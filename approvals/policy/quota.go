@@ -131,12 +131,15 @@ func (ev *evaluation) full(r *rule, there []string) string {
 	if len(there) > mostNamed {
 		named, more = there[:mostNamed], fmt.Sprintf(" and %d more", len(there)-mostNamed)
 	}
-	noun := "environments"
+	noun, are := "environments", fmt.Sprintf("are %d", len(there))
 	if r.Quota.Most == 1 {
 		noun = "environment"
 	}
-	text := fmt.Sprintf("The rule %s allows %d %s %s at once, and of those there are %d, what is on its way included: %s%s. Clean one up first: `cleanup %s`.",
-		r.Name, r.Quota.Most, noun, whose, len(there), strings.Join(named, ", "), more, there[0])
+	if len(there) == 1 {
+		are = "is 1"
+	}
+	text := fmt.Sprintf("The rule %s allows %d %s %s at once, and there %s, those on their way included: %s%s. Clean one up first: `cleanup %s`.",
+		r.Name, r.Quota.Most, noun, whose, are, strings.Join(named, ", "), more, there[0])
 	if len(r.BreakGlass) > 0 {
 		text += unblock(r)
 	}
