@@ -93,7 +93,7 @@ var entries = []entry{
 		long: "With a target it is the environment's newest request that has not ended."},
 	{verb: bot.VerbRetry, arg: argRequest, flags: []string{"wait"},
 		short: "asks again for what failed", example: "retry 01jd3m6tq8c5x0v9b7n2k4h1wz",
-		long: "It is a new request, with the options of the one that failed and today's commit."},
+		long: "It is a new request, with the options of the one that failed and today's commit. A request is retried once, whoever asks; a retry that fails too is retried itself."},
 	{verb: bot.VerbLock, flags: []string{"reason"},
 		short: "keeps everybody's actions away from an environment", example: `lock shop/pr-42 --reason "demo at 3"`},
 	{verb: bot.VerbUnlock, flags: []string{"reason"},
