@@ -131,7 +131,7 @@ func TestADecisionOnWhatIsStillPlanned(t *testing.T) {
 	w.People.Reload(crew, nil)
 	r := w.SayIn(as("github:ana", "deploy shop/pr-42")).Request
 	for _, line := range []string{"approve " + r.ID, "approve shop/pr-42"} {
-		if reply := w.SayIn(as("github:ben", line)); reply.Code != actions.CodeConflict || !strings.Contains(reply.Text, "being planned") {
+		if reply := w.SayIn(as("github:ben", line)); reply.Code != actions.CodeConflict || !strings.Contains(reply.Text, "being planned") || strings.Contains(reply.Text, "how that came") {
 			t.Errorf("%s: %s %s", line, reply.Code, reply.Text)
 		}
 	}
@@ -426,4 +426,14 @@ func TestAGlassIsBrokenForTheRulesThatItIsOf(t *testing.T) {
 	}
 	w.SayIn(as("github:ben", "approve "+r.ID))
 	w.Await(r.ID, func(r *approvals.Request) bool { return r.State == approvals.StateSucceeded })
+}
+
+func TestASimulatedPlanIsToldInSentences(t *testing.T) {
+	w := bottest.New(t, redistest.Client(t))
+	w.Govern(crew, cleanupNeedsTwo)
+	w.Do("deploy shop/pr-42")
+	sim, err := w.Service.Simulate(context.Background(), as("github:ana", "cleanup shop/pr-42"), "")
+	if err != nil || !strings.HasSuffix(sim.Text, "cleanup web. **It takes data away.**") {
+		t.Errorf("%+v, %v", sim, err)
+	}
 }
