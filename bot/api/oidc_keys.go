@@ -178,7 +178,7 @@ func (k *keySet) read(ctx context.Context, life time.Duration) ([]jose.JSONWebKe
 
 // cached is what is known without asking: keys that are young enough, or that
 // the issuer failed a moment ago.
-func (k *keySet) cached(life time.Duration) (keys []jose.JSONWebKey, err error, done bool) { //nolint:revive,staticcheck // the error is part of what is cached
+func (k *keySet) cached(life time.Duration) (keys []jose.JSONWebKey, err error, done bool) { //nolint:revive // the error is part of what is cached
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.now()

@@ -191,7 +191,7 @@ func newTrust(t *testing.T, issuers ...api.Issuer) *trust {
 	}
 	ts := httptest.NewServer(w.api)
 	t.Cleanup(ts.Close)
-	w.server.url = ts.URL
+	w.url = ts.URL
 	return w
 }
 
