@@ -17,19 +17,34 @@ type afterSave struct {
 }
 
 func (h *afterSave) DialHook(next redis.DialHook) redis.DialHook { return next }
+
 func (h *afterSave) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		for _, cmd := range cmds {
+			h.look(cmd, cmd.Err())
+		}
+		return err
+	}
 }
+
 func (h *afterSave) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
-		if strings.HasPrefix(cmd.Name(), "eval") && err == nil {
-			for _, arg := range cmd.Args() {
-				if text, ok := arg.([]byte); ok && strings.Contains(string(text), fmt.Sprintf(`"kind":%q`, h.kind)) {
-					h.then()
-				}
-			}
-		}
+		h.look(cmd, err)
 		return err
+	}
+}
+
+// look calls then if cmd has written the record. Commands of one moment share a
+// round trip, so that it may have come alone or with others.
+func (h *afterSave) look(cmd redis.Cmder, err error) {
+	if !strings.HasPrefix(cmd.Name(), "eval") || err != nil {
+		return
+	}
+	for _, arg := range cmd.Args() {
+		if text, ok := arg.([]byte); ok && strings.Contains(string(text), fmt.Sprintf(`"kind":%q`, h.kind)) {
+			h.then()
+		}
 	}
 }

@@ -196,6 +196,8 @@ func (q *Requests) uncounted(ctx context.Context, r *Request, d Decision, o *Out
 	// fills the audit nor is in the way of those who can decide.
 	rec := c.record(r, r.State)
 	rec.Time = q.clock()
+	delete(rec.Detail, "from")
+	delete(rec.Detail, "to")
 	if err := q.store.Refused(ctx, r.Order.Env, rec); err != nil {
 		return err
 	}

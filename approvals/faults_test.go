@@ -264,15 +264,24 @@ func (b *before) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (b *before) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if args := cmd.Args(); strings.HasPrefix(cmd.Name(), "eval") && len(args) > 3 && args[3] == b.key {
-			b.once.Do(b.do)
-		}
+		b.look(cmd)
 		return next(ctx, cmd)
 	}
 }
 
 func (b *before) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			b.look(cmd)
+		}
+		return next(ctx, cmds)
+	}
+}
+
+func (b *before) look(cmd redis.Cmder) {
+	if args := cmd.Args(); strings.HasPrefix(cmd.Name(), "eval") && len(args) > 3 && args[3] == b.key {
+		b.once.Do(b.do)
+	}
 }
 
 func TestAHintThatAWrongClockDelayedIsNotWaitedFor(t *testing.T) {

@@ -228,7 +228,10 @@ func TestApprovalsInATerminal(t *testing.T) {
 		t.Errorf("approve exits with %d: %s", code, out)
 	}
 	b.awaitRequest("deploy", "succeeded")
-	if code, out := b.cli("token-of-ben", "approve", id); code == 0 || !strings.Contains(out, "ended already") {
+	if code, out := b.cli("token-of-ben", "approve", id); code != 0 || !strings.Contains(out, "counted already") {
+		t.Errorf("the same approval again exits with %d: %s", code, out)
+	}
+	if code, out := b.cli("token-of-ana", "approve", id); code == 0 || !strings.Contains(out, "ended already") {
 		t.Errorf("approving what has ended exits with %d: %s", code, out)
 	}
 	if code, out := b.cli("token-of-ben", "approve", "01m7xpv4h8q4h52fmqnz7aa3em"); code == 0 || !strings.Contains(out, "no request") {
