@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -56,6 +57,11 @@ func (s *server) watch(ctx context.Context) error {
 		found := s.checkup.look(ctx)
 		publish(found)
 		s.logChanges(before, found)
+		if before == nil {
+			// All that start-up needed and the work does not goes back to the system,
+			// now that the plugins are up: the bot core is small while it waits.
+			debug.FreeOSMemory()
+		}
 		before = found
 		select {
 		case <-ticker.C:

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -140,9 +139,6 @@ func (s *server) run(ctx context.Context) error {
 	if s.github != nil {
 		group.Go(func() error { return s.github.Run(ctx) })
 	}
-	// What start-up needed and the work does not goes back to the system: the
-	// bot core is meant to be small while it waits.
-	debug.FreeOSMemory()
 	err = group.Wait()
 	if errors.Is(err, context.Canceled) {
 		err = nil
