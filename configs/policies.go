@@ -142,10 +142,12 @@ func (d *document) approve(c *Config, path string, a Approve) {
 			at := fmt.Sprintf("%s.all[%d]", path, i)
 			d.count(at+".count", group.Count)
 			d.from(c, at, group.From)
+			d.reachable(at, a, group.Count, group.From)
 		}
 	default:
 		d.count(path+".count", a.Count)
 		d.from(c, path, a.From)
+		d.reachable(path, a, a.Count, a.From)
 	}
 	d.wait(path+".within", time.Duration(a.Within), time.Nanosecond)
 	d.wait(path+".remind", time.Duration(a.Remind), minRemind)
@@ -185,6 +187,21 @@ func (d *document) wait(path string, wait, least time.Duration) {
 func (d *document) count(path string, count int) {
 	if _, written := d.lines[path]; written && (count < 1 || count > mostApprovers) {
 		d.fault(path, "this is between 1 and %d", mostApprovers)
+	}
+}
+
+// reachable finds a group that can never agree, since it names fewer people than
+// it needs. How many others a role or a team has, the config does not say.
+func (d *document) reachable(path string, a Approve, count int, from []string) {
+	people := map[string]bool{}
+	for _, who := range from {
+		if !strings.HasPrefix(who, "actor:") {
+			return
+		}
+		people[who] = true
+	}
+	if a.Escalate == nil && len(people) > 0 && count > len(people) {
+		d.fault(path+".count", "%d must agree, and only %d can; nobody would ever get it", count, len(people))
 	}
 }
 

@@ -38,6 +38,7 @@ func TestPolicyFaults(t *testing.T) {
 		"a group of a surface that is not here":   {rule: "- {name: one, approve: {from: ['slack-group:S1']}}", want: []string{"policies[0].approve.from[0]@3"}, says: "Slack"},
 		"nobody may agree":                        {rule: "- {name: one, approve: {count: 1}}", want: []string{"policies[0].approve.from@3"}},
 		"a count of none":                         {rule: "- {name: one, approve: {count: 0, from: [role:sre]}}", want: []string{"policies[0].approve.count@3"}},
+		"more than the people there are":          {rule: "- {name: one, approve: {count: 2, from: [actor:ana]}}", want: []string{"policies[0].approve.count@3"}},
 		"several groups and one":                  {rule: "- {name: one, approve: {count: 1, all: [{from: [role:sre]}]}}", want: []string{"policies[0].approve.all@3"}},
 		"a group of nobody within several":        {rule: "- name: one\n  approve:\n    all:\n      - {from: [role:sre]}\n      - {count: 2}", want: []string{"policies[0].approve.all[1].from@7"}},
 		"an escalation after the end":             {rule: "- {name: one, approve: {from: [role:sre], within: 1h, escalate: {after: 1h, to: [role:sre]}}}", want: []string{"policies[0].approve.escalate.after@3"}},
