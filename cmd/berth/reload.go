@@ -82,32 +82,36 @@ func (s *server) followConfig(ctx context.Context) error {
 		}
 		sum, err := fileSum(s.config.path)
 		if err != nil {
-			s.config.wrong(fmt.Sprintf("the file cannot be read: %v", errors.Unwrap(err)))
+			s.config.unreadable(err)
 			continue
 		}
-		if s.config.take(sum) || told {
+		if s.config.take(sum, told) {
 			s.reload(ctx, told)
 		}
 	}
 }
 
-// take tells whether a file with this sum is another than was read last, and was
-// the same at the look before, and remembers it.
-func (f *inForce) take(sum [sha256.Size]byte) bool {
+// take tells whether a file with this sum is to be read: one that is another than
+// was read last and was the same at the look before, and any when told is true. It
+// remembers that it was.
+func (f *inForce) take(sum [sha256.Size]byte, told bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	settled := f.seen == sum
+	due := told || f.seen == sum && f.sum != sum
 	f.seen = sum
-	if f.sum == sum {
-		if strings.HasPrefix(f.fault, "the file cannot be read") {
-			f.fault = "" // it is back as it was
-		}
-		return false
-	}
-	if settled {
+	if due {
 		f.sum = sum
 	}
-	return settled
+	return due
+}
+
+// unreadable notes why the file cannot be read. Once it can be, it is read as one
+// that has changed, since nobody saw what became of it.
+func (f *inForce) unreadable(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fault = fmt.Sprintf("the file cannot be read: %v", errors.Unwrap(err))
+	f.sum, f.seen = [sha256.Size]byte{}, [sha256.Size]byte{}
 }
 
 func (f *inForce) wrong(fault string) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -17,9 +18,17 @@ func TestAFileIsTakenUpOnceItHasSettled(t *testing.T) {
 	}{
 		{"old", false}, {"half", false}, {"whole", false}, {"whole", true}, {"whole", false}, {"old", false}, {"whole", false}, {"new", false}, {"new", true},
 	} {
-		if got := f.take(sum(look.text)); got != look.take {
+		if got := f.take(sum(look.text), false); got != look.take {
 			t.Errorf("look %d at %q: taken up %t", i+1, look.text, got)
 		}
+	}
+	if !f.take(sum("told"), true) || f.take(sum("told"), false) || f.take(sum("told"), false) {
+		t.Error("what somebody said is to be read is not read once")
+	}
+	f.wrong("line 3: a fault")
+	f.unreadable(&fs.PathError{Op: "open", Path: "berth.yaml", Err: fs.ErrNotExist})
+	if f.check().OK || f.take(sum("told"), false) || !f.take(sum("told"), false) {
+		t.Error("a file that is back is not read anew, and so its faults are not told")
 	}
 }
 
