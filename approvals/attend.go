@@ -117,7 +117,6 @@ func (w *Worker) plan(work context.Context, r *Request, tries int) (step, error)
 	c := obey(outcome)
 	if outcome.broken() {
 		c.kind, c.by, c.place, c.why["reason"] = kindGlass, planned.Glass.By, planned.Place, planned.Glass.Reason
-		w.requests.glassBroken(work, &planned)
 	}
 	say := c.edit
 	c.edit = func(r *Request) {

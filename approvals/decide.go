@@ -128,9 +128,6 @@ func (q *Requests) decide(ctx context.Context, r *Request, d Decision) (*Request
 		return nil, err
 	}
 	ctx = context.WithoutCancel(ctx)
-	if d.BreakGlass {
-		q.glassBroken(ctx, next)
-	}
 	switch {
 	case next.State.Ended():
 		q.nudge(ctx, r.Order.Env)

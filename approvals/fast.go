@@ -122,6 +122,9 @@ func (q *Requests) begin(ctx context.Context, r *Request, c *change, run change,
 	}
 	token, _ := words[len(words)-1].(int64)
 	lease.Granted(token)
+	if c != nil {
+		c.tell(ctx, q, next)
+	}
 	return next, nil
 }
 

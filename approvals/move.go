@@ -91,7 +91,16 @@ func (q *Requests) move(ctx context.Context, r *Request, c change) (*Request, er
 		q.forget(ctx, next)
 		q.metrics.ended(next)
 	}
+	c.tell(ctx, q, next)
 	return next, nil
+}
+
+// tell says loudly, once c is made, that rules were set aside by it.
+func (c change) tell(ctx context.Context, q *Requests, r *Request) {
+	if c.kind == kindGlass {
+		q.metrics.glass.Inc()
+		q.log.WarnContext(ctx, "the glass is broken: rules are set aside", "request_id", r.ID, "env", r.Order.Env.String(), "actor", r.Glass.By.Actor, "reason", r.Glass.Reason)
+	}
 }
 
 // changed is what c makes of r.

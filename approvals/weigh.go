@@ -59,12 +59,6 @@ func (o *Outcome) broken() bool {
 	return slices.ContainsFunc(o.Rules, func(rule RuleOutcome) bool { return rule.BrokenBy != "" })
 }
 
-// glassBroken says loudly that rules were set aside for r.
-func (q *Requests) glassBroken(ctx context.Context, r *Request) {
-	q.metrics.glass.Inc()
-	q.log.WarnContext(ctx, "the glass is broken: rules are set aside", "request_id", r.ID, "env", r.Order.Env.String(), "actor", r.Glass.By.Actor, "reason", r.Glass.Reason)
-}
-
 // detail is what the audit keeps of an outcome.
 func (o *Outcome) detail() map[string]string {
 	detail := make(map[string]string)

@@ -1,7 +1,9 @@
 package approvals_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -216,8 +218,9 @@ func TestGlassThatIsBrokenInAskingIsAuditedAsJustThat(t *testing.T) {
 	t.Parallel()
 	rule := sreAgree(2)
 	rule.BreakGlass = []string{"role:sre"}
-	c := newCourt(t, redistest.Client(t), approvals.Options{}, rule)
-	c.work(approvals.WorkerOptions{Floor: newFloor(t)})
+	var log bytes.Buffer
+	c := newCourt(t, redistest.Client(t), approvals.Options{Log: slog.New(slog.NewTextHandler(&log, nil))}, rule)
+	stop := c.work(approvals.WorkerOptions{Floor: newFloor(t)})
 	r := c.submit(shop42, actions.VerbDeploy, func(r *approvals.Request) {
 		r.Requester = approvals.Requester{Actor: "ben", Identity: "github:ben"}
 		r.Glass = &approvals.Glass{Reason: "the shop is down"}
@@ -241,5 +244,9 @@ func TestGlassThatIsBrokenInAskingIsAuditedAsJustThat(t *testing.T) {
 	})
 	if r := c.untilState(stranger.ID, approvals.StatePending, approvals.StateRefused); r.State == approvals.StateReleased {
 		t.Errorf("somebody of no group broke the glass: %+v", r)
+	}
+	stop()
+	if n := strings.Count(log.String(), "the glass is broken"); n != 1 {
+		t.Errorf("the log tells of it %d times:\n%s", n, log.String())
 	}
 }
