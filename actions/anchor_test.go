@@ -371,13 +371,16 @@ func TestAnchoringGoesOnWhileItRuns(t *testing.T) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	ended := make(chan struct{})
 	go func() { defer close(ended); b.store.Anchoring(ctx) }()
+	tick, late := time.NewTicker(time.Millisecond), time.After(30*time.Second)
+	defer tick.Stop()
 	for seq := int64(1); seq <= 3; seq++ {
 		b.write(pr1, 1)
 		for b.store.LatestAnchor().Seq < seq {
-			if t.Context().Err() != nil {
+			select {
+			case <-tick.C:
+			case <-late:
 				t.Fatal("no anchor was made")
 			}
-			time.Sleep(time.Millisecond)
 		}
 	}
 	cancel()
