@@ -31,16 +31,23 @@ type Environment struct {
 	Ref         string                `json:"ref,omitempty"`   // the branch or tag that Commit was asked for as
 	Set         map[string]string     `json:"set,omitempty"`   // what runs was deployed with
 	Vars        map[string]string     `json:"vars,omitempty"`
+	Components  map[string]Built      `json:"components,omitempty"` // what runs was built from besides Commit
+	Overrides   map[string]Override   `json:"overrides,omitempty"`  // variables that people set for this environment; they count from its next deploy on
+	Deployed    int                   `json:"deployed,omitempty"`   // the revision that runs: 1 for the first deploy of the name, and one more for each that succeeded since
 	Links       []Link                `json:"links,omitempty"`
 	URL         string                `json:"url,omitempty"` // the first link
 	Parts       map[string]PartStatus `json:"parts,omitempty"`
 	LastAction  *LastAction           `json:"last_action,omitempty"`
 	RunID       string                `json:"run_id,omitempty"` // the run that holds it now
 	Sleeping    bool                  `json:"sleeping,omitempty"`
+	SleptBy     string                `json:"slept_by,omitempty"`    // who put it to sleep: Order.By
 	HasArchive  bool                  `json:"has_archive,omitempty"` // parts of it may be archived; a deploy would start them empty
 	Lock        *Lock                 `json:"lock,omitempty"`
 	CreatedAt   time.Time             `json:"created_at"`
 	UpdatedAt   time.Time             `json:"updated_at"`
+	UsedAt      time.Time             `json:"used_at,omitzero"` // when somebody last had something done with it that is no taking away
+	TTL         time.Duration         `json:"ttl,omitempty"`    // how long after its last use it expires; 0 means never
+	Keep        bool                  `json:"keep,omitempty"`   // somebody said that it stays: it does not expire, and schedules leave it alone
 	ExpiresAt   time.Time             `json:"expires_at,omitzero"`
 	Revision    int64                 `json:"revision"` // goes up with every change of this record
 	Fence       int64                 `json:"fence"`    // the token of the last writer
@@ -53,6 +60,14 @@ type Owner struct {
 	Identity string `json:"identity,omitempty"` // "github:ana"; "" in records that are older than it
 }
 
+// Override is a variable that somebody set for one environment.
+type Override struct {
+	Value  string    `json:"value,omitempty"`
+	Secret string    `json:"secret,omitempty"` // a name among App.Offered, in place of Value
+	By     string    `json:"by"`
+	At     time.Time `json:"at"`
+}
+
 // PartStatus is what is known of a part from its last step.
 type PartStatus struct {
 	Use     string    `json:"use"`
@@ -60,6 +75,7 @@ type PartStatus struct {
 	Health  Health    `json:"health,omitempty"`
 	Text    string    `json:"text,omitempty"`
 	Outputs Outputs   `json:"outputs,omitempty"`
+	Drift   []string  `json:"drift,omitempty"` // how it differed from what was deployed when it was last looked at
 	At      time.Time `json:"at,omitzero"`
 }
 
@@ -117,25 +133,33 @@ type Run struct {
 	Steps     []StepRecord `json:"steps"` // in the order of the app's parts
 	Error     string       `json:"error,omitempty"`
 	Code      Code         `json:"code,omitempty"`
-	Attempt   int          `json:"attempt"`          // 1, and one more for each worker that took it over
-	Before    State        `json:"before,omitempty"` // the environment's state when it began
+	Attempt   int          `json:"attempt"`            // 1, and one more for each worker that took it over
+	Before    State        `json:"before,omitempty"`   // the environment's state when it began
+	Revision  int          `json:"revision,omitempty"` // what its success made of the environment: Environment.Deployed
+	Back      int          `json:"back,omitempty"`     // rollback: the revision that it went back to
 	StartedAt time.Time    `json:"started_at"`
+	Deadline  time.Time    `json:"deadline,omitzero"` // when it is stopped, and fails
 	EndedAt   time.Time    `json:"ended_at,omitzero"`
 }
 
 // StepRecord is written before a step runs and after it ended.
 type StepRecord struct {
-	ID        string    `json:"id"`
-	Part      string    `json:"part"`
-	Use       string    `json:"use"`
-	Verb      Verb      `json:"verb"`
-	State     StepState `json:"state"`
-	Tries     int       `json:"tries,omitempty"`
-	Error     string    `json:"error,omitempty"`
-	Code      Code      `json:"code,omitempty"` // of the failure
-	Outputs   Outputs   `json:"outputs,omitempty"`
-	StartedAt time.Time `json:"started_at,omitzero"`
-	EndedAt   time.Time `json:"ended_at,omitzero"`
+	ID      string    `json:"id"`
+	Part    string    `json:"part"`
+	Use     string    `json:"use"`
+	Verb    Verb      `json:"verb"`
+	State   StepState `json:"state"`
+	Undo    bool      `json:"undo,omitempty"` // it takes back what another step of the same part did (Part.OnFailure)
+	Tries   int       `json:"tries,omitempty"`
+	Error   string    `json:"error,omitempty"`
+	Code    Code      `json:"code,omitempty"` // of the failure
+	Outputs Outputs   `json:"outputs,omitempty"`
+	// Receipts are the things that the step took away, the first ones of them, and
+	// ReceiptsLeft is how many more there were.
+	Receipts     []Resource `json:"receipts,omitempty"`
+	ReceiptsLeft int        `json:"receipts_left,omitempty"`
+	StartedAt    time.Time  `json:"started_at,omitzero"`
+	EndedAt      time.Time  `json:"ended_at,omitzero"`
 }
 
 // Plan is what an action would change, part by part.

@@ -45,6 +45,27 @@ type Description struct {
 	Verbs   []Verb         // what Run accepts
 	Schema  map[string]any // JSON Schema of With
 	Binary  string         // SHA-256 of the plugin's file, hex; filled in by the host
+	// Inventories tells that the executor is an Inventory as well.
+	Inventories bool
+}
+
+// Inventory finds what there is in a cluster or account that bears Berth's marks
+// of ownership. Failing to see all of it is an error (I8): what comes back is
+// everything that there is.
+type Inventory interface {
+	// Inventory lists what the given Berth (Store.Installation) owns in cluster.
+	Inventory(ctx context.Context, cluster Cluster, installation string) ([]Owned, error)
+}
+
+// Owned is something that an executor made for a part of an environment.
+type Owned struct {
+	Env       Name      `json:"environment"`
+	Part      string    `json:"part,omitempty"` // "" when it belongs to the environment as a whole, as a namespace does
+	Use       string    `json:"use"`
+	Kind      string    `json:"kind"` // "Helm release", "Namespace"
+	Name      string    `json:"name"`
+	Namespace string    `json:"namespace,omitempty"`
+	CreatedAt time.Time `json:"created_at,omitzero"`
 }
 
 // Step is one part × verb, resolved: what an executor is handed.
@@ -66,6 +87,16 @@ type Step struct {
 	// that gets them is that check: where it cannot look up what they tell, such
 	// as what a tag means while its registry is away, they still hold.
 	Agreed map[string]string
+	// Secrets are variables beside Vars, by reference: the executor alone looks
+	// their values up, and masks them wherever it says something.
+	Secrets map[string]SecretRef
+	// Installation tells this Berth from every other one that uses the same
+	// cluster; it is part of the marks of ownership.
+	Installation string
+	// Earlier is, in a rollback, the ID of the step whose result is to come back.
+	Earlier string
+	// AsWas asks a restore for exactly what was archived, whatever With says.
+	AsWas bool
 }
 
 // Outputs are what a part tells the parts that need it: endpoint, address,
@@ -117,6 +148,7 @@ const (
 	EventProgress EventKind = "progress" // what it waits for now: "web: 1 of 2 pods ready"
 	EventStep     EventKind = "step"     // a step changed its state
 	EventRun      EventKind = "run"      // the run changed its state
+	EventReceipt  EventKind = "receipt"  // a thing was taken away: Resource says which
 )
 
 // Event is one thing that happened in a run. ID is the Redis stream id, which
@@ -130,6 +162,8 @@ type Event struct {
 	Text  string    `json:"text,omitempty"`
 	Done  int       `json:"done,omitempty"`  // progress: so many
 	Total int       `json:"total,omitempty"` // of so many; 0 when not countable
+	// Resource is what a receipt is of; Text says the same in words.
+	Resource *Resource `json:"resource,omitempty"`
 }
 
 // Health is how a part is.

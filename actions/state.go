@@ -11,6 +11,10 @@ const StateNone State = ""
 // MaxTTL is the longest that an environment may live past now.
 const MaxTTL = 30 * 24 * time.Hour
 
+// DefaultRunWithin is the deadline of a run whose app sets none: what has not
+// ended by then is stuck.
+const DefaultRunWithin = 6 * time.Hour
+
 // Moment is when, in the course of an action, a state changes.
 type Moment string
 

@@ -25,6 +25,10 @@ const (
 	VerbExplain = "explain"
 	VerbLink    = "link"
 	VerbHelp    = "help"
+	VerbHistory = "history" // the revisions of an environment, and what was done to it
+	VerbVars    = "vars"    // the variables of an environment
+	VerbSet     = "set"     // sets variables of an environment
+	VerbUnset   = "unset"   // takes them back
 )
 
 // missing are the verbs of the grammar that nothing stands behind yet.
@@ -50,12 +54,19 @@ type Command struct {
 	Topic  string            // help: the verb that it is about
 	Help   string            // help: what there is to say, in Markdown
 	Ref    string            // --ref
-	Set    map[string]string // --set
-	TTL    time.Duration     // --ttl; 0 when not given
-	Reason string            // --reason
-	Glass  bool              // --break-glass
-	DryRun bool              // --dry-run
-	Wait   bool              // --wait
+	Set    map[string]string // --set; of the verb set, the variables
+	Unset  []string          // unset: the variables
+	Secret string            // set --secret: the offered secret that the one variable is set to
+	With   map[string]string // --with: what components are taken from, by component
+	// Cluster is --cluster; To the revision of rollback --to; Keep is extend --keep.
+	Cluster string
+	To      int
+	Keep    bool
+	TTL     time.Duration // --ttl; 0 when not given
+	Reason  string        // --reason
+	Glass   bool          // --break-glass
+	DryRun  bool          // --dry-run
+	Wait    bool          // --wait
 	// What link is about: an account to link, or with Remove to take away, or the
 	// code that links this one.
 	Account string

@@ -189,6 +189,8 @@ func (r *recorder) Output(key, value string) {
 	r.outputs[key] = value
 }
 
+func (r *recorder) Receipt(sdk.Resource) {}
+
 func (r *recorder) all() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -367,6 +367,7 @@ func (m maskedEvents) Progress(text string, done, total int) {
 	m.out.Progress(m.k.mask.text(text), done, total)
 }
 func (m maskedEvents) Output(key, value string) { m.out.Output(key, value) }
+func (m maskedEvents) Receipt(r sdk.Resource)   { m.out.Receipt(r) }
 
 // silent is for calls that nobody listens to.
 type silent struct{}
@@ -374,6 +375,7 @@ type silent struct{}
 func (silent) Log(string)                {}
 func (silent) Progress(string, int, int) {}
 func (silent) Output(string, string)     {}
+func (silent) Receipt(sdk.Resource)      {}
 
 // resourcesOf makes a list that Helm's client can work on.
 func (k *kubeClient) resourcesOf(objects []object) (kube.ResourceList, error) {

@@ -39,6 +39,7 @@ type printer struct{}
 
 func (printer) Log(line string)                { fmt.Println(line) }
 func (printer) Progress(text string, _, _ int) { fmt.Println(text) }
+func (printer) Receipt(r sdk.Resource)         { fmt.Println("deleted", r.Kind, r.Name) }
 func (printer) Output(key, value string)       { fmt.Println(key, value) }
 
 // helperProcess does step in a process of its own.

@@ -70,12 +70,16 @@ func (x *executor) Plan(ctx context.Context, step actions.Step) (plan actions.Pa
 // so that they are cleaned as a log line is.
 func (i *instance) resources(r *executorv1.PlanResponse) (told []actions.Resource, left int) {
 	for _, w := range r.GetResources() {
-		told = append(told, actions.Resource{
-			Kind: i.output.clean(w.GetKind()), Name: i.output.clean(w.GetName()), Namespace: i.output.clean(w.GetNamespace()),
-			Change: changeFromWire[w.GetChange()], Destructive: w.GetDestructive(),
-		})
+		told = append(told, i.resource(w))
 	}
 	return told, int(min(max(r.GetResourcesLeft(), 0), math.MaxInt32))
+}
+
+func (i *instance) resource(w *executorv1.ResourceChange) actions.Resource {
+	return actions.Resource{
+		Kind: i.output.clean(w.GetKind()), Name: i.output.clean(w.GetName()), Namespace: i.output.clean(w.GetNamespace()),
+		Change: changeFromWire[w.GetChange()], Destructive: w.GetDestructive(),
+	}
 }
 
 // look makes a call that changes nothing, and makes it once more when the
@@ -133,6 +137,10 @@ func (x *executor) Run(ctx context.Context, step actions.Step, sink func(actions
 			}
 			outputs[clip(e.Output.GetKey(), maxText)] = clip(e.Output.GetValue(), maxText)
 			continue
+		case *executorv1.RunResponse_Receipt:
+			gone := inst.resource(e.Receipt)
+			gone.Change = actions.ResourceDelete
+			event.Kind, event.Resource, event.Text = actions.EventReceipt, &gone, receiptText(gone)
 		case *executorv1.RunResponse_Done:
 			finished = true
 			continue
@@ -143,6 +151,15 @@ func (x *executor) Run(ctx context.Context, step actions.Step, sink func(actions
 			sink(event)
 		}
 	}
+}
+
+// receiptText is "deleted Deployment shop-web in shop-pr-42".
+func receiptText(r actions.Resource) string {
+	text := "deleted " + r.Kind + " " + r.Name
+	if r.Namespace != "" {
+		text += " in " + r.Namespace
+	}
+	return text
 }
 
 // Observe looks at what the part made. An executor that cannot is no failure:

@@ -93,6 +93,13 @@ func stepToWire(op string, s actions.Step) (*executorv1.Step, map[string]any, er
 		Cluster:   &executorv1.Cluster{Kubeconfig: s.Cluster.Kubeconfig, Context: s.Cluster.Context, Name: s.Cluster.Name},
 		Namespace: s.Namespace,
 	}
+	w.Installation, w.Earlier, w.AsWas = s.Installation, s.Earlier, s.AsWas
+	if len(s.Secrets) > 0 {
+		w.Secrets = make(map[string]*executorv1.SecretRef, len(s.Secrets))
+		for name, ref := range s.Secrets {
+			w.Secrets[name] = secretToWire(ref)
+		}
+	}
 	if len(s.Outputs) > 0 {
 		w.Outputs = make(map[string]*executorv1.Outputs, len(s.Outputs))
 		for part, out := range s.Outputs {
@@ -104,6 +111,21 @@ func stepToWire(op string, s actions.Step) (*executorv1.Step, map[string]any, er
 		plain = with.AsMap()
 	}
 	return w, plain, nil
+}
+
+func secretToWire(ref actions.SecretRef) *executorv1.SecretRef {
+	w := &executorv1.SecretRef{Name: ref.Name}
+	switch {
+	case ref.Env != "":
+		w.From = &executorv1.SecretRef_Env{Env: ref.Env}
+	case ref.File != "":
+		w.From = &executorv1.SecretRef_File{File: ref.File}
+	case ref.Kubernetes != nil:
+		w.From = &executorv1.SecretRef_Kubernetes{Kubernetes: &executorv1.SecretKey{
+			Namespace: ref.Kubernetes.Namespace, Name: ref.Kubernetes.Name, Key: ref.Kubernetes.Key,
+		}}
+	}
+	return w
 }
 
 // unfit is a value that cannot be carried.

@@ -75,6 +75,47 @@ type Step struct {
 	// checks whether they still hold: what it cannot look up now, such as what a
 	// tag means while its registry is away, it answers with what was agreed on.
 	Agreed map[string]string
+	// Secrets are variables beside Vars, by reference. The executor looks their
+	// values up (see Secret) and never says them: not in a log line, a plan, an
+	// error or an output.
+	Secrets map[string]SecretRef
+	// Installation tells the Berth that asks from others that use the same cluster
+	// or account; "" when it is not told. It belongs into the marks of ownership.
+	Installation string
+	// Earlier is, in a rollback, the ID of the deploy or restore step whose result
+	// is to come back.
+	Earlier string
+	// AsWas asks a restore for exactly what was archived, whatever With says.
+	AsWas bool
+}
+
+// SecretRef says where an executor finds a value that nobody else may see. One
+// of Env, File and SecretName is set.
+type SecretRef struct {
+	Name            string // what Berth's config calls it
+	Env             string // a variable of the executor's own environment
+	File            string // a file that the executor can read
+	SecretNamespace string // of a Kubernetes Secret; "" means the environment's
+	SecretName      string
+	SecretKey       string
+}
+
+// Inventory is an executor that finds what it made, by its marks of ownership.
+type Inventory interface {
+	// Inventory lists all that the given installation owns in cluster. When it
+	// cannot see all of it, it fails: nothing is worse than taking what could not
+	// be seen for gone, or what is another's for one's own.
+	Inventory(ctx context.Context, cluster Cluster, installation string) ([]Owned, error)
+}
+
+// Owned is something that an executor made.
+type Owned struct {
+	App, Env  string
+	Part      string // "" when it belongs to the environment as a whole
+	Kind      string // "Helm release"
+	Name      string
+	Namespace string
+	CreatedAt time.Time
 }
 
 // Cluster is a way into a Kubernetes cluster.
@@ -94,6 +135,8 @@ type Events interface {
 	Progress(text string, done, total int)
 	// Output sets what parts that need this one can use. Never a secret.
 	Output(key, value string)
+	// Receipt says that the step took a thing away for good: one receipt for each.
+	Receipt(r Resource)
 }
 
 // Plan is what Run would change.

@@ -261,5 +261,10 @@ func (e *events) Output(key, value string) {
 	}}})
 }
 
+func (e *events) Receipt(r Resource) {
+	r.Change = ChangeDelete
+	e.tell(&executorv1.RunResponse{Event: &executorv1.RunResponse_Receipt{Receipt: resourceTo(r)}})
+}
+
 // count is n as the wire carries it.
 func count(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }

@@ -73,6 +73,16 @@ func stepFrom(s *executorv1.Step, brief bool) Step {
 		Cluster:   Cluster{Kubeconfig: s.GetCluster().GetKubeconfig(), Context: s.GetCluster().GetContext(), Name: s.GetCluster().GetName()},
 		Namespace: s.GetNamespace(),
 		Brief:     brief,
+
+		Installation: s.GetInstallation(), Earlier: s.GetEarlier(), AsWas: s.GetAsWas(),
+	}
+	if len(s.GetSecrets()) > 0 {
+		step.Secrets = make(map[string]SecretRef, len(s.GetSecrets()))
+		for name, ref := range s.GetSecrets() {
+			k := ref.GetKubernetes()
+			step.Secrets[name] = SecretRef{Name: ref.GetName(), Env: ref.GetEnv(), File: ref.GetFile(),
+				SecretNamespace: k.GetNamespace(), SecretName: k.GetName(), SecretKey: k.GetKey()}
+		}
 	}
 	if len(s.GetOutputs()) > 0 {
 		step.Outputs = make(map[string]map[string]string, len(s.GetOutputs()))
@@ -162,12 +172,16 @@ func planTo(p Plan) *executorv1.PlanResponse {
 	told := mostTelling(p.Resources)
 	r.ResourcesLeft = int64(len(p.Resources) - len(told))
 	for _, res := range told {
-		r.Resources = append(r.Resources, &executorv1.ResourceChange{
-			Kind: clean(res.Kind, maxWord), Name: clean(res.Name, maxWord), Namespace: clean(res.Namespace, maxWord),
-			Change: changes[res.Change], Destructive: res.Destructive,
-		})
+		r.Resources = append(r.Resources, resourceTo(res))
 	}
 	return r
+}
+
+func resourceTo(r Resource) *executorv1.ResourceChange {
+	return &executorv1.ResourceChange{
+		Kind: clean(r.Kind, maxWord), Name: clean(r.Name, maxWord), Namespace: clean(r.Namespace, maxWord),
+		Change: changes[r.Change], Destructive: r.Destructive,
+	}
 }
 
 // mostTelling are the resources that Berth is told: all while they are few, else

@@ -27,6 +27,7 @@ import (
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	structpb "google.golang.org/protobuf/types/known/structpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -409,7 +410,17 @@ type Step struct {
 	// The environment's namespace.
 	Namespace string `protobuf:"bytes,11,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// By part: the outputs of the parts that this one needs.
-	Outputs       map[string]*Outputs `protobuf:"bytes,12,rep,name=outputs,proto3" json:"outputs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Outputs map[string]*Outputs `protobuf:"bytes,12,rep,name=outputs,proto3" json:"outputs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Variables beside vars, by reference. The executor looks their values up, and
+	// they are in nothing that it says.
+	Secrets map[string]*SecretRef `protobuf:"bytes,13,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Tells the Berth that asks from others that use the same cluster or account.
+	// It belongs into the marks of ownership. Empty when it is not told.
+	Installation string `protobuf:"bytes,14,opt,name=installation,proto3" json:"installation,omitempty"`
+	// Of a rollback: the id of the step whose result is to come back.
+	Earlier string `protobuf:"bytes,15,opt,name=earlier,proto3" json:"earlier,omitempty"`
+	// Of a restore: exactly what was archived is wanted, whatever with says.
+	AsWas         bool `protobuf:"varint,16,opt,name=as_was,json=asWas,proto3" json:"as_was,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -528,6 +539,206 @@ func (x *Step) GetOutputs() map[string]*Outputs {
 	return nil
 }
 
+func (x *Step) GetSecrets() map[string]*SecretRef {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+func (x *Step) GetInstallation() string {
+	if x != nil {
+		return x.Installation
+	}
+	return ""
+}
+
+func (x *Step) GetEarlier() string {
+	if x != nil {
+		return x.Earlier
+	}
+	return ""
+}
+
+func (x *Step) GetAsWas() bool {
+	if x != nil {
+		return x.AsWas
+	}
+	return false
+}
+
+// SecretRef says where the executor finds a value that nobody else may see.
+type SecretRef struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What Berth's config calls it.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Types that are valid to be assigned to From:
+	//
+	//	*SecretRef_Env
+	//	*SecretRef_File
+	//	*SecretRef_Kubernetes
+	From          isSecretRef_From `protobuf_oneof:"from"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretRef) Reset() {
+	*x = SecretRef{}
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretRef) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretRef) ProtoMessage() {}
+
+func (x *SecretRef) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretRef.ProtoReflect.Descriptor instead.
+func (*SecretRef) Descriptor() ([]byte, []int) {
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SecretRef) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SecretRef) GetFrom() isSecretRef_From {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *SecretRef) GetEnv() string {
+	if x != nil {
+		if x, ok := x.From.(*SecretRef_Env); ok {
+			return x.Env
+		}
+	}
+	return ""
+}
+
+func (x *SecretRef) GetFile() string {
+	if x != nil {
+		if x, ok := x.From.(*SecretRef_File); ok {
+			return x.File
+		}
+	}
+	return ""
+}
+
+func (x *SecretRef) GetKubernetes() *SecretKey {
+	if x != nil {
+		if x, ok := x.From.(*SecretRef_Kubernetes); ok {
+			return x.Kubernetes
+		}
+	}
+	return nil
+}
+
+type isSecretRef_From interface {
+	isSecretRef_From()
+}
+
+type SecretRef_Env struct {
+	// A variable of the executor's own environment.
+	Env string `protobuf:"bytes,2,opt,name=env,proto3,oneof"`
+}
+
+type SecretRef_File struct {
+	// The path of a file that the executor can read.
+	File string `protobuf:"bytes,3,opt,name=file,proto3,oneof"`
+}
+
+type SecretRef_Kubernetes struct {
+	Kubernetes *SecretKey `protobuf:"bytes,4,opt,name=kubernetes,proto3,oneof"`
+}
+
+func (*SecretRef_Env) isSecretRef_From() {}
+
+func (*SecretRef_File) isSecretRef_From() {}
+
+func (*SecretRef_Kubernetes) isSecretRef_From() {}
+
+// SecretKey is a key of a Kubernetes Secret in the step's cluster.
+type SecretKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty means the environment's.
+	Namespace     string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Key           string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretKey) Reset() {
+	*x = SecretKey{}
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretKey) ProtoMessage() {}
+
+func (x *SecretKey) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretKey.ProtoReflect.Descriptor instead.
+func (*SecretKey) Descriptor() ([]byte, []int) {
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SecretKey) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SecretKey) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SecretKey) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
 type DescribeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -536,7 +747,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[3]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -548,7 +759,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[3]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -561,7 +772,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{3}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{5}
 }
 
 type DescribeResponse struct {
@@ -575,15 +786,17 @@ type DescribeResponse struct {
 	// JSON Schema (2020-12) of Step.with. Absent accepts anything.
 	Schema *structpb.Struct `protobuf:"bytes,4,opt,name=schema,proto3" json:"schema,omitempty"`
 	// Whether Plan and Observe answer.
-	Plans         bool `protobuf:"varint,5,opt,name=plans,proto3" json:"plans,omitempty"`
-	Observes      bool `protobuf:"varint,6,opt,name=observes,proto3" json:"observes,omitempty"`
+	Plans    bool `protobuf:"varint,5,opt,name=plans,proto3" json:"plans,omitempty"`
+	Observes bool `protobuf:"varint,6,opt,name=observes,proto3" json:"observes,omitempty"`
+	// Whether Inventory answers.
+	Inventories   bool `protobuf:"varint,7,opt,name=inventories,proto3" json:"inventories,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DescribeResponse) Reset() {
 	*x = DescribeResponse{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[4]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -595,7 +808,7 @@ func (x *DescribeResponse) String() string {
 func (*DescribeResponse) ProtoMessage() {}
 
 func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[4]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -608,7 +821,7 @@ func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeResponse) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{4}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DescribeResponse) GetName() string {
@@ -653,6 +866,13 @@ func (x *DescribeResponse) GetObserves() bool {
 	return false
 }
 
+func (x *DescribeResponse) GetInventories() bool {
+	if x != nil {
+		return x.Inventories
+	}
+	return false
+}
+
 type PlanRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Step  *Step                  `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
@@ -670,7 +890,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[5]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -682,7 +902,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[5]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -695,7 +915,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{5}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PlanRequest) GetStep() *Step {
@@ -746,7 +966,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[6]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -758,7 +978,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[6]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -771,7 +991,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{6}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PlanResponse) GetSummary() string {
@@ -840,7 +1060,7 @@ type ResourceChange struct {
 
 func (x *ResourceChange) Reset() {
 	*x = ResourceChange{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[7]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +1072,7 @@ func (x *ResourceChange) String() string {
 func (*ResourceChange) ProtoMessage() {}
 
 func (x *ResourceChange) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[7]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +1085,7 @@ func (x *ResourceChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceChange.ProtoReflect.Descriptor instead.
 func (*ResourceChange) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{7}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ResourceChange) GetKind() string {
@@ -918,7 +1138,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[8]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1150,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[8]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1163,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{8}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RunRequest) GetStep() *Step {
@@ -970,6 +1190,7 @@ type RunResponse struct {
 	//	*RunResponse_Progress
 	//	*RunResponse_Output
 	//	*RunResponse_Done
+	//	*RunResponse_Receipt
 	Event         isRunResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -977,7 +1198,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[9]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1210,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[9]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1223,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{9}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RunResponse) GetEvent() isRunResponse_Event {
@@ -1048,6 +1269,15 @@ func (x *RunResponse) GetDone() *Done {
 	return nil
 }
 
+func (x *RunResponse) GetReceipt() *ResourceChange {
+	if x != nil {
+		if x, ok := x.Event.(*RunResponse_Receipt); ok {
+			return x.Receipt
+		}
+	}
+	return nil
+}
+
 type isRunResponse_Event interface {
 	isRunResponse_Event()
 }
@@ -1069,6 +1299,11 @@ type RunResponse_Done struct {
 	Done *Done `protobuf:"bytes,4,opt,name=done,proto3,oneof"`
 }
 
+type RunResponse_Receipt struct {
+	// Something was taken away for good.
+	Receipt *ResourceChange `protobuf:"bytes,5,opt,name=receipt,proto3,oneof"`
+}
+
 func (*RunResponse_Log) isRunResponse_Event() {}
 
 func (*RunResponse_Progress) isRunResponse_Event() {}
@@ -1076,6 +1311,8 @@ func (*RunResponse_Progress) isRunResponse_Event() {}
 func (*RunResponse_Output) isRunResponse_Event() {}
 
 func (*RunResponse_Done) isRunResponse_Event() {}
+
+func (*RunResponse_Receipt) isRunResponse_Event() {}
 
 // Log is a line of output, without its end.
 type Log struct {
@@ -1087,7 +1324,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[10]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1099,7 +1336,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[10]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1112,7 +1349,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{10}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Log) GetLine() string {
@@ -1136,7 +1373,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[11]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1148,7 +1385,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[11]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1161,7 +1398,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{11}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Progress) GetText() string {
@@ -1196,7 +1433,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[12]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1445,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[12]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1458,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{12}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Output) GetKey() string {
@@ -1247,7 +1484,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[13]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +1496,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[13]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1509,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{13}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{15}
 }
 
 type ObserveRequest struct {
@@ -1284,7 +1521,7 @@ type ObserveRequest struct {
 
 func (x *ObserveRequest) Reset() {
 	*x = ObserveRequest{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[14]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1296,7 +1533,7 @@ func (x *ObserveRequest) String() string {
 func (*ObserveRequest) ProtoMessage() {}
 
 func (x *ObserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[14]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1309,7 +1546,7 @@ func (x *ObserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveRequest.ProtoReflect.Descriptor instead.
 func (*ObserveRequest) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{14}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ObserveRequest) GetStep() *Step {
@@ -1333,7 +1570,7 @@ type ObserveResponse struct {
 
 func (x *ObserveResponse) Reset() {
 	*x = ObserveResponse{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[15]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1582,7 @@ func (x *ObserveResponse) String() string {
 func (*ObserveResponse) ProtoMessage() {}
 
 func (x *ObserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[15]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1595,7 @@ func (x *ObserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveResponse.ProtoReflect.Descriptor instead.
 func (*ObserveResponse) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{15}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ObserveResponse) GetHealth() Health {
@@ -1389,6 +1626,198 @@ func (x *ObserveResponse) GetDrift() []string {
 	return nil
 }
 
+type InventoryRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Cluster *Cluster               `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// Of Step.installation.
+	Installation  string `protobuf:"bytes,2,opt,name=installation,proto3" json:"installation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InventoryRequest) Reset() {
+	*x = InventoryRequest{}
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InventoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InventoryRequest) ProtoMessage() {}
+
+func (x *InventoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InventoryRequest.ProtoReflect.Descriptor instead.
+func (*InventoryRequest) Descriptor() ([]byte, []int) {
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *InventoryRequest) GetCluster() *Cluster {
+	if x != nil {
+		return x.Cluster
+	}
+	return nil
+}
+
+func (x *InventoryRequest) GetInstallation() string {
+	if x != nil {
+		return x.Installation
+	}
+	return ""
+}
+
+type InventoryResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owned         []*Owned               `protobuf:"bytes,1,rep,name=owned,proto3" json:"owned,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InventoryResponse) Reset() {
+	*x = InventoryResponse{}
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InventoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InventoryResponse) ProtoMessage() {}
+
+func (x *InventoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InventoryResponse.ProtoReflect.Descriptor instead.
+func (*InventoryResponse) Descriptor() ([]byte, []int) {
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *InventoryResponse) GetOwned() []*Owned {
+	if x != nil {
+		return x.Owned
+	}
+	return nil
+}
+
+// Owned is something that an executor made for an environment.
+type Owned struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	App         string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	Environment string                 `protobuf:"bytes,2,opt,name=environment,proto3" json:"environment,omitempty"`
+	// Empty when it belongs to the environment as a whole.
+	Part string `protobuf:"bytes,3,opt,name=part,proto3" json:"part,omitempty"`
+	// "Helm release".
+	Kind          string                 `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name          string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
+	Namespace     string                 `protobuf:"bytes,6,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Owned) Reset() {
+	*x = Owned{}
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Owned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Owned) ProtoMessage() {}
+
+func (x *Owned) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Owned.ProtoReflect.Descriptor instead.
+func (*Owned) Descriptor() ([]byte, []int) {
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Owned) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *Owned) GetEnvironment() string {
+	if x != nil {
+		return x.Environment
+	}
+	return ""
+}
+
+func (x *Owned) GetPart() string {
+	if x != nil {
+		return x.Part
+	}
+	return ""
+}
+
+func (x *Owned) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Owned) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Owned) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Owned) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
 // Link is an address that people open.
 type Link struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1400,7 +1829,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[16]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1412,7 +1841,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[16]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1425,7 +1854,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{16}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Link) GetName() string {
@@ -1460,7 +1889,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[17]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +1901,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[17]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +1914,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{17}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Failure) GetFault() Fault {
@@ -1527,7 +1956,7 @@ var File_berth_executor_v1_executor_proto protoreflect.FileDescriptor
 
 const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\n" +
-	" berth/executor/v1/executor.proto\x12\x11berth.executor.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"W\n" +
+	" berth/executor/v1/executor.proto\x12\x11berth.executor.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"W\n" +
 	"\aCluster\x12\x1e\n" +
 	"\n" +
 	"kubeconfig\x18\x01 \x01(\tR\n" +
@@ -1538,7 +1967,7 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\x06values\x18\x01 \x03(\v2&.berth.executor.v1.Outputs.ValuesEntryR\x06values\x1a9\n" +
 	"\vValuesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x98\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x87\a\n" +
 	"\x04Step\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\x12 \n" +
@@ -1552,7 +1981,11 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\acluster\x18\n" +
 	" \x01(\v2\x1a.berth.executor.v1.ClusterR\acluster\x12\x1c\n" +
 	"\tnamespace\x18\v \x01(\tR\tnamespace\x12>\n" +
-	"\aoutputs\x18\f \x03(\v2$.berth.executor.v1.Step.OutputsEntryR\aoutputs\x1a7\n" +
+	"\aoutputs\x18\f \x03(\v2$.berth.executor.v1.Step.OutputsEntryR\aoutputs\x12>\n" +
+	"\asecrets\x18\r \x03(\v2$.berth.executor.v1.Step.SecretsEntryR\asecrets\x12\"\n" +
+	"\finstallation\x18\x0e \x01(\tR\finstallation\x12\x18\n" +
+	"\aearlier\x18\x0f \x01(\tR\aearlier\x12\x15\n" +
+	"\x06as_was\x18\x10 \x01(\bR\x05asWas\x1a7\n" +
 	"\tVarsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a6\n" +
@@ -1561,15 +1994,31 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aV\n" +
 	"\fOutputsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x120\n" +
-	"\x05value\x18\x02 \x01(\v2\x1a.berth.executor.v1.OutputsR\x05value:\x028\x01\"\x11\n" +
-	"\x0fDescribeRequest\"\xd2\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\x1a.berth.executor.v1.OutputsR\x05value:\x028\x01\x1aX\n" +
+	"\fSecretsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x122\n" +
+	"\x05value\x18\x02 \x01(\v2\x1c.berth.executor.v1.SecretRefR\x05value:\x028\x01\"\x91\x01\n" +
+	"\tSecretRef\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x03env\x18\x02 \x01(\tH\x00R\x03env\x12\x14\n" +
+	"\x04file\x18\x03 \x01(\tH\x00R\x04file\x12>\n" +
+	"\n" +
+	"kubernetes\x18\x04 \x01(\v2\x1c.berth.executor.v1.SecretKeyH\x00R\n" +
+	"kubernetesB\x06\n" +
+	"\x04from\"O\n" +
+	"\tSecretKey\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\"\x11\n" +
+	"\x0fDescribeRequest\"\xf4\x01\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12-\n" +
 	"\x05verbs\x18\x03 \x03(\x0e2\x17.berth.executor.v1.VerbR\x05verbs\x12/\n" +
 	"\x06schema\x18\x04 \x01(\v2\x17.google.protobuf.StructR\x06schema\x12\x14\n" +
 	"\x05plans\x18\x05 \x01(\bR\x05plans\x12\x1a\n" +
-	"\bobserves\x18\x06 \x01(\bR\bobserves\"\xcf\x01\n" +
+	"\bobserves\x18\x06 \x01(\bR\bobserves\x12 \n" +
+	"\vinventories\x18\a \x01(\bR\vinventories\"\xcf\x01\n" +
 	"\vPlanRequest\x12+\n" +
 	"\x04step\x18\x01 \x01(\v2\x17.berth.executor.v1.StepR\x04step\x12\x14\n" +
 	"\x05brief\x18\x02 \x01(\bR\x05brief\x12B\n" +
@@ -1600,12 +2049,13 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\x06agreed\x18\x02 \x03(\v2).berth.executor.v1.RunRequest.AgreedEntryR\x06agreed\x1a9\n" +
 	"\vAgreedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe1\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa0\x02\n" +
 	"\vRunResponse\x12*\n" +
 	"\x03log\x18\x01 \x01(\v2\x16.berth.executor.v1.LogH\x00R\x03log\x129\n" +
 	"\bprogress\x18\x02 \x01(\v2\x1b.berth.executor.v1.ProgressH\x00R\bprogress\x123\n" +
 	"\x06output\x18\x03 \x01(\v2\x19.berth.executor.v1.OutputH\x00R\x06output\x12-\n" +
-	"\x04done\x18\x04 \x01(\v2\x17.berth.executor.v1.DoneH\x00R\x04doneB\a\n" +
+	"\x04done\x18\x04 \x01(\v2\x17.berth.executor.v1.DoneH\x00R\x04done\x12=\n" +
+	"\areceipt\x18\x05 \x01(\v2!.berth.executor.v1.ResourceChangeH\x00R\areceiptB\a\n" +
 	"\x05event\"\x19\n" +
 	"\x03Log\x12\x12\n" +
 	"\x04line\x18\x01 \x01(\tR\x04line\"H\n" +
@@ -1623,7 +2073,21 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\x06health\x18\x01 \x01(\x0e2\x19.berth.executor.v1.HealthR\x06health\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12-\n" +
 	"\x05links\x18\x03 \x03(\v2\x17.berth.executor.v1.LinkR\x05links\x12\x14\n" +
-	"\x05drift\x18\x04 \x03(\tR\x05drift\",\n" +
+	"\x05drift\x18\x04 \x03(\tR\x05drift\"l\n" +
+	"\x10InventoryRequest\x124\n" +
+	"\acluster\x18\x01 \x01(\v2\x1a.berth.executor.v1.ClusterR\acluster\x12\"\n" +
+	"\finstallation\x18\x02 \x01(\tR\finstallation\"C\n" +
+	"\x11InventoryResponse\x12.\n" +
+	"\x05owned\x18\x01 \x03(\v2\x18.berth.executor.v1.OwnedR\x05owned\"\xd0\x01\n" +
+	"\x05Owned\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12 \n" +
+	"\venvironment\x18\x02 \x01(\tR\venvironment\x12\x12\n" +
+	"\x04part\x18\x03 \x01(\tR\x04part\x12\x12\n" +
+	"\x04kind\x18\x04 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x05 \x01(\tR\x04name\x12\x1c\n" +
+	"\tnamespace\x18\x06 \x01(\tR\tnamespace\x129\n" +
+	"\n" +
+	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\",\n" +
 	"\x04Link\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\"\xbb\x01\n" +
@@ -1660,12 +2124,13 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\x11FAULT_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rFAULT_INVALID\x10\x01\x12\x14\n" +
 	"\x10FAULT_DOWNSTREAM\x10\x02\x12\x12\n" +
-	"\x0eFAULT_INTERNAL\x10\x032\xc9\x02\n" +
+	"\x0eFAULT_INTERNAL\x10\x032\xa1\x03\n" +
 	"\x0fExecutorService\x12S\n" +
 	"\bDescribe\x12\".berth.executor.v1.DescribeRequest\x1a#.berth.executor.v1.DescribeResponse\x12G\n" +
 	"\x04Plan\x12\x1e.berth.executor.v1.PlanRequest\x1a\x1f.berth.executor.v1.PlanResponse\x12F\n" +
 	"\x03Run\x12\x1d.berth.executor.v1.RunRequest\x1a\x1e.berth.executor.v1.RunResponse0\x01\x12P\n" +
-	"\aObserve\x12!.berth.executor.v1.ObserveRequest\x1a\".berth.executor.v1.ObserveResponseBGZEgithub.com/berth-dev/berth/plugins/proto/berth/executor/v1;executorv1b\x06proto3"
+	"\aObserve\x12!.berth.executor.v1.ObserveRequest\x1a\".berth.executor.v1.ObserveResponse\x12V\n" +
+	"\tInventory\x12#.berth.executor.v1.InventoryRequest\x1a$.berth.executor.v1.InventoryResponseBGZEgithub.com/berth-dev/berth/plugins/proto/berth/executor/v1;executorv1b\x06proto3"
 
 var (
 	file_berth_executor_v1_executor_proto_rawDescOnce sync.Once
@@ -1680,80 +2145,96 @@ func file_berth_executor_v1_executor_proto_rawDescGZIP() []byte {
 }
 
 var file_berth_executor_v1_executor_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_berth_executor_v1_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_berth_executor_v1_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_berth_executor_v1_executor_proto_goTypes = []any{
-	(Verb)(0),                   // 0: berth.executor.v1.Verb
-	(Change)(0),                 // 1: berth.executor.v1.Change
-	(Health)(0),                 // 2: berth.executor.v1.Health
-	(Fault)(0),                  // 3: berth.executor.v1.Fault
-	(*Cluster)(nil),             // 4: berth.executor.v1.Cluster
-	(*Outputs)(nil),             // 5: berth.executor.v1.Outputs
-	(*Step)(nil),                // 6: berth.executor.v1.Step
-	(*DescribeRequest)(nil),     // 7: berth.executor.v1.DescribeRequest
-	(*DescribeResponse)(nil),    // 8: berth.executor.v1.DescribeResponse
-	(*PlanRequest)(nil),         // 9: berth.executor.v1.PlanRequest
-	(*PlanResponse)(nil),        // 10: berth.executor.v1.PlanResponse
-	(*ResourceChange)(nil),      // 11: berth.executor.v1.ResourceChange
-	(*RunRequest)(nil),          // 12: berth.executor.v1.RunRequest
-	(*RunResponse)(nil),         // 13: berth.executor.v1.RunResponse
-	(*Log)(nil),                 // 14: berth.executor.v1.Log
-	(*Progress)(nil),            // 15: berth.executor.v1.Progress
-	(*Output)(nil),              // 16: berth.executor.v1.Output
-	(*Done)(nil),                // 17: berth.executor.v1.Done
-	(*ObserveRequest)(nil),      // 18: berth.executor.v1.ObserveRequest
-	(*ObserveResponse)(nil),     // 19: berth.executor.v1.ObserveResponse
-	(*Link)(nil),                // 20: berth.executor.v1.Link
-	(*Failure)(nil),             // 21: berth.executor.v1.Failure
-	nil,                         // 22: berth.executor.v1.Outputs.ValuesEntry
-	nil,                         // 23: berth.executor.v1.Step.VarsEntry
-	nil,                         // 24: berth.executor.v1.Step.SetEntry
-	nil,                         // 25: berth.executor.v1.Step.OutputsEntry
-	nil,                         // 26: berth.executor.v1.PlanRequest.AgreedEntry
-	nil,                         // 27: berth.executor.v1.PlanResponse.InputsEntry
-	nil,                         // 28: berth.executor.v1.RunRequest.AgreedEntry
-	(*structpb.Struct)(nil),     // 29: google.protobuf.Struct
-	(*durationpb.Duration)(nil), // 30: google.protobuf.Duration
+	(Verb)(0),                     // 0: berth.executor.v1.Verb
+	(Change)(0),                   // 1: berth.executor.v1.Change
+	(Health)(0),                   // 2: berth.executor.v1.Health
+	(Fault)(0),                    // 3: berth.executor.v1.Fault
+	(*Cluster)(nil),               // 4: berth.executor.v1.Cluster
+	(*Outputs)(nil),               // 5: berth.executor.v1.Outputs
+	(*Step)(nil),                  // 6: berth.executor.v1.Step
+	(*SecretRef)(nil),             // 7: berth.executor.v1.SecretRef
+	(*SecretKey)(nil),             // 8: berth.executor.v1.SecretKey
+	(*DescribeRequest)(nil),       // 9: berth.executor.v1.DescribeRequest
+	(*DescribeResponse)(nil),      // 10: berth.executor.v1.DescribeResponse
+	(*PlanRequest)(nil),           // 11: berth.executor.v1.PlanRequest
+	(*PlanResponse)(nil),          // 12: berth.executor.v1.PlanResponse
+	(*ResourceChange)(nil),        // 13: berth.executor.v1.ResourceChange
+	(*RunRequest)(nil),            // 14: berth.executor.v1.RunRequest
+	(*RunResponse)(nil),           // 15: berth.executor.v1.RunResponse
+	(*Log)(nil),                   // 16: berth.executor.v1.Log
+	(*Progress)(nil),              // 17: berth.executor.v1.Progress
+	(*Output)(nil),                // 18: berth.executor.v1.Output
+	(*Done)(nil),                  // 19: berth.executor.v1.Done
+	(*ObserveRequest)(nil),        // 20: berth.executor.v1.ObserveRequest
+	(*ObserveResponse)(nil),       // 21: berth.executor.v1.ObserveResponse
+	(*InventoryRequest)(nil),      // 22: berth.executor.v1.InventoryRequest
+	(*InventoryResponse)(nil),     // 23: berth.executor.v1.InventoryResponse
+	(*Owned)(nil),                 // 24: berth.executor.v1.Owned
+	(*Link)(nil),                  // 25: berth.executor.v1.Link
+	(*Failure)(nil),               // 26: berth.executor.v1.Failure
+	nil,                           // 27: berth.executor.v1.Outputs.ValuesEntry
+	nil,                           // 28: berth.executor.v1.Step.VarsEntry
+	nil,                           // 29: berth.executor.v1.Step.SetEntry
+	nil,                           // 30: berth.executor.v1.Step.OutputsEntry
+	nil,                           // 31: berth.executor.v1.Step.SecretsEntry
+	nil,                           // 32: berth.executor.v1.PlanRequest.AgreedEntry
+	nil,                           // 33: berth.executor.v1.PlanResponse.InputsEntry
+	nil,                           // 34: berth.executor.v1.RunRequest.AgreedEntry
+	(*structpb.Struct)(nil),       // 35: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 37: google.protobuf.Duration
 }
 var file_berth_executor_v1_executor_proto_depIdxs = []int32{
-	22, // 0: berth.executor.v1.Outputs.values:type_name -> berth.executor.v1.Outputs.ValuesEntry
+	27, // 0: berth.executor.v1.Outputs.values:type_name -> berth.executor.v1.Outputs.ValuesEntry
 	0,  // 1: berth.executor.v1.Step.verb:type_name -> berth.executor.v1.Verb
-	29, // 2: berth.executor.v1.Step.with:type_name -> google.protobuf.Struct
-	23, // 3: berth.executor.v1.Step.vars:type_name -> berth.executor.v1.Step.VarsEntry
-	24, // 4: berth.executor.v1.Step.set:type_name -> berth.executor.v1.Step.SetEntry
+	35, // 2: berth.executor.v1.Step.with:type_name -> google.protobuf.Struct
+	28, // 3: berth.executor.v1.Step.vars:type_name -> berth.executor.v1.Step.VarsEntry
+	29, // 4: berth.executor.v1.Step.set:type_name -> berth.executor.v1.Step.SetEntry
 	4,  // 5: berth.executor.v1.Step.cluster:type_name -> berth.executor.v1.Cluster
-	25, // 6: berth.executor.v1.Step.outputs:type_name -> berth.executor.v1.Step.OutputsEntry
-	0,  // 7: berth.executor.v1.DescribeResponse.verbs:type_name -> berth.executor.v1.Verb
-	29, // 8: berth.executor.v1.DescribeResponse.schema:type_name -> google.protobuf.Struct
-	6,  // 9: berth.executor.v1.PlanRequest.step:type_name -> berth.executor.v1.Step
-	26, // 10: berth.executor.v1.PlanRequest.agreed:type_name -> berth.executor.v1.PlanRequest.AgreedEntry
-	27, // 11: berth.executor.v1.PlanResponse.inputs:type_name -> berth.executor.v1.PlanResponse.InputsEntry
-	11, // 12: berth.executor.v1.PlanResponse.resources:type_name -> berth.executor.v1.ResourceChange
-	1,  // 13: berth.executor.v1.ResourceChange.change:type_name -> berth.executor.v1.Change
-	6,  // 14: berth.executor.v1.RunRequest.step:type_name -> berth.executor.v1.Step
-	28, // 15: berth.executor.v1.RunRequest.agreed:type_name -> berth.executor.v1.RunRequest.AgreedEntry
-	14, // 16: berth.executor.v1.RunResponse.log:type_name -> berth.executor.v1.Log
-	15, // 17: berth.executor.v1.RunResponse.progress:type_name -> berth.executor.v1.Progress
-	16, // 18: berth.executor.v1.RunResponse.output:type_name -> berth.executor.v1.Output
-	17, // 19: berth.executor.v1.RunResponse.done:type_name -> berth.executor.v1.Done
-	6,  // 20: berth.executor.v1.ObserveRequest.step:type_name -> berth.executor.v1.Step
-	2,  // 21: berth.executor.v1.ObserveResponse.health:type_name -> berth.executor.v1.Health
-	20, // 22: berth.executor.v1.ObserveResponse.links:type_name -> berth.executor.v1.Link
-	3,  // 23: berth.executor.v1.Failure.fault:type_name -> berth.executor.v1.Fault
-	30, // 24: berth.executor.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	5,  // 25: berth.executor.v1.Step.OutputsEntry.value:type_name -> berth.executor.v1.Outputs
-	7,  // 26: berth.executor.v1.ExecutorService.Describe:input_type -> berth.executor.v1.DescribeRequest
-	9,  // 27: berth.executor.v1.ExecutorService.Plan:input_type -> berth.executor.v1.PlanRequest
-	12, // 28: berth.executor.v1.ExecutorService.Run:input_type -> berth.executor.v1.RunRequest
-	18, // 29: berth.executor.v1.ExecutorService.Observe:input_type -> berth.executor.v1.ObserveRequest
-	8,  // 30: berth.executor.v1.ExecutorService.Describe:output_type -> berth.executor.v1.DescribeResponse
-	10, // 31: berth.executor.v1.ExecutorService.Plan:output_type -> berth.executor.v1.PlanResponse
-	13, // 32: berth.executor.v1.ExecutorService.Run:output_type -> berth.executor.v1.RunResponse
-	19, // 33: berth.executor.v1.ExecutorService.Observe:output_type -> berth.executor.v1.ObserveResponse
-	30, // [30:34] is the sub-list for method output_type
-	26, // [26:30] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	30, // 6: berth.executor.v1.Step.outputs:type_name -> berth.executor.v1.Step.OutputsEntry
+	31, // 7: berth.executor.v1.Step.secrets:type_name -> berth.executor.v1.Step.SecretsEntry
+	8,  // 8: berth.executor.v1.SecretRef.kubernetes:type_name -> berth.executor.v1.SecretKey
+	0,  // 9: berth.executor.v1.DescribeResponse.verbs:type_name -> berth.executor.v1.Verb
+	35, // 10: berth.executor.v1.DescribeResponse.schema:type_name -> google.protobuf.Struct
+	6,  // 11: berth.executor.v1.PlanRequest.step:type_name -> berth.executor.v1.Step
+	32, // 12: berth.executor.v1.PlanRequest.agreed:type_name -> berth.executor.v1.PlanRequest.AgreedEntry
+	33, // 13: berth.executor.v1.PlanResponse.inputs:type_name -> berth.executor.v1.PlanResponse.InputsEntry
+	13, // 14: berth.executor.v1.PlanResponse.resources:type_name -> berth.executor.v1.ResourceChange
+	1,  // 15: berth.executor.v1.ResourceChange.change:type_name -> berth.executor.v1.Change
+	6,  // 16: berth.executor.v1.RunRequest.step:type_name -> berth.executor.v1.Step
+	34, // 17: berth.executor.v1.RunRequest.agreed:type_name -> berth.executor.v1.RunRequest.AgreedEntry
+	16, // 18: berth.executor.v1.RunResponse.log:type_name -> berth.executor.v1.Log
+	17, // 19: berth.executor.v1.RunResponse.progress:type_name -> berth.executor.v1.Progress
+	18, // 20: berth.executor.v1.RunResponse.output:type_name -> berth.executor.v1.Output
+	19, // 21: berth.executor.v1.RunResponse.done:type_name -> berth.executor.v1.Done
+	13, // 22: berth.executor.v1.RunResponse.receipt:type_name -> berth.executor.v1.ResourceChange
+	6,  // 23: berth.executor.v1.ObserveRequest.step:type_name -> berth.executor.v1.Step
+	2,  // 24: berth.executor.v1.ObserveResponse.health:type_name -> berth.executor.v1.Health
+	25, // 25: berth.executor.v1.ObserveResponse.links:type_name -> berth.executor.v1.Link
+	4,  // 26: berth.executor.v1.InventoryRequest.cluster:type_name -> berth.executor.v1.Cluster
+	24, // 27: berth.executor.v1.InventoryResponse.owned:type_name -> berth.executor.v1.Owned
+	36, // 28: berth.executor.v1.Owned.created_at:type_name -> google.protobuf.Timestamp
+	3,  // 29: berth.executor.v1.Failure.fault:type_name -> berth.executor.v1.Fault
+	37, // 30: berth.executor.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	5,  // 31: berth.executor.v1.Step.OutputsEntry.value:type_name -> berth.executor.v1.Outputs
+	7,  // 32: berth.executor.v1.Step.SecretsEntry.value:type_name -> berth.executor.v1.SecretRef
+	9,  // 33: berth.executor.v1.ExecutorService.Describe:input_type -> berth.executor.v1.DescribeRequest
+	11, // 34: berth.executor.v1.ExecutorService.Plan:input_type -> berth.executor.v1.PlanRequest
+	14, // 35: berth.executor.v1.ExecutorService.Run:input_type -> berth.executor.v1.RunRequest
+	20, // 36: berth.executor.v1.ExecutorService.Observe:input_type -> berth.executor.v1.ObserveRequest
+	22, // 37: berth.executor.v1.ExecutorService.Inventory:input_type -> berth.executor.v1.InventoryRequest
+	10, // 38: berth.executor.v1.ExecutorService.Describe:output_type -> berth.executor.v1.DescribeResponse
+	12, // 39: berth.executor.v1.ExecutorService.Plan:output_type -> berth.executor.v1.PlanResponse
+	15, // 40: berth.executor.v1.ExecutorService.Run:output_type -> berth.executor.v1.RunResponse
+	21, // 41: berth.executor.v1.ExecutorService.Observe:output_type -> berth.executor.v1.ObserveResponse
+	23, // 42: berth.executor.v1.ExecutorService.Inventory:output_type -> berth.executor.v1.InventoryResponse
+	38, // [38:43] is the sub-list for method output_type
+	33, // [33:38] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_berth_executor_v1_executor_proto_init() }
@@ -1761,11 +2242,17 @@ func file_berth_executor_v1_executor_proto_init() {
 	if File_berth_executor_v1_executor_proto != nil {
 		return
 	}
-	file_berth_executor_v1_executor_proto_msgTypes[9].OneofWrappers = []any{
+	file_berth_executor_v1_executor_proto_msgTypes[3].OneofWrappers = []any{
+		(*SecretRef_Env)(nil),
+		(*SecretRef_File)(nil),
+		(*SecretRef_Kubernetes)(nil),
+	}
+	file_berth_executor_v1_executor_proto_msgTypes[11].OneofWrappers = []any{
 		(*RunResponse_Log)(nil),
 		(*RunResponse_Progress)(nil),
 		(*RunResponse_Output)(nil),
 		(*RunResponse_Done)(nil),
+		(*RunResponse_Receipt)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1773,7 +2260,7 @@ func file_berth_executor_v1_executor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_executor_v1_executor_proto_rawDesc), len(file_berth_executor_v1_executor_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   25,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

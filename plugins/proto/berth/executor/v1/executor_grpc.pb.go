@@ -35,10 +35,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ExecutorService_Describe_FullMethodName = "/berth.executor.v1.ExecutorService/Describe"
-	ExecutorService_Plan_FullMethodName     = "/berth.executor.v1.ExecutorService/Plan"
-	ExecutorService_Run_FullMethodName      = "/berth.executor.v1.ExecutorService/Run"
-	ExecutorService_Observe_FullMethodName  = "/berth.executor.v1.ExecutorService/Observe"
+	ExecutorService_Describe_FullMethodName  = "/berth.executor.v1.ExecutorService/Describe"
+	ExecutorService_Plan_FullMethodName      = "/berth.executor.v1.ExecutorService/Plan"
+	ExecutorService_Run_FullMethodName       = "/berth.executor.v1.ExecutorService/Run"
+	ExecutorService_Observe_FullMethodName   = "/berth.executor.v1.ExecutorService/Observe"
+	ExecutorService_Inventory_FullMethodName = "/berth.executor.v1.ExecutorService/Inventory"
 )
 
 // ExecutorServiceClient is the client API for ExecutorService service.
@@ -58,6 +59,10 @@ type ExecutorServiceClient interface {
 	Run(ctx context.Context, in *RunRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RunResponse], error)
 	// Observe looks at what a part made, and changes nothing. Optional.
 	Observe(ctx context.Context, in *ObserveRequest, opts ...grpc.CallOption) (*ObserveResponse, error)
+	// Inventory lists everything that an installation of Berth owns in a cluster
+	// or account, by its marks of ownership. What cannot be seen whole is a
+	// failure. Optional.
+	Inventory(ctx context.Context, in *InventoryRequest, opts ...grpc.CallOption) (*InventoryResponse, error)
 }
 
 type executorServiceClient struct {
@@ -117,6 +122,16 @@ func (c *executorServiceClient) Observe(ctx context.Context, in *ObserveRequest,
 	return out, nil
 }
 
+func (c *executorServiceClient) Inventory(ctx context.Context, in *InventoryRequest, opts ...grpc.CallOption) (*InventoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(InventoryResponse)
+	err := c.cc.Invoke(ctx, ExecutorService_Inventory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ExecutorServiceServer is the server API for ExecutorService service.
 // All implementations must embed UnimplementedExecutorServiceServer
 // for forward compatibility.
@@ -134,6 +149,10 @@ type ExecutorServiceServer interface {
 	Run(*RunRequest, grpc.ServerStreamingServer[RunResponse]) error
 	// Observe looks at what a part made, and changes nothing. Optional.
 	Observe(context.Context, *ObserveRequest) (*ObserveResponse, error)
+	// Inventory lists everything that an installation of Berth owns in a cluster
+	// or account, by its marks of ownership. What cannot be seen whole is a
+	// failure. Optional.
+	Inventory(context.Context, *InventoryRequest) (*InventoryResponse, error)
 	mustEmbedUnimplementedExecutorServiceServer()
 }
 
@@ -155,6 +174,9 @@ func (UnimplementedExecutorServiceServer) Run(*RunRequest, grpc.ServerStreamingS
 }
 func (UnimplementedExecutorServiceServer) Observe(context.Context, *ObserveRequest) (*ObserveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Observe not implemented")
+}
+func (UnimplementedExecutorServiceServer) Inventory(context.Context, *InventoryRequest) (*InventoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Inventory not implemented")
 }
 func (UnimplementedExecutorServiceServer) mustEmbedUnimplementedExecutorServiceServer() {}
 func (UnimplementedExecutorServiceServer) testEmbeddedByValue()                         {}
@@ -242,6 +264,24 @@ func _ExecutorService_Observe_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ExecutorService_Inventory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(InventoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutorServiceServer).Inventory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutorService_Inventory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutorServiceServer).Inventory(ctx, req.(*InventoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ExecutorService_ServiceDesc is the grpc.ServiceDesc for ExecutorService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -260,6 +300,10 @@ var ExecutorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Observe",
 			Handler:    _ExecutorService_Observe_Handler,
+		},
+		{
+			MethodName: "Inventory",
+			Handler:    _ExecutorService_Inventory_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
