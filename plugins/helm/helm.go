@@ -9,6 +9,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/berth-dev/berth/plugins/sdk"
@@ -74,39 +76,59 @@ func (x *Executor) Describe() sdk.Description {
 	return sdk.Description{
 		Name:    "helm",
 		Version: Version,
-		Verbs:   []sdk.Verb{sdk.Deploy, sdk.Cleanup},
+		Verbs:   slices.Concat([]sdk.Verb{sdk.Deploy, sdk.Cleanup}, workloadVerbs),
 		Schema:  withSchema(),
 	}
 }
 
-// Run implements sdk.Executor: it installs or upgrades the part's release, or
-// takes it away.
+// Run implements sdk.Executor.
 func (x *Executor) Run(ctx context.Context, step sdk.Step, out sdk.Events) error {
-	var err error
+	var do func(context.Context, sdk.Step, sdk.Events) error
 	switch step.Verb {
 	case sdk.Deploy:
-		err = x.deploy(ctx, step, out)
+		do = x.deploy
 	case sdk.Cleanup:
-		err = x.cleanup(ctx, step, out)
+		do = x.cleanup
+	case sdk.Sleep:
+		do = x.sleep
+	case sdk.Wake:
+		do = x.wake
+	case sdk.Restart:
+		do = x.restart
 	default:
-		return sdk.Invalid("The helm executor cannot %s; it can deploy and clean up.", step.Verb)
+		return x.cannot(step.Verb)
 	}
-	return x.finish(ctx, step, err)
+	return x.finish(ctx, step, do(ctx, step, out))
 }
 
 // Plan implements sdk.Planner.
 func (x *Executor) Plan(ctx context.Context, step sdk.Step) (sdk.Plan, error) {
-	var plan sdk.Plan
-	var err error
+	var plan func(context.Context, sdk.Step) (sdk.Plan, error)
 	switch step.Verb {
 	case sdk.Deploy:
-		plan, err = x.planDeploy(ctx, step)
+		plan = x.planDeploy
 	case sdk.Cleanup:
-		plan, err = x.planCleanup(ctx, step)
+		plan = x.planCleanup
+	case sdk.Sleep:
+		plan = x.planSleep
+	case sdk.Wake:
+		plan = x.planWake
+	case sdk.Restart:
+		plan = x.planRestart
 	default:
-		return sdk.Plan{}, sdk.Invalid("The helm executor cannot %s; it can deploy and clean up.", step.Verb)
+		return sdk.Plan{}, x.cannot(step.Verb)
 	}
-	return plan, x.finish(ctx, step, err)
+	made, err := plan(ctx, step)
+	return made, x.finish(ctx, step, err)
+}
+
+// cannot refuses a verb that Describe does not name.
+func (x *Executor) cannot(verb sdk.Verb) error {
+	var known []string
+	for _, v := range x.Describe().Verbs {
+		known = append(known, string(v))
+	}
+	return sdk.Invalid("The helm executor cannot %q; it can %s.", clip(string(verb), 40), strings.Join(known, ", "))
 }
 
 // finish turns whatever went wrong into an error that people can read.
