@@ -67,6 +67,9 @@ func changedIn(was, is map[string]string) []string {
 	return out
 }
 
+// builtText is the commit that a component's fact tells.
+func builtText(fact string) string { return shortSHA(fact[strings.LastIndexByte(fact, ' ')+1:]) }
+
 type difference struct {
 	rank int // what people ask for first comes first
 	text string
@@ -105,12 +108,18 @@ func (d *differences) fact(key, was, is string, had, has bool) {
 		d.say(1, "the cluster's context: %s", now)
 	case basisServer:
 		d.say(1, "the cluster: its kubeconfig leads to another API server")
+	case basisKeep:
+		d.say(1, "whether it is kept for good")
 	case basisVersion:
 		d.say(1, "Berth: this version covers other things by a digest")
 	case basisParts:
 		d.parts(strings.Fields(was), strings.Fields(is))
 	default:
-		if name, ok := strings.CutPrefix(key, basisVariable); ok {
+		if name, ok := strings.CutPrefix(key, basisComponent); ok {
+			d.say(0, "the component %s: %s is now %s", name, orNone(builtText(was)), orNone(builtText(is)))
+		} else if name, ok := strings.CutPrefix(key, basisSecret); ok {
+			d.say(3, "the secret of variable %s %s", name, became)
+		} else if name, ok := strings.CutPrefix(key, basisVariable); ok {
 			d.say(3, "the variable %s %s", name, became)
 		} else if name, ok := strings.CutPrefix(key, basisSet); ok {
 			d.say(3, "the value of --set %s %s", name, became)

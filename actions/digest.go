@@ -31,6 +31,9 @@ const (
 	basisCluster   = "cluster"
 	basisContext   = "cluster/context"
 	basisServer    = "cluster/server"
+	basisKeep      = "keep"
+	basisComponent = "component/"
+	basisSecret    = "secret/"
 	basisVariable  = "variable/"
 	basisSet       = "set/"
 	basisParts     = "parts"
@@ -127,8 +130,23 @@ func factsOf(sc *scene, p *Plan) (map[string]string, error) {
 	if server := serverOf(sc.app.Cluster); server != "" {
 		b.hide(basisServer, server)
 	}
+	if o.Keep {
+		b.set(basisKeep, "true")
+	}
+	for name, built := range o.Components {
+		b.set(basisComponent+name, strings.Join([]string{built.Repo, built.Ref, strconv.Itoa(built.PullRequest), built.Commit.SHA}, " "))
+	}
 	for name, value := range sc.app.Vars {
 		b.hide(basisVariable+name, value)
+	}
+	for name, ref := range sc.app.Secrets {
+		// Where it is found, not what it is: a secret that is changed is the
+		// same one to whoever agreed on it.
+		text, err := json.Marshal(ref)
+		if err != nil {
+			return nil, Wrap("plan.digest", CodeInternal, err, "A reference to a secret cannot be written down.")
+		}
+		b.hide(basisSecret+name, string(text))
 	}
 	for name, value := range sc.set {
 		b.hide(basisSet+name, value)

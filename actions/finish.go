@@ -186,7 +186,10 @@ func (r *Runner) Observe(ctx context.Context, name Name) (map[string]Observation
 	if err != nil {
 		return nil, err
 	}
-	order := Order{Env: name, Commit: env.Commit, PullRequest: env.PullRequest}
+	order := Order{Env: name, Commit: env.Commit, PullRequest: env.PullRequest, Components: env.Components}
+	if app, err = placed(app, env, order); err != nil {
+		return nil, err
+	}
 	if order.Commit.SHA == "" && env.LastAction != nil {
 		order.Commit = env.LastAction.Commit
 	}

@@ -84,7 +84,8 @@ func (r *Runner) planPart(ctx context.Context, sc *scene, part Part, brief bool)
 	if !can {
 		return PartPlan{Part: part.Name, Use: part.Use, Summary: leftAlone(part.Use, sc.verb), Executor: description.Binary}, nil
 	}
-	step, provisional, err := sc.step(ctx, part, sc.env, sc.verb, "plan/"+part.Name+"/"+string(sc.verb), sc.leniency(func(error) {}))
+	verb := stepVerb(description, sc.verb)
+	step, provisional, err := sc.step(ctx, part, sc.env, verb, "plan/"+part.Name+"/"+string(verb), sc.leniency(func(error) {}))
 	if err != nil {
 		return PartPlan{}, err
 	}
@@ -261,6 +262,7 @@ func (r *Runner) executor(ctx context.Context, part Part, verb Verb) (ex Executo
 	if d, err = ex.Describe(ctx); err != nil {
 		return nil, false, d, typed(op, CodeUnavailable, err, fmt.Sprintf("The executor %s did not say what it is.", part.Use))
 	}
+	verb = stepVerb(d, verb)
 	can = slices.Contains(d.Verbs, verb)
 	if !can && (verb == VerbDeploy || verb == VerbCleanup) {
 		return nil, false, d, Errorf(op, CodeInvalid, "The executor %s cannot %s.", part.Use, verb)

@@ -90,11 +90,12 @@ func (x *execution) begin(ctx context.Context, req RunRequest) (*Run, error) {
 		run.Before = settled(sc.env.State)
 	}
 	for _, part := range sc.app.Parts {
-		if _, can, _, err := x.r.executor(ctx, part, sc.verb); sc.order.Verb == VerbExtend || (err == nil && !can) {
+		_, can, description, err := x.r.executor(ctx, part, sc.verb)
+		if sc.order.Verb == VerbExtend || (err == nil && !can) {
 			continue // left alone, as its plan says
 		}
-		id := req.ID + "/" + part.Name + "/" + string(sc.verb)
-		run.Steps = append(run.Steps, StepRecord{ID: id, Part: part.Name, Use: part.Use, Verb: sc.verb, State: StepWaiting})
+		verb := stepVerb(description, sc.verb)
+		run.Steps = append(run.Steps, StepRecord{ID: stepID(req.ID, part.Name, verb), Part: part.Name, Use: part.Use, Verb: verb, State: StepWaiting})
 	}
 	x.j.run, x.j.env = run, &Environment{}
 	if sc.env != nil {
@@ -160,7 +161,7 @@ func (x *execution) check(ctx context.Context, req RunRequest) (*scene, error) {
 			sc.agreed = inputsOf(plan)
 			return sc, nil
 		}
-		if sc != nil && sc.tree != nil {
+		if sc != nil && sc.trees != nil {
 			sc.close()
 		}
 		if !mayPass(err) || try >= x.r.tries || ctx.Err() != nil {
@@ -290,11 +291,14 @@ func (x *execution) resume(ctx context.Context, run *Run, req RunRequest) (*Run,
 	if err != nil {
 		return nil, err
 	}
-	if now, err := x.r.catalog.App(kept.App.Name); err == nil && now.Cluster.Name == kept.App.Cluster.Name {
-		kept.App.Cluster = now.Cluster // the way into it is this machine's own
+	if now, err := x.r.catalog.App(kept.App.Name); err == nil {
+		if cluster, known := now.cluster(kept.App.Cluster.Name); known {
+			kept.App.Cluster = cluster // the way into it is this machine's own
+		}
 	}
-	x.sc = &scene{app: kept.App, env: env, order: run.Order, namespace: env.Namespace, ref: kept.Ref, pr: kept.PR, set: kept.Set, verb: stepVerb(run.Order.Verb), agreed: kept.Agreed}
-	x.sc.tree = &tree{sources: x.r.sources, app: kept.App, commit: run.Order.Commit}
+	x.sc = &scene{app: kept.App, env: env, order: run.Order, namespace: env.Namespace, ref: kept.Ref, pr: kept.PR, set: kept.Set, verb: run.Order.Verb, agreed: kept.Agreed}
+	x.sc.plant(x.r.sources)
+	x.sc.installed = x.r.store.Installation
 	return nil, x.j.write(ctx, entry{
 		kind: "run.resumed", detail: map[string]string{"attempt": fmt.Sprint(run.Attempt + 1)},
 		events: []Event{x.j.runEvent(RunRunning, fmt.Sprintf("Another worker goes on with it (attempt %d).", run.Attempt+1))},

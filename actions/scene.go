@@ -21,12 +21,14 @@ type scene struct {
 	pr        int
 	set       map[string]string
 	verb      Verb // what reaches the executors
-	tree      *tree
-	agreed    map[string]map[string]string // by part: the inputs of the plan that the run goes by
+	trees     *trees
+	installed func(context.Context) (string, error) // Store.Installation
+	agreed    map[string]map[string]string          // by part: the inputs of the plan that the run goes by
+	then      precedent                             // what it takes from a run before it
 }
 
 // close gives back what the scene holds.
-func (sc *scene) close() { sc.tree.close() }
+func (sc *scene) close() { sc.trees.close() }
 
 // scene looks an order's words up. It returns CodeNotFound for an unknown app,
 // environment, or commit, CodeConflict when the environment's state or lock
@@ -60,7 +62,10 @@ func (r *Runner) sceneOf(ctx context.Context, order Order, env *Environment) (*s
 	if err := checkOrder(app, env, order); err != nil {
 		return nil, err
 	}
-	sc := &scene{app: app, env: env, order: order, verb: stepVerb(order.Verb)}
+	if app, err = placed(app, env, order); err != nil {
+		return nil, err
+	}
+	sc := &scene{app: app, env: env, order: order, verb: order.Verb}
 	if sc.pr = order.PullRequest; sc.pr == 0 && env != nil {
 		sc.pr = env.PullRequest
 	}
@@ -78,7 +83,8 @@ func (r *Runner) sceneOf(ctx context.Context, order Order, env *Environment) (*s
 
 // furnish completes a scene whose commit is known.
 func (r *Runner) furnish(sc *scene) error {
-	sc.tree = &tree{sources: r.sources, app: sc.app, commit: sc.order.Commit}
+	sc.plant(r.sources)
+	sc.installed = r.store.Installation
 	if sc.env != nil && sc.env.State != StateCleaned && sc.env.Namespace != "" {
 		sc.namespace = sc.env.Namespace // an environment never moves, or something of it would stay behind
 		return nil
@@ -92,8 +98,27 @@ func (sc *scene) facts(outputs map[string]Outputs) Facts {
 	return Facts{
 		App: sc.app.Name, Name: sc.order.Env.Env, Namespace: sc.namespace,
 		SHA: sc.order.Commit.SHA, ShortSHA: shortSHA(sc.order.Commit.SHA), Ref: sc.ref,
-		PR: sc.pr, Vars: sc.app.Vars, Outputs: outputs,
+		PR: sc.pr, Vars: sc.app.Vars, Components: sc.order.Components, Outputs: outputs,
 	}
+}
+
+// factsOf are the facts of a part: those of its component where it is built from
+// one.
+func (sc *scene) factsOf(part Part, outputs map[string]Outputs) Facts {
+	f := sc.facts(outputs)
+	if part.Component != "" {
+		b := sc.order.Components[part.Component]
+		f.SHA, f.ShortSHA, f.Ref, f.PR = b.Commit.SHA, shortSHA(b.Commit.SHA), b.Ref, b.PullRequest
+	}
+	return f
+}
+
+// commitOf is the commit that a part is built from.
+func (sc *scene) commitOf(part Part) Commit {
+	if part.Component != "" {
+		return sc.order.Components[part.Component].Commit
+	}
+	return sc.order.Commit
 }
 
 // ttl is how long the environment shall live, 0 for ever.
@@ -107,6 +132,9 @@ func (sc *scene) ttl() time.Duration {
 // checkOrder checks what the order says against the app and the environment.
 func checkOrder(app *App, env *Environment, o Order) error {
 	const op = "plan"
+	if err := checkLife(env, o); err != nil {
+		return err
+	}
 	for _, key := range slices.Sorted(maps.Keys(o.Set)) {
 		switch {
 		case !o.Verb.TakesCommit():
@@ -124,17 +152,8 @@ func checkOrder(app *App, env *Environment, o Order) error {
 		return Errorf(op, CodeInvalid, "--ttl must be longer than 0, such as 48h.")
 	case o.TTL > 0 && !o.Verb.TakesCommit() && o.Verb != VerbExtend:
 		return Errorf(op, CodeInvalid, "--ttl goes with deploy, restore and extend only.")
-	case o.Verb == VerbExtend && o.TTL == 0:
-		return Errorf(op, CodeInvalid, "Say by how long to extend %s, such as --ttl 24h.", o.Env)
-	case o.Verb == VerbExtend && env != nil && env.ExpiresAt.IsZero():
-		return Errorf(op, CodeInvalid, "%s does not expire; there is nothing to extend.", o.Env)
-	case env == nil || env.State == StateCleaned:
-		return nil
-	case env.Cluster != "" && env.Cluster != app.Cluster.Name:
-		return Errorf(op, CodeConflict, "%s runs on cluster %s, but %s is configured for %q now; set it back until the environment is cleaned up.",
-			o.Env, env.Cluster, app.Name, app.Cluster.Name)
-	case o.Verb != VerbCleanup:
-		return nil
+	case env == nil || env.State == StateCleaned || o.Verb != VerbCleanup:
+		return checkComponents(app, o)
 	}
 	for _, name := range slices.Sorted(maps.Keys(env.Parts)) {
 		if _, known := app.Part(name); !known {
@@ -150,7 +169,17 @@ func checkOrder(app *App, env *Environment, o Order) error {
 // looked at, put aside and removed.
 func (sc *scene) trusted() error {
 	runs := sc.order.Verb.TakesCommit() || sc.order.Verb == VerbRollback
-	if !runs || !sc.order.Commit.Fork || sc.app.AllowForks {
+	if !runs || sc.app.AllowForks {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(sc.order.Components)) {
+		if b := sc.order.Components[name]; b.Commit.Fork {
+			return Errorf("plan.trust", CodeForbidden,
+				"Commit %s of the component %s comes from a fork, or is on no branch of %s, and apps.%s.allow_forks is not set, so it does not run; somebody who keeps Berth's config can allow it, or push the branch to %s itself.",
+				shortSHA(b.Commit.SHA), name, b.Repo, sc.app.Name, b.Repo)
+		}
+	}
+	if !sc.order.Commit.Fork {
 		return nil
 	}
 	return Errorf("plan.trust", CodeForbidden,
@@ -165,12 +194,17 @@ var fullSHA = regexp.MustCompile(`^[0-9a-f]{40}$`)
 func (r *Runner) choose(ctx context.Context, sc *scene) error {
 	sc.set = sc.order.Set
 	switch {
-	case sc.order.Verb == VerbDeploy, sc.order.Verb == VerbRestore && sc.order.Ref != "":
-		return r.resolve(ctx, sc)
+	case sc.order.Verb == VerbDeploy, sc.order.Verb == VerbRestore && (sc.order.Ref != "" || len(sc.order.With) > 0):
+		if err := r.resolve(ctx, sc); err != nil {
+			return err
+		}
+		return r.build(ctx, sc)
 	case sc.order.Verb == VerbRollback:
 		return r.chooseEarlier(ctx, sc)
+	case sc.order.Verb == VerbRestore:
+		return r.chooseArchived(ctx, sc)
 	}
-	sc.order.Commit, sc.ref = sc.env.Commit, sc.env.Ref
+	sc.order.Commit, sc.ref, sc.order.Components = sc.env.Commit, sc.env.Ref, sc.env.Components
 	if sc.order.Commit.SHA == "" && sc.env.LastAction != nil { // it never ran: what was tried last
 		sc.order.Commit = sc.env.LastAction.Commit
 	}
@@ -241,9 +275,9 @@ func (sc *scene) step(ctx context.Context, part Part, env *Environment, verb Ver
 			pending[need] = true
 		}
 	}
-	rd := renderer{facts: sc.facts(outputs), pending: pending}
+	rd := renderer{facts: sc.factsOf(part, outputs), pending: pending}
 	rd.path = func(path string) (string, error) {
-		local, err := sc.tree.path(ctx, path)
+		local, err := sc.trees.of(part).path(ctx, path)
 		if err == nil || lenient == nil {
 			return local, err
 		}
@@ -254,10 +288,14 @@ func (sc *scene) step(ctx context.Context, part Part, env *Environment, verb Ver
 	if err != nil {
 		return Step{}, false, err
 	}
-	return Step{
-		ID: id, Env: sc.order.Env, Verb: verb, Part: part.Name, With: with, Vars: maps.Clone(sc.app.Vars), Set: maps.Clone(sc.set),
-		Commit: sc.order.Commit, Cluster: sc.app.Cluster, Namespace: sc.namespace, Outputs: outputs,
-	}, rd.used, nil
+	installation, err := sc.installed(ctx)
+	if err != nil {
+		return Step{}, false, err
+	}
+	return sc.then.tell(Step{
+		ID: id, Env: sc.order.Env, Verb: verb, Part: part.Name, With: with, Vars: maps.Clone(sc.app.Vars), Secrets: maps.Clone(sc.app.Secrets),
+		Set: maps.Clone(sc.set), Commit: sc.commitOf(part), Cluster: sc.app.Cluster, Namespace: sc.namespace, Outputs: outputs, Installation: installation,
+	}), rd.used, nil
 }
 
 // asWritten is a part's With filled in, but for paths in the repository: what
@@ -271,6 +309,6 @@ func (sc *scene) asWritten(part Part, env *Environment) (map[string]any, error) 
 			pending[need] = true
 		}
 	}
-	rd := renderer{facts: sc.facts(outputs), pending: pending}
+	rd := renderer{facts: sc.factsOf(part, outputs), pending: pending}
 	return rd.with(part)
 }

@@ -10,11 +10,12 @@ import (
 	"sync"
 )
 
-// tree is an app's repository at a commit, fetched when the first path in it is
-// asked for and kept until close.
+// tree is a repository of an app at a commit, fetched when the first path in it
+// is asked for and kept until close.
 type tree struct {
 	sources Sources
-	app     *App
+	app     string // for messages
+	repo    string
 	commit  Commit
 
 	mu      sync.Mutex
@@ -33,21 +34,21 @@ func (t *tree) path(ctx context.Context, path string) (string, error) {
 	}
 	clean := filepath.Clean(filepath.FromSlash(path))
 	if !filepath.IsLocal(clean) {
-		return "", Errorf(op, CodeInvalid, "The path %q leads out of %s; use one inside of it.", clip(path), t.app.Repo)
+		return "", Errorf(op, CodeInvalid, "The path %q leads out of %s; use one inside of it.", clip(path), t.repo)
 	}
 	whole := filepath.Join(dir, clean)
 	resolved, err := filepath.EvalSymlinks(whole)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", Errorf(op, CodeInvalid, "%s at %s has no %s; check the path, or push it.", t.app.Repo, shortSHA(t.commit.SHA), clip(filepath.ToSlash(clean)))
+		return "", Errorf(op, CodeInvalid, "%s at %s has no %s; check the path, or push it.", t.repo, shortSHA(t.commit.SHA), clip(filepath.ToSlash(clean)))
 	}
 	if err != nil {
-		return "", Wrap(op, CodeInvalid, err, fmt.Sprintf("%s of %s at %s cannot be read.", clip(filepath.ToSlash(clean)), t.app.Repo, shortSHA(t.commit.SHA)))
+		return "", Wrap(op, CodeInvalid, err, fmt.Sprintf("%s of %s at %s cannot be read.", clip(filepath.ToSlash(clean)), t.repo, shortSHA(t.commit.SHA)))
 	}
 	if !inside(dir, resolved) {
-		return "", Errorf(op, CodeInvalid, "The path %q leads out of %s through a symbolic link; use one inside of it.", clip(path), t.app.Repo)
+		return "", Errorf(op, CodeInvalid, "The path %q leads out of %s through a symbolic link; use one inside of it.", clip(path), t.repo)
 	}
 	if bad := leadsOut(dir, resolved); bad != "" {
-		return "", Errorf(op, CodeInvalid, "The symbolic link %s leads out of %s; remove it.", clip(filepath.ToSlash(bad)), t.app.Repo)
+		return "", Errorf(op, CodeInvalid, "The symbolic link %s leads out of %s; remove it.", clip(filepath.ToSlash(bad)), t.repo)
 	}
 	return resolved, nil
 }
@@ -59,16 +60,16 @@ func (t *tree) fetch(ctx context.Context) (string, error) {
 	switch {
 	case t.dir != "":
 		return t.dir, nil
-	case t.app.Repo == "":
-		return "", Errorf(op, CodeInvalid, "%s uses a path in its repository (repo:…), but has none; set repo in its configuration.", t.app.Name)
+	case t.repo == "":
+		return "", Errorf(op, CodeInvalid, "%s uses a path in its repository (repo:…), but has none; set repo in its configuration.", t.app)
 	case t.sources == nil:
-		return "", Errorf(op, CodeInvalid, "%s uses a path in its repository (repo:…), but Berth has no access to repositories; configure github.", t.app.Name)
+		return "", Errorf(op, CodeInvalid, "%s uses a path in its repository (repo:…), but Berth has no access to repositories; configure github.", t.app)
 	case t.commit.SHA == "":
-		return "", Errorf(op, CodeInvalid, "%s uses a path in its repository (repo:…), but no commit is known; name one with --ref.", t.app.Name)
+		return "", Errorf(op, CodeInvalid, "%s uses a path in its repository (repo:…), but no commit is known; name one with --ref.", t.app)
 	}
-	dir, release, err := t.sources.Fetch(ctx, t.app.Repo, t.commit.SHA)
+	dir, release, err := t.sources.Fetch(ctx, t.repo, t.commit.SHA)
 	if err != nil {
-		return "", typed(op, CodeUnavailable, err, fmt.Sprintf("%s at %s could not be fetched.", t.app.Repo, shortSHA(t.commit.SHA)))
+		return "", typed(op, CodeUnavailable, err, fmt.Sprintf("%s at %s could not be fetched.", t.repo, shortSHA(t.commit.SHA)))
 	}
 	root, err := filepath.EvalSymlinks(dir)
 	if err == nil {

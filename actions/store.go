@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -30,6 +31,8 @@ type Store struct {
 	touched touched
 	seed    maphash.Seed
 	stripes [stripeCount]stripe
+
+	installation atomic.Pointer[string] // once it was read
 }
 
 // StoreOptions are what a Store needs besides Redis.
