@@ -23,8 +23,14 @@ const (
 	maxDiffLength = 16 << 20 // bytes of a plan's diff
 )
 
-// executor makes the program that a keeper keeps an actions.Executor.
+// executor makes the program that a keeper keeps an actions.Executor, and an
+// actions.Inventory.
 type executor struct{ k *keeper }
+
+var (
+	_ actions.Executor  = (*executor)(nil)
+	_ actions.Inventory = (*executor)(nil)
+)
 
 // Describe tells what the running program said of itself at its start.
 func (x *executor) Describe(ctx context.Context) (actions.Description, error) {
@@ -98,10 +104,13 @@ func (x *executor) look(ctx context.Context, op string, call func(*instance, con
 	}
 }
 
-// Run does the step. Events reach sink in order, on the caller's goroutine.
+// Run does the step. Events reach sink in order, on the caller's goroutine. When
+// ctx ends, it asks the executor to stop and goes on until the work has ended,
+// which takes at most Options.CancelGrace: an executor that does not listen is
+// killed then.
 func (x *executor) Run(ctx context.Context, step actions.Step, sink func(actions.Event)) (actions.Outputs, error) {
 	op := x.k.name + "." + string(step.Verb)
-	inst, inner, done, err := x.k.begin(ctx, op)
+	inst, _, done, err := x.k.begin(ctx, op)
 	if err != nil {
 		return nil, err
 	}
@@ -110,10 +119,13 @@ func (x *executor) Run(ctx context.Context, step actions.Step, sink func(actions
 	if err != nil {
 		return nil, err
 	}
-	stream, err := inst.calls.Run(inner, &executorv1.RunRequest{Step: wire, Agreed: step.Agreed})
+	calling, ended := x.k.outlast(ctx)
+	defer ended()
+	stream, err := inst.calls.Run(calling, &executorv1.RunRequest{Step: wire, Agreed: step.Agreed})
 	if err != nil {
 		return nil, x.fail(ctx, op, inst, err)
 	}
+	defer x.stopWith(ctx, calling, inst, step.ID, ended)()
 	outputs, finished := actions.Outputs{}, false
 	for {
 		r, err := stream.Recv()
@@ -124,33 +136,40 @@ func (x *executor) Run(ctx context.Context, step actions.Step, sink func(actions
 			}
 			return nil, x.fail(ctx, op, inst, err)
 		}
-		event := actions.Event{Time: time.Now().UTC(), Part: step.Part}
-		switch e := r.GetEvent().(type) {
-		case *executorv1.RunResponse_Log:
-			event.Kind, event.Text = actions.EventLog, inst.output.clean(e.Log.GetLine())
-		case *executorv1.RunResponse_Progress:
-			event.Kind, event.Text = actions.EventProgress, inst.output.clean(e.Progress.GetText())
-			event.Done, event.Total = int(e.Progress.GetDone()), int(e.Progress.GetTotal())
-		case *executorv1.RunResponse_Output:
-			if _, known := outputs[e.Output.GetKey()]; !known && len(outputs) >= maxOutputs {
-				return nil, actions.Errorf(op, actions.CodeInternal, "The executor %s has more than %d outputs; that is a fault of the executor.", x.k.name, maxOutputs)
-			}
-			outputs[clip(e.Output.GetKey(), maxText)] = clip(e.Output.GetValue(), maxText)
-			continue
-		case *executorv1.RunResponse_Receipt:
-			gone := inst.resource(e.Receipt)
-			gone.Change = actions.ResourceDelete
-			event.Kind, event.Resource, event.Text = actions.EventReceipt, &gone, receiptText(gone)
-		case *executorv1.RunResponse_Done:
+		if r.GetDone() != nil {
 			finished = true
 			continue
-		default:
-			continue // of a later protocol
 		}
-		if sink != nil {
+		if o := r.GetOutput(); o != nil {
+			if _, known := outputs[o.GetKey()]; !known && len(outputs) >= maxOutputs {
+				return nil, actions.Errorf(op, actions.CodeInternal, "The executor %s has more than %d outputs; that is a fault of the executor.", x.k.name, maxOutputs)
+			}
+			outputs[clip(o.GetKey(), maxText)] = clip(o.GetValue(), maxText)
+			continue
+		}
+		if event, known := inst.event(step.Part, r); known && sink != nil {
 			sink(event)
 		}
 	}
+}
+
+// event is what a run tells people; one of a later protocol is not known.
+func (i *instance) event(part string, r *executorv1.RunResponse) (event actions.Event, known bool) {
+	event = actions.Event{Time: time.Now().UTC(), Part: part}
+	switch e := r.GetEvent().(type) {
+	case *executorv1.RunResponse_Log:
+		event.Kind, event.Text = actions.EventLog, i.output.clean(e.Log.GetLine())
+	case *executorv1.RunResponse_Progress:
+		event.Kind, event.Text = actions.EventProgress, i.output.clean(e.Progress.GetText())
+		event.Done, event.Total = int(e.Progress.GetDone()), int(e.Progress.GetTotal())
+	case *executorv1.RunResponse_Receipt:
+		gone := i.resource(e.Receipt)
+		gone.Change = actions.ResourceDelete
+		event.Kind, event.Resource, event.Text = actions.EventReceipt, &gone, receiptText(gone)
+	default:
+		return actions.Event{}, false
+	}
+	return event, true
 }
 
 // receiptText is "deleted Deployment shop-web in shop-pr-42".
@@ -201,6 +220,26 @@ func observationFromWire(r *executorv1.ObserveResponse) actions.Observation {
 		o.Drift = append(o.Drift, clip(d, maxText))
 	}
 	return o
+}
+
+// Inventory lists what the installation owns in cluster, by what the executor
+// finds. It returns CodeInvalid for an executor that cannot do that, and
+// CodeInternal for an answer that cannot be relied on: half a list is worse than
+// none.
+func (x *executor) Inventory(ctx context.Context, cluster actions.Cluster, installation string) (owned []actions.Owned, err error) {
+	op := x.k.name + ".inventory"
+	err = x.look(ctx, op, func(inst *instance, inner context.Context) error {
+		if !inst.description.Inventories {
+			return actions.Errorf(op, actions.CodeInvalid, "The executor %s cannot list what it owns.", x.k.name)
+		}
+		r, err := inst.calls.Inventory(inner, &executorv1.InventoryRequest{Cluster: clusterToWire(cluster), Installation: installation})
+		if err != nil {
+			return x.fail(ctx, op, inst, err)
+		}
+		owned, err = inst.owned(op, r)
+		return err
+	})
+	return owned, err
 }
 
 // fail maps err and logs what people are not shown.

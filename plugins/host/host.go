@@ -50,6 +50,7 @@ type Options struct {
 	HealthEvery  time.Duration // between two health checks; 10 s
 	HealthWait   time.Duration // a health check that takes longer has failed, and two failures in a row mean a hang; 5 s
 	StopGrace    time.Duration // between SIGTERM and SIGKILL; 4 s, a little more than the SDK takes to wind up
+	CancelGrace  time.Duration // how long a run that was cancelled may take to stop before its program is killed; 20 s
 }
 
 func (o Options) withDefaults() Options {
@@ -68,6 +69,7 @@ func (o Options) withDefaults() Options {
 		{&o.HealthEvery, 10 * time.Second},
 		{&o.HealthWait, 5 * time.Second},
 		{&o.StopGrace, 4 * time.Second},
+		{&o.CancelGrace, 20 * time.Second},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.standard

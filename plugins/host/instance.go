@@ -229,6 +229,7 @@ func (i *instance) describe(ctx context.Context, limit time.Duration) error {
 		i.description.Schema = d.GetSchema().AsMap()
 	}
 	i.plans, i.observes = d.GetPlans(), d.GetObserves()
+	i.description.Inventories = d.GetInventories()
 	if i.schema, err = compileSchema(i.description.Schema); err != nil {
 		return &permanent{fmt.Sprintf("The executor %s describes its settings by a JSON Schema that is not one; its author has to correct it", i.name), err}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -58,22 +59,101 @@ func TestHungProgramIsRestarted(t *testing.T) {
 	waitFor(t, "the restart", func() bool { return h.Checks(t.Context())[0].Restarts == 1 })
 }
 
-func TestCancellingStopsTheCall(t *testing.T) {
-	_, x := start(t, options(&buffer{}, host.Plugin{}))
-	for _, do := range []string{"wait", "ignore-cancel"} {
+func TestCancelledRunIsHeardToItsEnd(t *testing.T) {
+	h, x := start(t, options(&buffer{}, host.Plugin{}))
+	for _, do := range []string{"wait", "wind-up"} {
 		t.Run(do, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			s := step(do)
-			s.Part = do
-			_, err := x.Run(ctx, s, func(actions.Event) { cancel() })
+			s.ID, s.Part = do, do
+			var said []string
+			_, err := x.Run(ctx, s, func(e actions.Event) {
+				said = append(said, e.Text)
+				cancel()
+			})
 			if actions.CodeOf(err) != actions.CodeCancelled {
 				t.Errorf("error %v", err)
 			}
+			if do == "wind-up" && !slices.Contains(said, "wound up") {
+				t.Errorf("what it said at the end is lost: %q", said)
+			}
 		})
 	}
-	// The program has ended the first, and is still there for others.
-	if _, err := x.Run(t.Context(), func() actions.Step { s := step("x"); s.Part = "wait"; return s }(), nil); err != nil {
-		t.Error(err)
+	if s := h.Checks(t.Context())[0]; s.Restarts != 0 {
+		t.Errorf("a program that listens was killed: %+v", s)
+	}
+}
+
+func TestCancelledRunThatDoesNotListenIsKilled(t *testing.T) {
+	o := options(&buffer{}, host.Plugin{})
+	o.CancelGrace = 300 * time.Millisecond
+	h, x := start(t, o)
+	out, err := x.Run(t.Context(), step("child"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Another step of the same program, which has done nothing wrong.
+	running, innocent := make(chan struct{}), make(chan error, 1)
+	go func() {
+		s := step("wait")
+		s.ID, s.Part = "s2", "other"
+		_, err := x.Run(context.WithoutCancel(t.Context()), s, func(actions.Event) { close(running) })
+		innocent <- err
+	}()
+	<-running
+	ctx, cancel := context.WithCancel(t.Context())
+	began := time.Now()
+	_, err = x.Run(ctx, step("ignore-cancel"), func(actions.Event) { cancel() })
+	if actions.CodeOf(err) != actions.CodeCancelled || time.Since(began) < o.CancelGrace {
+		t.Errorf("after %s: error %v", time.Since(began), err)
+	}
+	for _, name := range []string{"pid", "child"} {
+		if pid := atoi(t, out[name]); alive(pid) {
+			t.Errorf("%s %d still works", name, pid)
+		}
+	}
+	if err := <-innocent; actions.CodeOf(err) != actions.CodeUnavailable || !actions.Retryable(err) {
+		t.Errorf("the other step: %v", err)
+	}
+	if _, err := x.Run(t.Context(), step("x"), nil); err != nil {
+		t.Errorf("after the restart: %v", err)
+	}
+	if s := h.Checks(t.Context())[0]; s.Restarts != 1 {
+		t.Errorf("status %+v", s)
+	}
+}
+
+func TestRunCancelledBeforeItBeganDoesNothing(t *testing.T) {
+	_, x := start(t, options(&buffer{}, host.Plugin{}))
+	for range 50 {
+		ctx, cancel := context.WithCancel(t.Context())
+		go cancel()
+		if _, err := x.Run(ctx, step("wait"), nil); actions.CodeOf(err) != actions.CodeCancelled {
+			t.Fatalf("error %v", err)
+		}
+	}
+}
+
+func TestInventory(t *testing.T) {
+	_, x := start(t, options(&buffer{}, host.Plugin{Args: []string{"inventory"}}))
+	d, err := x.Describe(t.Context())
+	if err != nil || !d.Inventories {
+		t.Fatalf("description %+v, error %v", d, err)
+	}
+	list := x.(actions.Inventory)
+	got, err := list.Inventory(t.Context(), actions.Cluster{Name: "staging"}, "01abc")
+	want := actions.Owned{Env: actions.Name{App: "shop", Env: "pr-1"}, Part: "web", Use: "test", Kind: "Helm release", Name: "01abc", Namespace: "shop-pr-1", CreatedAt: time.Unix(7, 0).UTC()}
+	if err != nil || len(got) != 1 || got[0] != want {
+		t.Errorf("inventory %+v, error %v", got, err)
+	}
+	for cluster, code := range map[string]actions.Code{"half": actions.CodeDownstream, "strange": actions.CodeInternal, "endless": actions.CodeInternal} {
+		if got, err := list.Inventory(t.Context(), actions.Cluster{Name: cluster}, "01abc"); actions.CodeOf(err) != code || got != nil {
+			t.Errorf("%s: inventory %v, error %v", cluster, got, err)
+		}
+	}
+	_, x = start(t, options(&buffer{}, host.Plugin{}))
+	if _, err := x.(actions.Inventory).Inventory(t.Context(), actions.Cluster{}, ""); actions.CodeOf(err) != actions.CodeInvalid {
+		t.Errorf("one that cannot: %v", err)
 	}
 }
 

@@ -67,7 +67,27 @@ func becomeExecutor(args []string) {
 			}
 		}
 	}
-	sdk.Serve(&testExecutor{args: args})
+	x := &testExecutor{args: args}
+	if slices.Contains(args, "inventory") {
+		sdk.Serve(inventor{x})
+	}
+	sdk.Serve(x)
+}
+
+// inventor is a testExecutor that lists what it owns, as the cluster's name says.
+type inventor struct{ *testExecutor }
+
+func (inventor) Inventory(_ context.Context, cluster sdk.Cluster, installation string) ([]sdk.Owned, error) {
+	one := sdk.Owned{App: "shop", Env: "pr-1", Part: "web", Kind: "Helm release", Name: installation, Namespace: "shop-pr-1", CreatedAt: time.Unix(7, 0)}
+	switch cluster.Name {
+	case "half":
+		return []sdk.Owned{one}, sdk.Downstream("The second page did not come.").WithRetry()
+	case "strange":
+		return []sdk.Owned{one, {App: "../etc", Env: "x", Kind: "Namespace", Name: "n"}}, nil
+	case "endless":
+		one.Name = strings.Repeat("x", 1000)
+	}
+	return []sdk.Owned{one}, nil
 }
 
 // testExecutor does what a step's settings say.
@@ -143,6 +163,12 @@ func (x *testExecutor) Run(ctx context.Context, step sdk.Step, out sdk.Events) e
 	case "wait":
 		out.Progress("waiting", 1, 2)
 		<-ctx.Done()
+		return ctx.Err()
+	case "wind-up":
+		out.Progress("waiting", 1, 2)
+		<-ctx.Done()
+		time.Sleep(50 * time.Millisecond) // the work that is left to do
+		out.Log("wound up")
 		return ctx.Err()
 	case "ignore-cancel":
 		out.Progress("ignoring", 0, 0)

@@ -270,3 +270,30 @@ func TestPlansTellWhatTheyTouchAndGetWhatWasAgreedOn(t *testing.T) {
 		t.Errorf("then come %v and %v", r[1], r[2])
 	}
 }
+
+func TestCancelKeepsTheStreamOpen(t *testing.T) {
+	begun := make(chan struct{})
+	x, _ := serve(t, runner(func(ctx context.Context, _ sdk.Step, out sdk.Events) error {
+		close(begun)
+		<-ctx.Done()
+		out.Log("stopping")
+		return ctx.Err()
+	}))
+	if r, err := x.Cancel(t.Context(), &executorv1.CancelRequest{StepId: "s1"}); err != nil || r.GetFound() {
+		t.Errorf("a step that does not run: %v %v", r, err)
+	}
+	stream, err := x.Run(t.Context(), &executorv1.RunRequest{Step: &executorv1.Step{Id: "s1", App: "shop", Environment: "pr-1", Part: "web", Verb: executorv1.Verb_VERB_DEPLOY}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	if r, err := x.Cancel(t.Context(), &executorv1.CancelRequest{StepId: "s1"}); err != nil || !r.GetFound() {
+		t.Fatalf("the step that runs: %v %v", r, err)
+	}
+	if r, err := stream.Recv(); err != nil || r.GetLog().GetLine() != "stopping" {
+		t.Errorf("got %v %v", r, err)
+	}
+	if _, err := stream.Recv(); status.Code(err) != codes.Canceled {
+		t.Errorf("the stream ended with %v", err)
+	}
+}

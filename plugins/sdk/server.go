@@ -32,14 +32,15 @@ type server struct {
 	calls sync.WaitGroup
 
 	mu      sync.Mutex
-	running map[string]chan struct{} // by part: closed when its Run returns
-	ended   context.Context          // done when the executor is to end
+	running map[string]chan struct{}       // by part: closed when its Run returns
+	stops   map[*context.CancelFunc]string // of each Run, to the ID of its step
+	ended   context.Context                // done when the executor is to end
 	end     context.CancelFunc
 }
 
 func newServer(x Executor, log *slog.Logger) *server {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &server{x: x, about: sync.OnceValue(x.Describe), log: log, lag: lagTime, running: map[string]chan struct{}{}, ended: ctx, end: cancel}
+	return &server{x: x, about: sync.OnceValue(x.Describe), log: log, lag: lagTime, running: map[string]chan struct{}{}, stops: map[*context.CancelFunc]string{}, ended: ctx, end: cancel}
 }
 
 // drain cancels the calls that are being served and waits for them, for as long
@@ -147,7 +148,9 @@ func (s *server) Observe(ctx context.Context, req *executorv1.ObserveRequest) (r
 }
 
 func (s *server) Run(req *executorv1.RunRequest, stream grpc.ServerStreamingServer[executorv1.RunResponse]) error {
-	return s.serve(stream.Context(), "Run", func(ctx context.Context) error {
+	ctx, forget := s.stoppable(stream.Context(), req.GetStep().GetId())
+	defer forget()
+	return s.serve(ctx, "Run", func(ctx context.Context) error {
 		step, err := s.step(req.GetStep(), false)
 		if err != nil {
 			return err
@@ -158,6 +161,9 @@ func (s *server) Run(req *executorv1.RunRequest, stream grpc.ServerStreamingServ
 			return err
 		}
 		defer release()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		out := &events{stream: stream}
 		defer out.close()
 		if err := s.x.Run(ctx, step, out); err != nil {
@@ -170,6 +176,54 @@ func (s *server) Run(req *executorv1.RunRequest, stream grpc.ServerStreamingServ
 		}
 		return out.send(&executorv1.RunResponse{Event: &executorv1.RunResponse_Done{Done: &executorv1.Done{}}})
 	})
+}
+
+// stoppable is ctx for a Run of the step with that id, which Cancel ends.
+func (s *server) stoppable(ctx context.Context, id string) (_ context.Context, forget func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stops[&cancel] = id
+	return ctx, func() {
+		cancel()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.stops, &cancel)
+	}
+}
+
+// Cancel asks the Runs of a step to stop. Their streams stay open, so that the
+// host hears what they still say, and when they have ended.
+func (s *server) Cancel(_ context.Context, req *executorv1.CancelRequest) (*executorv1.CancelResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := false
+	for cancel, id := range s.stops {
+		if id == req.GetStepId() {
+			found = true
+			(*cancel)()
+		}
+	}
+	return &executorv1.CancelResponse{Found: found}, nil
+}
+
+func (s *server) Inventory(ctx context.Context, req *executorv1.InventoryRequest) (r *executorv1.InventoryResponse, err error) {
+	err = s.serve(ctx, "Inventory", func(ctx context.Context) error {
+		inventory, ok := s.x.(Inventory)
+		if !ok {
+			return absent("this executor cannot list what it owns")
+		}
+		owned, err := inventory.Inventory(ctx, clusterFrom(req.GetCluster()), req.GetInstallation())
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err() // a list that was cut off is not the whole
+		}
+		r, err = ownedTo(owned)
+		return err
+	})
+	return r, err
 }
 
 // step is what came over the wire, refused when the executor does not know its

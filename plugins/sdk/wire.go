@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	executorv1 "github.com/berth-dev/berth/plugins/proto/berth/executor/v1"
 )
@@ -70,7 +71,7 @@ func stepFrom(s *executorv1.Step, brief bool) Step {
 		Verb: verbs[s.GetVerb()],
 		With: object(s.GetWith()),
 		Vars: s.GetVars(), Set: s.GetSet(), Commit: s.GetCommit(),
-		Cluster:   Cluster{Kubeconfig: s.GetCluster().GetKubeconfig(), Context: s.GetCluster().GetContext(), Name: s.GetCluster().GetName()},
+		Cluster:   clusterFrom(s.GetCluster()),
 		Namespace: s.GetNamespace(),
 		Brief:     brief,
 
@@ -91,6 +92,10 @@ func stepFrom(s *executorv1.Step, brief bool) Step {
 		}
 	}
 	return step
+}
+
+func clusterFrom(c *executorv1.Cluster) Cluster {
+	return Cluster{Kubeconfig: c.GetKubeconfig(), Context: c.GetContext(), Name: c.GetName()}
 }
 
 func object(s *structpb.Struct) map[string]any {
@@ -134,6 +139,7 @@ func describe(x Executor, d Description) (*executorv1.DescribeResponse, error) {
 	r := &executorv1.DescribeResponse{Name: clean(d.Name, maxLine), Version: clean(d.Version, maxLine)}
 	_, r.Plans = x.(Planner)
 	_, r.Observes = x.(Observer)
+	_, r.Inventories = x.(Inventory)
 	for _, v := range d.Verbs {
 		wire, ok := wireVerb(v)
 		if !ok {
@@ -213,6 +219,25 @@ func observationTo(o Observation) *executorv1.ObserveResponse {
 		r.Drift = append(r.Drift, clean(d, maxLine))
 	}
 	return r
+}
+
+// ownedTo carries names as they are: one that is cut or mended names something
+// else.
+func ownedTo(all []Owned) (*executorv1.InventoryResponse, error) {
+	r := &executorv1.InventoryResponse{Owned: make([]*executorv1.Owned, 0, len(all))}
+	for _, o := range all {
+		for _, name := range []string{o.App, o.Env, o.Part, o.Kind, o.Name, o.Namespace} {
+			if len(name) > maxWord || !utf8.ValidString(name) {
+				return nil, Internal("The executor found a %s with a name that cannot be carried.", clean(o.Kind, maxWord))
+			}
+		}
+		w := &executorv1.Owned{App: o.App, Environment: o.Env, Part: o.Part, Kind: o.Kind, Name: o.Name, Namespace: o.Namespace}
+		if !o.CreatedAt.IsZero() {
+			w.CreatedAt = timestamppb.New(o.CreatedAt)
+		}
+		r.Owned = append(r.Owned, w)
+	}
+	return r, nil
 }
 
 // statusOf makes err a gRPC status with a Failure in its details.

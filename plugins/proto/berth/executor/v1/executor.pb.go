@@ -1314,6 +1314,97 @@ func (*RunResponse_Done) isRunResponse_Event() {}
 
 func (*RunResponse_Receipt) isRunResponse_Event() {}
 
+type CancelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of Step.id.
+	StepId        string `protobuf:"bytes,1,opt,name=step_id,json=stepId,proto3" json:"step_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelRequest) Reset() {
+	*x = CancelRequest{}
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelRequest) ProtoMessage() {}
+
+func (x *CancelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
+func (*CancelRequest) Descriptor() ([]byte, []int) {
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CancelRequest) GetStepId() string {
+	if x != nil {
+		return x.StepId
+	}
+	return ""
+}
+
+type CancelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether there was such a Run. One that was asked for just now may not have
+	// begun: the caller asks again.
+	Found         bool `protobuf:"varint,1,opt,name=found,proto3" json:"found,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelResponse) Reset() {
+	*x = CancelResponse{}
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelResponse) ProtoMessage() {}
+
+func (x *CancelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
+func (*CancelResponse) Descriptor() ([]byte, []int) {
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CancelResponse) GetFound() bool {
+	if x != nil {
+		return x.Found
+	}
+	return false
+}
+
 // Log is a line of output, without its end.
 type Log struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1324,7 +1415,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[12]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1336,7 +1427,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[12]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1349,7 +1440,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{12}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Log) GetLine() string {
@@ -1373,7 +1464,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[13]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1476,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[13]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1489,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{13}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Progress) GetText() string {
@@ -1433,7 +1524,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[14]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1445,7 +1536,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[14]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1458,7 +1549,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{14}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Output) GetKey() string {
@@ -1484,7 +1575,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[15]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1496,7 +1587,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[15]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1509,7 +1600,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{15}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{17}
 }
 
 type ObserveRequest struct {
@@ -1521,7 +1612,7 @@ type ObserveRequest struct {
 
 func (x *ObserveRequest) Reset() {
 	*x = ObserveRequest{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[16]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1533,7 +1624,7 @@ func (x *ObserveRequest) String() string {
 func (*ObserveRequest) ProtoMessage() {}
 
 func (x *ObserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[16]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1546,7 +1637,7 @@ func (x *ObserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveRequest.ProtoReflect.Descriptor instead.
 func (*ObserveRequest) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{16}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ObserveRequest) GetStep() *Step {
@@ -1570,7 +1661,7 @@ type ObserveResponse struct {
 
 func (x *ObserveResponse) Reset() {
 	*x = ObserveResponse{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[17]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +1673,7 @@ func (x *ObserveResponse) String() string {
 func (*ObserveResponse) ProtoMessage() {}
 
 func (x *ObserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[17]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +1686,7 @@ func (x *ObserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveResponse.ProtoReflect.Descriptor instead.
 func (*ObserveResponse) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{17}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ObserveResponse) GetHealth() Health {
@@ -1637,7 +1728,7 @@ type InventoryRequest struct {
 
 func (x *InventoryRequest) Reset() {
 	*x = InventoryRequest{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[18]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +1740,7 @@ func (x *InventoryRequest) String() string {
 func (*InventoryRequest) ProtoMessage() {}
 
 func (x *InventoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[18]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +1753,7 @@ func (x *InventoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryRequest.ProtoReflect.Descriptor instead.
 func (*InventoryRequest) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{18}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *InventoryRequest) GetCluster() *Cluster {
@@ -1688,7 +1779,7 @@ type InventoryResponse struct {
 
 func (x *InventoryResponse) Reset() {
 	*x = InventoryResponse{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[19]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +1791,7 @@ func (x *InventoryResponse) String() string {
 func (*InventoryResponse) ProtoMessage() {}
 
 func (x *InventoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[19]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +1804,7 @@ func (x *InventoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryResponse.ProtoReflect.Descriptor instead.
 func (*InventoryResponse) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{19}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *InventoryResponse) GetOwned() []*Owned {
@@ -1741,7 +1832,7 @@ type Owned struct {
 
 func (x *Owned) Reset() {
 	*x = Owned{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[20]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1753,7 +1844,7 @@ func (x *Owned) String() string {
 func (*Owned) ProtoMessage() {}
 
 func (x *Owned) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[20]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1766,7 +1857,7 @@ func (x *Owned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owned.ProtoReflect.Descriptor instead.
 func (*Owned) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{20}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Owned) GetApp() string {
@@ -1829,7 +1920,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[21]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1841,7 +1932,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[21]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1854,7 +1945,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{21}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Link) GetName() string {
@@ -1889,7 +1980,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[22]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1901,7 +1992,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[22]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1914,7 +2005,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{22}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Failure) GetFault() Fault {
@@ -2056,7 +2147,11 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\x06output\x18\x03 \x01(\v2\x19.berth.executor.v1.OutputH\x00R\x06output\x12-\n" +
 	"\x04done\x18\x04 \x01(\v2\x17.berth.executor.v1.DoneH\x00R\x04done\x12=\n" +
 	"\areceipt\x18\x05 \x01(\v2!.berth.executor.v1.ResourceChangeH\x00R\areceiptB\a\n" +
-	"\x05event\"\x19\n" +
+	"\x05event\"(\n" +
+	"\rCancelRequest\x12\x17\n" +
+	"\astep_id\x18\x01 \x01(\tR\x06stepId\"&\n" +
+	"\x0eCancelResponse\x12\x14\n" +
+	"\x05found\x18\x01 \x01(\bR\x05found\"\x19\n" +
 	"\x03Log\x12\x12\n" +
 	"\x04line\x18\x01 \x01(\tR\x04line\"H\n" +
 	"\bProgress\x12\x12\n" +
@@ -2124,11 +2219,12 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\x11FAULT_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rFAULT_INVALID\x10\x01\x12\x14\n" +
 	"\x10FAULT_DOWNSTREAM\x10\x02\x12\x12\n" +
-	"\x0eFAULT_INTERNAL\x10\x032\xa1\x03\n" +
+	"\x0eFAULT_INTERNAL\x10\x032\xf0\x03\n" +
 	"\x0fExecutorService\x12S\n" +
 	"\bDescribe\x12\".berth.executor.v1.DescribeRequest\x1a#.berth.executor.v1.DescribeResponse\x12G\n" +
 	"\x04Plan\x12\x1e.berth.executor.v1.PlanRequest\x1a\x1f.berth.executor.v1.PlanResponse\x12F\n" +
-	"\x03Run\x12\x1d.berth.executor.v1.RunRequest\x1a\x1e.berth.executor.v1.RunResponse0\x01\x12P\n" +
+	"\x03Run\x12\x1d.berth.executor.v1.RunRequest\x1a\x1e.berth.executor.v1.RunResponse0\x01\x12M\n" +
+	"\x06Cancel\x12 .berth.executor.v1.CancelRequest\x1a!.berth.executor.v1.CancelResponse\x12P\n" +
 	"\aObserve\x12!.berth.executor.v1.ObserveRequest\x1a\".berth.executor.v1.ObserveResponse\x12V\n" +
 	"\tInventory\x12#.berth.executor.v1.InventoryRequest\x1a$.berth.executor.v1.InventoryResponseBGZEgithub.com/berth-dev/berth/plugins/proto/berth/executor/v1;executorv1b\x06proto3"
 
@@ -2145,7 +2241,7 @@ func file_berth_executor_v1_executor_proto_rawDescGZIP() []byte {
 }
 
 var file_berth_executor_v1_executor_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_berth_executor_v1_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_berth_executor_v1_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_berth_executor_v1_executor_proto_goTypes = []any{
 	(Verb)(0),                     // 0: berth.executor.v1.Verb
 	(Change)(0),                   // 1: berth.executor.v1.Change
@@ -2163,75 +2259,79 @@ var file_berth_executor_v1_executor_proto_goTypes = []any{
 	(*ResourceChange)(nil),        // 13: berth.executor.v1.ResourceChange
 	(*RunRequest)(nil),            // 14: berth.executor.v1.RunRequest
 	(*RunResponse)(nil),           // 15: berth.executor.v1.RunResponse
-	(*Log)(nil),                   // 16: berth.executor.v1.Log
-	(*Progress)(nil),              // 17: berth.executor.v1.Progress
-	(*Output)(nil),                // 18: berth.executor.v1.Output
-	(*Done)(nil),                  // 19: berth.executor.v1.Done
-	(*ObserveRequest)(nil),        // 20: berth.executor.v1.ObserveRequest
-	(*ObserveResponse)(nil),       // 21: berth.executor.v1.ObserveResponse
-	(*InventoryRequest)(nil),      // 22: berth.executor.v1.InventoryRequest
-	(*InventoryResponse)(nil),     // 23: berth.executor.v1.InventoryResponse
-	(*Owned)(nil),                 // 24: berth.executor.v1.Owned
-	(*Link)(nil),                  // 25: berth.executor.v1.Link
-	(*Failure)(nil),               // 26: berth.executor.v1.Failure
-	nil,                           // 27: berth.executor.v1.Outputs.ValuesEntry
-	nil,                           // 28: berth.executor.v1.Step.VarsEntry
-	nil,                           // 29: berth.executor.v1.Step.SetEntry
-	nil,                           // 30: berth.executor.v1.Step.OutputsEntry
-	nil,                           // 31: berth.executor.v1.Step.SecretsEntry
-	nil,                           // 32: berth.executor.v1.PlanRequest.AgreedEntry
-	nil,                           // 33: berth.executor.v1.PlanResponse.InputsEntry
-	nil,                           // 34: berth.executor.v1.RunRequest.AgreedEntry
-	(*structpb.Struct)(nil),       // 35: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 37: google.protobuf.Duration
+	(*CancelRequest)(nil),         // 16: berth.executor.v1.CancelRequest
+	(*CancelResponse)(nil),        // 17: berth.executor.v1.CancelResponse
+	(*Log)(nil),                   // 18: berth.executor.v1.Log
+	(*Progress)(nil),              // 19: berth.executor.v1.Progress
+	(*Output)(nil),                // 20: berth.executor.v1.Output
+	(*Done)(nil),                  // 21: berth.executor.v1.Done
+	(*ObserveRequest)(nil),        // 22: berth.executor.v1.ObserveRequest
+	(*ObserveResponse)(nil),       // 23: berth.executor.v1.ObserveResponse
+	(*InventoryRequest)(nil),      // 24: berth.executor.v1.InventoryRequest
+	(*InventoryResponse)(nil),     // 25: berth.executor.v1.InventoryResponse
+	(*Owned)(nil),                 // 26: berth.executor.v1.Owned
+	(*Link)(nil),                  // 27: berth.executor.v1.Link
+	(*Failure)(nil),               // 28: berth.executor.v1.Failure
+	nil,                           // 29: berth.executor.v1.Outputs.ValuesEntry
+	nil,                           // 30: berth.executor.v1.Step.VarsEntry
+	nil,                           // 31: berth.executor.v1.Step.SetEntry
+	nil,                           // 32: berth.executor.v1.Step.OutputsEntry
+	nil,                           // 33: berth.executor.v1.Step.SecretsEntry
+	nil,                           // 34: berth.executor.v1.PlanRequest.AgreedEntry
+	nil,                           // 35: berth.executor.v1.PlanResponse.InputsEntry
+	nil,                           // 36: berth.executor.v1.RunRequest.AgreedEntry
+	(*structpb.Struct)(nil),       // 37: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 39: google.protobuf.Duration
 }
 var file_berth_executor_v1_executor_proto_depIdxs = []int32{
-	27, // 0: berth.executor.v1.Outputs.values:type_name -> berth.executor.v1.Outputs.ValuesEntry
+	29, // 0: berth.executor.v1.Outputs.values:type_name -> berth.executor.v1.Outputs.ValuesEntry
 	0,  // 1: berth.executor.v1.Step.verb:type_name -> berth.executor.v1.Verb
-	35, // 2: berth.executor.v1.Step.with:type_name -> google.protobuf.Struct
-	28, // 3: berth.executor.v1.Step.vars:type_name -> berth.executor.v1.Step.VarsEntry
-	29, // 4: berth.executor.v1.Step.set:type_name -> berth.executor.v1.Step.SetEntry
+	37, // 2: berth.executor.v1.Step.with:type_name -> google.protobuf.Struct
+	30, // 3: berth.executor.v1.Step.vars:type_name -> berth.executor.v1.Step.VarsEntry
+	31, // 4: berth.executor.v1.Step.set:type_name -> berth.executor.v1.Step.SetEntry
 	4,  // 5: berth.executor.v1.Step.cluster:type_name -> berth.executor.v1.Cluster
-	30, // 6: berth.executor.v1.Step.outputs:type_name -> berth.executor.v1.Step.OutputsEntry
-	31, // 7: berth.executor.v1.Step.secrets:type_name -> berth.executor.v1.Step.SecretsEntry
+	32, // 6: berth.executor.v1.Step.outputs:type_name -> berth.executor.v1.Step.OutputsEntry
+	33, // 7: berth.executor.v1.Step.secrets:type_name -> berth.executor.v1.Step.SecretsEntry
 	8,  // 8: berth.executor.v1.SecretRef.kubernetes:type_name -> berth.executor.v1.SecretKey
 	0,  // 9: berth.executor.v1.DescribeResponse.verbs:type_name -> berth.executor.v1.Verb
-	35, // 10: berth.executor.v1.DescribeResponse.schema:type_name -> google.protobuf.Struct
+	37, // 10: berth.executor.v1.DescribeResponse.schema:type_name -> google.protobuf.Struct
 	6,  // 11: berth.executor.v1.PlanRequest.step:type_name -> berth.executor.v1.Step
-	32, // 12: berth.executor.v1.PlanRequest.agreed:type_name -> berth.executor.v1.PlanRequest.AgreedEntry
-	33, // 13: berth.executor.v1.PlanResponse.inputs:type_name -> berth.executor.v1.PlanResponse.InputsEntry
+	34, // 12: berth.executor.v1.PlanRequest.agreed:type_name -> berth.executor.v1.PlanRequest.AgreedEntry
+	35, // 13: berth.executor.v1.PlanResponse.inputs:type_name -> berth.executor.v1.PlanResponse.InputsEntry
 	13, // 14: berth.executor.v1.PlanResponse.resources:type_name -> berth.executor.v1.ResourceChange
 	1,  // 15: berth.executor.v1.ResourceChange.change:type_name -> berth.executor.v1.Change
 	6,  // 16: berth.executor.v1.RunRequest.step:type_name -> berth.executor.v1.Step
-	34, // 17: berth.executor.v1.RunRequest.agreed:type_name -> berth.executor.v1.RunRequest.AgreedEntry
-	16, // 18: berth.executor.v1.RunResponse.log:type_name -> berth.executor.v1.Log
-	17, // 19: berth.executor.v1.RunResponse.progress:type_name -> berth.executor.v1.Progress
-	18, // 20: berth.executor.v1.RunResponse.output:type_name -> berth.executor.v1.Output
-	19, // 21: berth.executor.v1.RunResponse.done:type_name -> berth.executor.v1.Done
+	36, // 17: berth.executor.v1.RunRequest.agreed:type_name -> berth.executor.v1.RunRequest.AgreedEntry
+	18, // 18: berth.executor.v1.RunResponse.log:type_name -> berth.executor.v1.Log
+	19, // 19: berth.executor.v1.RunResponse.progress:type_name -> berth.executor.v1.Progress
+	20, // 20: berth.executor.v1.RunResponse.output:type_name -> berth.executor.v1.Output
+	21, // 21: berth.executor.v1.RunResponse.done:type_name -> berth.executor.v1.Done
 	13, // 22: berth.executor.v1.RunResponse.receipt:type_name -> berth.executor.v1.ResourceChange
 	6,  // 23: berth.executor.v1.ObserveRequest.step:type_name -> berth.executor.v1.Step
 	2,  // 24: berth.executor.v1.ObserveResponse.health:type_name -> berth.executor.v1.Health
-	25, // 25: berth.executor.v1.ObserveResponse.links:type_name -> berth.executor.v1.Link
+	27, // 25: berth.executor.v1.ObserveResponse.links:type_name -> berth.executor.v1.Link
 	4,  // 26: berth.executor.v1.InventoryRequest.cluster:type_name -> berth.executor.v1.Cluster
-	24, // 27: berth.executor.v1.InventoryResponse.owned:type_name -> berth.executor.v1.Owned
-	36, // 28: berth.executor.v1.Owned.created_at:type_name -> google.protobuf.Timestamp
+	26, // 27: berth.executor.v1.InventoryResponse.owned:type_name -> berth.executor.v1.Owned
+	38, // 28: berth.executor.v1.Owned.created_at:type_name -> google.protobuf.Timestamp
 	3,  // 29: berth.executor.v1.Failure.fault:type_name -> berth.executor.v1.Fault
-	37, // 30: berth.executor.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	39, // 30: berth.executor.v1.Failure.retry_after:type_name -> google.protobuf.Duration
 	5,  // 31: berth.executor.v1.Step.OutputsEntry.value:type_name -> berth.executor.v1.Outputs
 	7,  // 32: berth.executor.v1.Step.SecretsEntry.value:type_name -> berth.executor.v1.SecretRef
 	9,  // 33: berth.executor.v1.ExecutorService.Describe:input_type -> berth.executor.v1.DescribeRequest
 	11, // 34: berth.executor.v1.ExecutorService.Plan:input_type -> berth.executor.v1.PlanRequest
 	14, // 35: berth.executor.v1.ExecutorService.Run:input_type -> berth.executor.v1.RunRequest
-	20, // 36: berth.executor.v1.ExecutorService.Observe:input_type -> berth.executor.v1.ObserveRequest
-	22, // 37: berth.executor.v1.ExecutorService.Inventory:input_type -> berth.executor.v1.InventoryRequest
-	10, // 38: berth.executor.v1.ExecutorService.Describe:output_type -> berth.executor.v1.DescribeResponse
-	12, // 39: berth.executor.v1.ExecutorService.Plan:output_type -> berth.executor.v1.PlanResponse
-	15, // 40: berth.executor.v1.ExecutorService.Run:output_type -> berth.executor.v1.RunResponse
-	21, // 41: berth.executor.v1.ExecutorService.Observe:output_type -> berth.executor.v1.ObserveResponse
-	23, // 42: berth.executor.v1.ExecutorService.Inventory:output_type -> berth.executor.v1.InventoryResponse
-	38, // [38:43] is the sub-list for method output_type
-	33, // [33:38] is the sub-list for method input_type
+	16, // 36: berth.executor.v1.ExecutorService.Cancel:input_type -> berth.executor.v1.CancelRequest
+	22, // 37: berth.executor.v1.ExecutorService.Observe:input_type -> berth.executor.v1.ObserveRequest
+	24, // 38: berth.executor.v1.ExecutorService.Inventory:input_type -> berth.executor.v1.InventoryRequest
+	10, // 39: berth.executor.v1.ExecutorService.Describe:output_type -> berth.executor.v1.DescribeResponse
+	12, // 40: berth.executor.v1.ExecutorService.Plan:output_type -> berth.executor.v1.PlanResponse
+	15, // 41: berth.executor.v1.ExecutorService.Run:output_type -> berth.executor.v1.RunResponse
+	17, // 42: berth.executor.v1.ExecutorService.Cancel:output_type -> berth.executor.v1.CancelResponse
+	23, // 43: berth.executor.v1.ExecutorService.Observe:output_type -> berth.executor.v1.ObserveResponse
+	25, // 44: berth.executor.v1.ExecutorService.Inventory:output_type -> berth.executor.v1.InventoryResponse
+	39, // [39:45] is the sub-list for method output_type
+	33, // [33:39] is the sub-list for method input_type
 	33, // [33:33] is the sub-list for extension type_name
 	33, // [33:33] is the sub-list for extension extendee
 	0,  // [0:33] is the sub-list for field type_name
@@ -2260,7 +2360,7 @@ func file_berth_executor_v1_executor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_executor_v1_executor_proto_rawDesc), len(file_berth_executor_v1_executor_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -38,6 +38,7 @@ const (
 	ExecutorService_Describe_FullMethodName  = "/berth.executor.v1.ExecutorService/Describe"
 	ExecutorService_Plan_FullMethodName      = "/berth.executor.v1.ExecutorService/Plan"
 	ExecutorService_Run_FullMethodName       = "/berth.executor.v1.ExecutorService/Run"
+	ExecutorService_Cancel_FullMethodName    = "/berth.executor.v1.ExecutorService/Cancel"
 	ExecutorService_Observe_FullMethodName   = "/berth.executor.v1.ExecutorService/Observe"
 	ExecutorService_Inventory_FullMethodName = "/berth.executor.v1.ExecutorService/Inventory"
 )
@@ -57,6 +58,12 @@ type ExecutorServiceClient interface {
 	// success. A stream that ends without an error and without Done is a fault
 	// of the executor. Cancelling the call stops the work.
 	Run(ctx context.Context, in *RunRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RunResponse], error)
+	// Cancel asks the Runs of a step to stop, and does not wait for that: each
+	// stream goes on with what there is still to tell, and ends with the status
+	// CANCELLED once the work has ended. A Run that does not end so may cost the
+	// executor its life. One that cancels the call instead does not learn when
+	// the work ends. Optional.
+	Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error)
 	// Observe looks at what a part made, and changes nothing. Optional.
 	Observe(ctx context.Context, in *ObserveRequest, opts ...grpc.CallOption) (*ObserveResponse, error)
 	// Inventory lists everything that an installation of Berth owns in a cluster
@@ -112,6 +119,16 @@ func (c *executorServiceClient) Run(ctx context.Context, in *RunRequest, opts ..
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ExecutorService_RunClient = grpc.ServerStreamingClient[RunResponse]
 
+func (c *executorServiceClient) Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CancelResponse)
+	err := c.cc.Invoke(ctx, ExecutorService_Cancel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *executorServiceClient) Observe(ctx context.Context, in *ObserveRequest, opts ...grpc.CallOption) (*ObserveResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ObserveResponse)
@@ -147,6 +164,12 @@ type ExecutorServiceServer interface {
 	// success. A stream that ends without an error and without Done is a fault
 	// of the executor. Cancelling the call stops the work.
 	Run(*RunRequest, grpc.ServerStreamingServer[RunResponse]) error
+	// Cancel asks the Runs of a step to stop, and does not wait for that: each
+	// stream goes on with what there is still to tell, and ends with the status
+	// CANCELLED once the work has ended. A Run that does not end so may cost the
+	// executor its life. One that cancels the call instead does not learn when
+	// the work ends. Optional.
+	Cancel(context.Context, *CancelRequest) (*CancelResponse, error)
 	// Observe looks at what a part made, and changes nothing. Optional.
 	Observe(context.Context, *ObserveRequest) (*ObserveResponse, error)
 	// Inventory lists everything that an installation of Berth owns in a cluster
@@ -171,6 +194,9 @@ func (UnimplementedExecutorServiceServer) Plan(context.Context, *PlanRequest) (*
 }
 func (UnimplementedExecutorServiceServer) Run(*RunRequest, grpc.ServerStreamingServer[RunResponse]) error {
 	return status.Error(codes.Unimplemented, "method Run not implemented")
+}
+func (UnimplementedExecutorServiceServer) Cancel(context.Context, *CancelRequest) (*CancelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Cancel not implemented")
 }
 func (UnimplementedExecutorServiceServer) Observe(context.Context, *ObserveRequest) (*ObserveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Observe not implemented")
@@ -246,6 +272,24 @@ func _ExecutorService_Run_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ExecutorService_RunServer = grpc.ServerStreamingServer[RunResponse]
 
+func _ExecutorService_Cancel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutorServiceServer).Cancel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutorService_Cancel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutorServiceServer).Cancel(ctx, req.(*CancelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ExecutorService_Observe_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ObserveRequest)
 	if err := dec(in); err != nil {
@@ -296,6 +340,10 @@ var ExecutorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Plan",
 			Handler:    _ExecutorService_Plan_Handler,
+		},
+		{
+			MethodName: "Cancel",
+			Handler:    _ExecutorService_Cancel_Handler,
 		},
 		{
 			MethodName: "Observe",
