@@ -125,6 +125,7 @@ func (x *execution) succeeded(run *Run, env *Environment) {
 	switch run.Order.Verb {
 	case VerbDeploy, VerbRollback, VerbRestore:
 		env.Commit, env.Ref, env.Set, env.Vars = run.Order.Commit, x.sc.ref, x.sc.set, x.sc.app.Vars
+		env.Components = run.Order.Components
 		env.Sleeping, env.HasArchive, env.ExpiresAt = false, false, time.Time{}
 		if ttl := x.sc.ttl(); ttl > 0 {
 			env.ExpiresAt = run.EndedAt.Add(ttl)
@@ -147,6 +148,7 @@ func (x *execution) succeeded(run *Run, env *Environment) {
 func emptied(env *Environment) {
 	env.Parts, env.Links, env.URL, env.ExpiresAt = nil, nil, "", time.Time{}
 	env.Commit, env.Ref, env.Set, env.Vars = Commit{}, "", nil, nil
+	env.Components, env.Overrides = nil, nil
 	env.Sleeping, env.HasArchive, env.Lock = false, false, nil
 }
 

@@ -126,6 +126,9 @@ func (x *execution) start(run *Run, env *Environment, now time.Time) {
 	if x.sc.pr > 0 {
 		env.PullRequest = x.sc.pr
 	}
+	if env.Components == nil { // nothing ran yet
+		env.Components = o.Components
+	}
 	env.RunID = run.ID
 }
 

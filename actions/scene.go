@@ -98,8 +98,23 @@ func (sc *scene) facts(outputs map[string]Outputs) Facts {
 	return Facts{
 		App: sc.app.Name, Name: sc.order.Env.Env, Namespace: sc.namespace,
 		SHA: sc.order.Commit.SHA, ShortSHA: shortSHA(sc.order.Commit.SHA), Ref: sc.ref,
-		PR: sc.pr, Vars: sc.app.Vars, Components: sc.order.Components, Outputs: outputs,
+		PR: sc.pr, Vars: sc.app.Vars, Components: sc.components(), Outputs: outputs,
 	}
+}
+
+// components are what templates can say of the app's components: one that the
+// environment was never built from, since it came to the configuration later, is
+// there without a commit, so that what is there can still be taken away.
+func (sc *scene) components() map[string]Built {
+	if len(sc.app.Components) == 0 {
+		return sc.order.Components
+	}
+	all := make(map[string]Built, len(sc.app.Components))
+	for name, c := range sc.app.Components {
+		all[name] = Built{Repo: c.Repo}
+	}
+	maps.Copy(all, sc.order.Components)
+	return all
 }
 
 // factsOf are the facts of a part: those of its component where it is built from
@@ -152,8 +167,10 @@ func checkOrder(app *App, env *Environment, o Order) error {
 		return Errorf(op, CodeInvalid, "--ttl must be longer than 0, such as 48h.")
 	case o.TTL > 0 && !o.Verb.TakesCommit() && o.Verb != VerbExtend:
 		return Errorf(op, CodeInvalid, "--ttl goes with deploy, restore and extend only.")
-	case env == nil || env.State == StateCleaned || o.Verb != VerbCleanup:
+	case len(o.With) > 0:
 		return checkComponents(app, o)
+	case env == nil || env.State == StateCleaned || o.Verb != VerbCleanup:
+		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(env.Parts)) {
 		if _, known := app.Part(name); !known {
