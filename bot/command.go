@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,15 +31,6 @@ const (
 	VerbSet     = "set"     // sets variables of an environment
 	VerbUnset   = "unset"   // takes them back
 )
-
-// missing are the verbs of the grammar that nothing stands behind yet.
-var missing = []string{
-	string(actions.VerbRollback), string(actions.VerbRestart), string(actions.VerbSleep), string(actions.VerbWake),
-}
-
-// Available tells whether this version of Berth can do what the verb says. The
-// grammar knows more words than that, so that they mean the same later.
-func Available(verb string) bool { return !slices.Contains(missing, verb) }
 
 // MaxCommands is how many commands of one comment are carried out. People type
 // one or two; more is most likely something pasted.
@@ -89,12 +81,12 @@ func (c Command) String() string {
 	return c.text(Quote)
 }
 
-// Hidden stands for a value of --set where the command is shown.
+// Hidden stands for a value that was set where the command is shown.
 const Hidden = "…"
 
-// Masked is String with Hidden in place of each value of --set: values may be
-// secrets, and commands are shown where more people read than may know them,
-// such as on a public pull request.
+// Masked is String with Hidden in place of each value of --set and of the verb
+// set: values may be secrets, and commands are shown where more people read than
+// may know them, such as on a public pull request.
 func (c Command) Masked() string {
 	return c.text(func(string) string { return Hidden })
 }
@@ -111,7 +103,7 @@ func Masked(set map[string]string) map[string]string {
 	return out
 }
 
-// text writes the command, and each value of --set as shown writes it.
+// text writes the command, and each value that it sets as shown writes it.
 func (c Command) text(shown func(value string) string) string {
 	words := []string{c.Verb}
 	if c.Remove {
@@ -122,34 +114,61 @@ func (c Command) text(shown func(value string) string) string {
 			words = append(words, w)
 		}
 	}
+	words = append(words, c.variables(shown)...)
 	flag := func(name, value string) {
 		if value != "" {
 			words = append(words, name, Quote(value))
 		}
 	}
+	flag("--secret", c.Secret)
 	flag("--ref", c.Ref)
-	keys := make([]string, 0, len(c.Set))
-	for key := range c.Set {
-		keys = append(keys, key)
+	flag("--cluster", c.Cluster)
+	for _, component := range slices.Sorted(maps.Keys(c.With)) {
+		words = append(words, "--with", component+"="+Quote(c.With[component]))
 	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		words = append(words, "--set", key+"="+shown(c.Set[key]))
+	if c.Verb != VerbSet {
+		for _, key := range slices.Sorted(maps.Keys(c.Set)) {
+			words = append(words, "--set", key+"="+shown(c.Set[key]))
+		}
+	}
+	if c.To > 0 {
+		words = append(words, "--to", strconv.Itoa(c.To))
 	}
 	if c.TTL > 0 {
 		words = append(words, "--ttl", FormatTTL(c.TTL))
 	}
 	flag("--reason", c.Reason)
-	if c.Glass {
-		words = append(words, "--break-glass")
-	}
-	if c.DryRun {
-		words = append(words, "--dry-run")
-	}
-	if c.Wait {
-		words = append(words, "--wait")
+	for _, on := range []struct {
+		name string
+		is   bool
+	}{{"--keep", c.Keep}, {"--break-glass", c.Glass}, {"--dry-run", c.DryRun}, {"--wait", c.Wait}} {
+		if on.is {
+			words = append(words, on.name)
+		}
 	}
 	return strings.Join(words, " ")
+}
+
+// variables are the words of the verbs set and unset that name variables. The
+// first key of unset is quoted where it could be taken for an app.
+func (c Command) variables(shown func(value string) string) []string {
+	var words []string
+	if c.Verb == VerbSet {
+		for _, key := range slices.Sorted(maps.Keys(c.Set)) {
+			if c.Secret != "" {
+				words = append(words, key)
+			} else {
+				words = append(words, key+"="+shown(c.Set[key]))
+			}
+		}
+	}
+	for i, key := range c.Unset {
+		if i == 0 && c.App == "" && actions.ValidName(key) {
+			key = `"` + key + `"`
+		}
+		words = append(words, key)
+	}
+	return words
 }
 
 // FormatTTL writes a lifetime as the commands take it: 48h, 90m, 1h30m.
@@ -167,7 +186,7 @@ func FormatTTL(d time.Duration) string {
 // Quote puts s between quotes when the grammar would not read it as one word.
 func Quote(s string) string {
 	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_./:,+@%-", r)
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_./:,+@%#-", r)
 	}
 	if s != "" && !strings.HasPrefix(s, "-") && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
 		return s
@@ -177,7 +196,8 @@ func Quote(s string) string {
 
 // Nearest is the one of the words that word most probably was meant to be, or
 // "" when none is close: one slip (a letter wrong, missing, too many, or two
-// swapped) in a short word, two in one of six letters or more.
+// swapped) in a short word, two in one of six letters or more, and none between
+// words of three letters, of which many are alike.
 func Nearest(word string, among []string) string {
 	word = strings.ToLower(word)
 	if len(word) > 64 {
@@ -186,8 +206,11 @@ func Nearest(word string, among []string) string {
 	best, least := "", 3
 	for _, candidate := range among {
 		most := 1
-		if min(len(candidate), len(word)) >= 6 {
+		switch {
+		case min(len(candidate), len(word)) >= 6:
 			most = 2
+		case max(len(candidate), len(word)) <= 3:
+			most = 0
 		}
 		if d := distance(word, candidate, most); d <= most && d < least {
 			best, least = candidate, d

@@ -61,7 +61,7 @@ func New(o Options) *Service {
 }
 
 // reading are the verbs that change nothing; every role may use them.
-var reading = []string{VerbStatus, VerbList, VerbLogs, VerbExplain, VerbLink, VerbHelp}
+var reading = []string{VerbStatus, VerbList, VerbLogs, VerbHistory, VerbVars, VerbExplain, VerbLink, VerbHelp}
 
 // Execute does what the line says and answers in words. Refusals are Replies.
 // An error means that no answer could be found, because Redis did not answer or
@@ -71,9 +71,6 @@ func (s *Service) Execute(ctx context.Context, in Input) (Reply, error) {
 	c, err := s.parse(in.Line)
 	if err != nil {
 		return s.answer(ctx, in, Reply{}, err)
-	}
-	if !Available(c.Verb) {
-		return refuse(actions.CodeInvalid, "`%s` is not available in this version of Berth. %s lists what is.", c.Verb, in.code(VerbHelp)), nil
 	}
 	// Linking an account gives it what its person has, so that it needs no role
 	// before; the code shows whose it is.
@@ -220,10 +217,6 @@ func markup(err error) string {
 		return e.Msg
 	}
 	return prose(actions.Message(err), 2000)
-}
-
-func refuse(code actions.Code, format string, args ...any) Reply {
-	return Reply{Tone: ToneRefused, Code: code, Text: actions.Errorf("bot.execute", code, format, args...).Msg}
 }
 
 func info(format string, args ...any) Reply {

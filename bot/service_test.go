@@ -144,7 +144,6 @@ func TestRefusals(t *testing.T) {
 		"an app of another repository":              {github("deploy store/pr-42", 42), actions.CodeForbidden, "not an app of acme/shop"},
 		"a repository with several apps":            {in("deploy", store), actions.CodeInvalid, "`/deploy store` or `/deploy store-admin`"},
 		"a repository with no app":                  {in("deploy", other), actions.CodeNotFound, "No app of Berth is built from acme/else"},
-		"a verb that there is not yet":              {in("sleep shop/pr-7", nil), actions.CodeInvalid, "not available in this version"},
 		"a request that is not there":               {in("cancel 01jd3m6tq8c5x0v9b7n2k4h1wz", nil), actions.CodeNotFound, "There is no request or run"},
 		"nothing to cancel":                         {in("cancel shop/pr-7", nil), actions.CodeNotFound, "Nothing is under way"},
 		"extending what has no end and no lifetime": {in("extend store/pr-1", nil), actions.CodeInvalid, "`berth extend store/pr-1 --ttl 24h`"},

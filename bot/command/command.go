@@ -25,6 +25,10 @@ const MaxTTL = actions.MaxTTL
 var (
 	idPattern  = regexp.MustCompile(`^[0-7][0-9a-hjkmnp-tv-z]{25}$`) // a ULID in lower case
 	keyPattern = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.\[\]-]*[A-Za-z0-9_\]])?$`)
+	// namePattern is what clusters, components and secrets are called in the config.
+	namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+	// pullPattern is a pull request as GitHub writes it: acme/api#12.
+	pullPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}#[1-9][0-9]{0,8}$`)
 	// codePattern is what a code of link looks like (approvals/people makes them).
 	codePattern = regexp.MustCompile(`^[a-z2-7]{4}(-[a-z2-7]{4}){3}$`)
 	// accountPattern is an account that can be linked: the platform, and the login
@@ -72,6 +76,9 @@ func Parse(line string) (bot.Command, error) {
 	}
 	if err := e.argument(&c, arguments); err != nil {
 		return bot.Command{}, err
+	}
+	if c.Keep && c.TTL > 0 {
+		return bot.Command{}, invalid("`--keep` is for ever and `--ttl` for a time; give one of them.")
 	}
 	if c.Glass && c.Reason == "" {
 		return bot.Command{}, invalid("`--break-glass` needs a reason that everybody will read: `%s --break-glass --reason \"why\"`.", c.Verb)
@@ -123,6 +130,8 @@ func (e entry) flag(c *bot.Command, text string, rest []word) ([]word, error) {
 		switch name {
 		case "wait":
 			c.Wait = true
+		case "keep":
+			c.Keep = true
 		case "break-glass":
 			c.Glass = true
 		default:
@@ -135,7 +144,7 @@ func (e entry) flag(c *bot.Command, text string, rest []word) ([]word, error) {
 			return nil, invalid("`--%s` needs a value: `%s`.", name, flagUsage(name))
 		}
 		if next, isFlag := flagName(rest[0]); isFlag {
-			return nil, invalid("`--%s` needs a value, and what follows it is the flag %s. Write `--%s=…` for a value that begins with a dash.", name, show("--"+next), name)
+			return nil, invalid("`--%s` needs a value, and what follows it is the flag %s. Write `--%s=…` for a value that begins with a dash.", name, show("--"+before(next, "=")), name)
 		}
 		value, rest = rest[0].text, rest[1:]
 	}
@@ -196,9 +205,66 @@ func setFlag(c *bot.Command, name, value string) error {
 			return twice(name)
 		}
 		return setReason(c, value)
+	case "with":
+		return addWith(c, value)
+	case "cluster", "secret":
+		return setName(c, name, value)
+	case "to":
+		if c.To != 0 {
+			return twice(name)
+		}
+		revision, err := strconv.Atoi(value)
+		if err != nil || revision < 1 || revision > MaxRevision {
+			return invalid("%s is no revision; `--to` takes a number that `history` shows, such as `--to 3`.", show(value))
+		}
+		c.To = revision
+		return nil
 	default:
 		return addSet(c, value)
 	}
+}
+
+// setName sets the flags that take the name of something in the config.
+func setName(c *bot.Command, name, value string) error {
+	field := &c.Cluster
+	if name == "secret" {
+		field = &c.Secret
+	}
+	if *field != "" {
+		return twice(name)
+	}
+	if !namePattern.MatchString(value) {
+		if name == "secret" {
+			// It is not repeated: somebody may have typed the secret itself.
+			return invalid("`--secret` takes the name of a secret that the app offers, such as `--secret stripe`, and never the secret itself.")
+		}
+		return invalid("%s cannot be a cluster; `--cluster` takes a name of the config, such as `--cluster staging`.", show(value))
+	}
+	*field = value
+	return nil
+}
+
+// addWith reads what a component is taken from.
+func addWith(c *bot.Command, pair string) error {
+	component, ref, ok := strings.Cut(pair, "=")
+	switch {
+	case !ok:
+		return invalid("`--with` needs a component and what to take it from, such as `--with api=acme/api#12`; %s has no \"=\".", show(pair))
+	case !namePattern.MatchString(component):
+		return invalid("%s cannot be a component; `--with` takes a name of the config, such as `--with api=acme/api#12`.", show(component))
+	case !pullPattern.MatchString(ref) && badRef(ref):
+		return invalid("%s is nothing that a component can be taken from; write a branch, tag or commit (`--with %s=main`), or a pull request (`--with %s=acme/api#12`).", show(ref), component, component)
+	case len(c.With) == MaxWith:
+		return invalid("A command may have %d `--with` at most.", MaxWith)
+	}
+	if _, there := c.With[component]; there {
+		return invalid("`--with %s` is given twice; give it once.", component)
+	}
+	if c.With == nil {
+		c.With = map[string]string{}
+	}
+	c.With[component] = ref
+	return nil
 }
 
 func setReason(c *bot.Command, text string) error {
@@ -243,13 +309,16 @@ func addSet(c *bot.Command, pair string) error {
 // but a name reaches GitHub's API.
 // Source: https://git-scm.com/docs/git-check-ref-format
 func checkRef(ref string) error {
-	bad := ref == "" || len(ref) > MaxRef || strings.HasPrefix(ref, "-") || strings.HasPrefix(ref, "/") || strings.HasPrefix(ref, ".") ||
-		strings.HasSuffix(ref, "/") || strings.HasSuffix(ref, ".") || strings.HasSuffix(ref, ".lock") || ref == "@" ||
-		strings.ContainsAny(ref, " ~^:?*[\\%#") || strings.Contains(ref, "..") || strings.Contains(ref, "//") || strings.Contains(ref, "/.") || strings.Contains(ref, "@{")
-	if bad {
+	if badRef(ref) {
 		return invalid("%s cannot be a branch, tag or commit; `--ref` takes one, such as `--ref main`.", show(ref))
 	}
 	return nil
+}
+
+func badRef(ref string) bool {
+	return ref == "" || len(ref) > MaxRef || strings.HasPrefix(ref, "-") || strings.HasPrefix(ref, "/") || strings.HasPrefix(ref, ".") ||
+		strings.HasSuffix(ref, "/") || strings.HasSuffix(ref, ".") || strings.HasSuffix(ref, ".lock") || ref == "@" ||
+		strings.ContainsAny(ref, " ~^:?*[\\%#") || strings.Contains(ref, "..") || strings.Contains(ref, "//") || strings.Contains(ref, "/.") || strings.Contains(ref, "@{")
 }
 
 // ParseTTL reads a lifetime: weeks, days, hours, minutes and seconds in that
@@ -287,6 +356,10 @@ func (e entry) argument(c *bot.Command, words []word) error {
 		return e.reason(c, words)
 	case argLink:
 		return e.link(c, arguments)
+	case argSet:
+		return e.set(c, words)
+	case argUnset:
+		return e.unset(c, words)
 	}
 	if len(arguments) > 1 {
 		return invalid("%s is too much: it is written `%s`. Put text with spaces in quotes.", show(arguments[1]), e.usage())

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -182,8 +183,34 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if again, err := command.Parse(c.String()); err != nil || again.String() != c.String() || !maps.Equal(again.Set, c.Set) {
+		if again, err := command.Parse(c.String()); err != nil || again.String() != c.String() || !maps.Equal(again.Set, c.Set) ||
+			!maps.Equal(again.With, c.With) || !slices.Equal(again.Unset, c.Unset) || again.App != c.App {
 			t.Fatalf("%q became %+v, whose form %q became %+v, %v", line, c, c.String(), again, err)
 		}
 	})
+}
+
+// TestValuesAreNeverRepeated holds that what somebody gives to set is in no
+// answer, also where they wrote it wrong, and in no masked command.
+func TestValuesAreNeverRepeated(t *testing.T) {
+	const value = "hunter2"
+	for _, line := range []string{
+		"set TOKEN " + value, "set TOKEN = " + value, "set shop/pr-42 TOKEN " + value, "set " + value + "+", "set TOKEN: " + value, "set shop/pr-42 " + value,
+		"set 1TOKEN=" + value, "set TOKEN=" + value + " TOKEN=" + value, "set TOKEN=" + value + " --secret x", "set TOKEN --secret " + value + "+",
+		"set " + value + "/x TOKEN=a", "set TOKEN=" + strings.Repeat(value, 1000), "unset TOKEN=" + value, "set TOKEN=\"" + value,
+		"set TOKEN=" + value + " --set a=b", "set TOKEN=" + value + " --sceret x", "deploy --reason --set=a=" + value,
+	} {
+		_, err := command.Parse(line)
+		if actions.CodeOf(err) != actions.CodeInvalid {
+			t.Errorf("%q: want CodeInvalid, got %v", line, err)
+		} else if strings.Contains(actions.Message(err), value) {
+			t.Errorf("%q is answered with its value: %s", line, actions.Message(err))
+		}
+	}
+	for _, line := range []string{"set TOKEN=" + value, "set shop/pr-42 A=1 TOKEN='" + value + " b'", "deploy --set a=" + value} {
+		c, err := command.Parse(line)
+		if err != nil || strings.Contains(c.Masked(), value) || !strings.Contains(c.String(), value) {
+			t.Errorf("%q is shown as %q, %v", line, c.Masked(), err)
+		}
+	}
 }

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/berth-dev/berth/bot"
 )
 
 // Help is what there is to say of a verb, in Markdown, or of all of them for
@@ -16,20 +14,12 @@ func Help(verb string) string {
 	}
 	var b strings.Builder
 	b.WriteString("A command is `VERB [TARGET] [--flag value]…`. The target is `app/name`; on a pull request it can be left out.\n\n")
-	var later []string
 	for _, e := range entries {
-		if !bot.Available(e.verb) {
-			later = append(later, "`"+e.verb+"`")
-			continue
-		}
 		fmt.Fprintf(&b, "- `%s` %s\n", e.usage(), e.short)
 	}
 	b.WriteString("\nFlags:\n\n")
 	for _, name := range flagOrder {
 		fmt.Fprintf(&b, "- `%s` %s\n", flagUsage(name), flagHelp[name].text)
-	}
-	if len(later) > 0 {
-		fmt.Fprintf(&b, "\nNot available in this version: %s.\n", strings.Join(later, ", "))
 	}
 	b.WriteString("\n`help VERB` says more about one of them.")
 	return b.String()
@@ -66,9 +56,6 @@ func (e entry) help() string {
 	fmt.Fprintf(&b, "`%s` %s.", e.usage(), e.short)
 	if e.long != "" {
 		b.WriteString(" " + e.long)
-	}
-	if !bot.Available(e.verb) {
-		b.WriteString(" It is not available in this version.")
 	}
 	b.WriteString("\n")
 	for i, name := range e.flags {

@@ -16,12 +16,15 @@ const (
 	argReason                  // an environment or a request's id, and then words that are the reason
 	argLink                    // an account or a code, or "remove" and an account
 	argTopic                   // a verb
+	argSet                     // a target, and then variables with their values; with --secret one variable
+	argUnset                   // a target, and then variables
 )
 
 // usage is how each kind of argument is written in help.
 var usage = map[argument]string{
 	argTarget: "[TARGET]", argApp: "[APP]", argRequest: "REQUEST", argAny: "[TARGET | ID]", argReason: "[TARGET | ID] [REASON…]",
 	argLink: "[ACCOUNT | CODE | remove ACCOUNT]", argTopic: "[VERB]",
+	argSet: "[TARGET] KEY=VALUE…", argUnset: "[TARGET] KEY…",
 }
 
 // entry is one verb of the grammar. All that is said about a verb anywhere is
@@ -40,6 +43,11 @@ type entry struct {
 var flagHelp = map[string]struct{ takes, text string }{
 	"ref":         {"SHA|branch", "what to deploy; left out, the pull request's head, or the default branch"},
 	"set":         {"key=value", "sets a value that the app's `allow_set` allows; may be repeated"},
+	"with":        {"component=REF", "takes a component of the app from a branch, tag, commit or pull request (`api=acme/api#12`); may be repeated"},
+	"cluster":     {"NAME", "where to deploy it, of the clusters that the app may use"},
+	"to":          {"REVISION", "the revision to go back to, as `history` counts them"},
+	"keep":        {"", "it no longer expires, and schedules leave it alone, until it is extended by a time"},
+	"secret":      {"NAME", "sets the variable to a secret that the app offers, instead of a value that people can read"},
 	"ttl":         {"48h", "how long the environment is to live: hours (`48h`), days (`3d`), minutes (`90m`)"},
 	"reason":      {`"…"`, "why, for the record"},
 	"break-glass": {"", "sets aside what may be set aside by you; needs `--reason`, which everybody will read"},
@@ -48,40 +56,57 @@ var flagHelp = map[string]struct{ takes, text string }{
 }
 
 // flagOrder is the order in which help shows flags.
-var flagOrder = []string{"ref", "set", "ttl", "reason", "break-glass", "dry-run", "wait"}
+var flagOrder = []string{"ref", "with", "cluster", "set", "to", "ttl", "keep", "secret", "reason", "break-glass", "dry-run", "wait"}
 
 var acting = []string{"reason", "break-glass", "dry-run", "wait"}
 
 // entries is the grammar, in the order of help.
 var entries = []entry{
-	{verb: string(actions.VerbDeploy), flags: append([]string{"ref", "set", "ttl"}, acting...),
+	{verb: string(actions.VerbDeploy), flags: append([]string{"ref", "with", "cluster", "set", "ttl"}, acting...),
 		short: "creates an environment, or updates it", example: "deploy shop/pr-42 --ref main",
-		long: "Deploying what is already deployed changes nothing but the time that it expires."},
+		long: "Deploying what is already deployed changes nothing but the time that it expires. Components that `--with` does not name stay as they are."},
 	{verb: string(actions.VerbArchive), flags: acting,
-		short: "takes an environment down and keeps what is needed to restore it", example: "archive shop/pr-42"},
+		short: "takes an environment down and keeps what is needed to restore it", example: "archive shop/pr-42",
+		long: "Compute is given back; data stays, and so does the record of what ran."},
 	{verb: string(actions.VerbRestore), flags: append([]string{"ref", "ttl"}, acting...),
-		short: "brings an archived environment back", example: "restore shop/pr-42"},
+		short: "brings an archived environment back", example: "restore shop/pr-42",
+		long: "Without `--ref` exactly what was archived comes back; with it, that commit on the data that was kept."},
 	{verb: string(actions.VerbCleanup), flags: acting,
 		short: "removes an environment with all its data", example: `cleanup shop/pr-42 --reason "merged"`},
-	{verb: string(actions.VerbRollback), flags: acting,
-		short: "goes back to what ran before", example: "rollback shop/pr-42"},
+	{verb: string(actions.VerbRollback), flags: append([]string{"to"}, acting...),
+		short: "goes back to a revision that was good", example: "rollback shop/pr-42 --to 3",
+		long: "Without `--to` it is the one before what runs, or, when an update failed halfway, what ran before it."},
 	{verb: string(actions.VerbRestart), flags: acting,
 		short: "restarts an environment's workloads", example: "restart shop/pr-42"},
 	{verb: string(actions.VerbSleep), flags: acting,
-		short: "scales an environment down until it is woken", example: "sleep shop/pr-42"},
+		short: "scales an environment down until it is woken", example: "sleep shop/pr-42",
+		long: "Data stays. A deploy wakes it too."},
 	{verb: string(actions.VerbWake), flags: acting,
 		short: "scales a sleeping environment up again", example: "wake shop/pr-42"},
-	{verb: string(actions.VerbExtend), flags: append([]string{"ttl"}, acting...),
+	{verb: string(actions.VerbExtend), flags: append([]string{"ttl", "keep"}, acting...),
 		short: "lets an environment live longer", example: "extend shop/pr-42 --ttl 3d",
 		long: "Without `--ttl` it is the app's own lifetime that is added."},
 	{verb: bot.VerbStatus,
 		short: "says how an environment is", example: "status shop/pr-42"},
+	{verb: bot.VerbHistory,
+		short: "shows an environment's revisions, and what was done to it", example: "history shop/pr-42",
+		long: "`rollback --to REVISION` goes back to one of them."},
+	{verb: bot.VerbVars,
+		short: "shows an environment's variables and who set them", example: "vars shop/pr-42",
+		long: "Values are shown to nobody."},
+	{verb: bot.VerbSet, arg: argSet, flags: []string{"secret", "reason"},
+		short: "sets variables of an environment", example: "set shop/pr-42 LOG_LEVEL=debug",
+		long: "They take effect with its next deploy. What is typed can be read where it is typed; `set KEY --secret NAME` takes a secret that the app offers."},
+	{verb: bot.VerbUnset, arg: argUnset, flags: []string{"reason"},
+		short: "takes variables of an environment back", example: "unset shop/pr-42 LOG_LEVEL",
+		long: "What the app gives counts again from the next deploy on. A variable in small letters that could be an app is put in quotes, or behind a target."},
 	{verb: bot.VerbList, arg: argApp,
 		short: "lists environments", example: "list shop"},
 	{verb: bot.VerbLogs, arg: argAny,
 		short: "shows the log of an environment's last run, or of a run", example: "logs shop/pr-42"},
-	{verb: bot.VerbDiff, arg: argAny, flags: []string{"ref", "set"},
-		short: "shows what a deploy would change, or what a request changes", example: "diff shop/pr-42 --ref main"},
+	{verb: bot.VerbDiff, arg: argAny, flags: []string{"ref", "with", "cluster", "set"},
+		short: "shows what a deploy would change, or what a request changes", example: "diff shop/pr-42 --ref main",
+		long: "Where what runs is not what was deployed any more, it says so first."},
 	{verb: bot.VerbApprove, arg: argAny, flags: []string{"reason", "break-glass"},
 		short: "agrees to a request", example: "approve 01jd3m6tq8c5x0v9b7n2k4h1wz",
 		long: "Without an id it is the one request of the environment that waits."},
@@ -90,7 +115,7 @@ var entries = []entry{
 		long: "Without an id it is the one request of the environment that waits. Words that are no `app/name` and no id are the reason."},
 	{verb: bot.VerbCancel, arg: argAny, flags: []string{"reason"},
 		short: "withdraws a request, or stops what runs", example: "cancel shop/pr-42",
-		long: "With a target it is the environment's newest request that has not ended."},
+		long: "With a target it is the environment's newest request that has not ended. What waits is withdrawn at once; what runs stops at its next safe point."},
 	{verb: bot.VerbRetry, arg: argRequest, flags: []string{"wait"},
 		short: "asks again for what failed", example: "retry 01jd3m6tq8c5x0v9b7n2k4h1wz",
 		long: "It is a new request, with the options of the one that failed and today's commit. A request is retried once, whoever asks; a retry that fails too is retried itself."},

@@ -16,6 +16,9 @@ const (
 	MaxValue  = 1024 // bytes in a --set value
 	MaxRef    = 244  // bytes in a --ref; the longest branch name that GitHub takes
 	MaxReason = 500  // characters in a --reason
+	MaxWith   = 20   // --with flags in a command
+
+	MaxRevision = 1e9 // that --to takes
 )
 
 // word is a piece of a line between spaces.

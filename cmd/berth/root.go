@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 
@@ -137,10 +136,6 @@ func fromGrammar(verb, group string) *cobra.Command {
 		long = short + ". " + long
 	}
 	cmd := &cobra.Command{Use: command.Usage(verb), Short: short, Long: long, Example: "  berth " + example, GroupID: group}
-	if !bot.Available(verb) {
-		// It is known, so that the server can say so, but not offered.
-		cmd.Hidden, cmd.Long = true, strings.TrimSuffix(cmp.Or(long, short), ".")+". It is not available in this version."
-	}
 	flagsFromGrammar(cmd, command.Flags(verb))
 	return cmd
 }
