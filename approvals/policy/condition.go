@@ -26,8 +26,11 @@ const (
 	maxRange = 10_000
 )
 
-// names are what conditions can use besides now, and their types.
-var names = map[string]reflect.Type{
+// vocabulary is what conditions of one kind can use besides now, by name.
+type vocabulary map[string]reflect.Type
+
+// names are those of a rule's `when`.
+var names = vocabulary{
 	"request":     reflect.TypeFor[RequestFacts](),
 	"environment": reflect.TypeFor[EnvironmentFacts](),
 	"app":         reflect.TypeFor[AppFacts](),
@@ -37,14 +40,17 @@ var names = map[string]reflect.Type{
 
 // inner are the types that names hold.
 var inner = map[string]reflect.Type{
-	"plan.commit":      reflect.TypeFor[CommitFacts](),
+	"plan.commit": reflect.TypeFor[CommitFacts](),
+
+	"environment.components[]": reflect.TypeFor[ComponentFacts](),
+
 	"plan.parts[]":     reflect.TypeFor[PartFacts](),
 	"plan.resources[]": reflect.TypeFor[ResourceFacts](),
 }
 
 // language makes what conditions are checked against. It takes well under a
 // millisecond, and is not kept: only compiled conditions are.
-func language() (*cel.Env, error) {
+func language(names vocabulary) (*cel.Env, error) {
 	native := []any{ext.ParseStructTags(true)}
 	options := []cel.EnvOption{
 		ext.Strings(), ext.Sets(), ext.Lists(ext.ListsMaxRangeSize(maxRange)),
@@ -68,10 +74,10 @@ type condition struct {
 }
 
 // compile checks source. Its mistakes come as sentences for whoever wrote it.
-func compile(env *cel.Env, source string) (*condition, []string) {
+func compile(env *cel.Env, names vocabulary, source string) (*condition, []string) {
 	checked, issues := env.Compile(source)
 	if issues.Err() != nil {
-		return nil, mistakes(env, source, issues)
+		return nil, mistakes(env, names, source, issues)
 	}
 	if t := checked.OutputType(); !t.IsExactType(types.BoolType) {
 		return nil, []string{fmt.Sprintf("this gives %s, where true or false is needed; compare it with something", plainType(t.String()))}

@@ -112,12 +112,12 @@ func build(rules []Rule) ([]rule, Faults) {
 		if strings.TrimSpace(r.When) != "" {
 			if env == nil {
 				var err error
-				if env, err = language(); err != nil {
+				if env, err = language(names); err != nil {
 					return nil, Faults{{Rule: i, Path: "when", Msg: "conditions cannot be read at all, which is a fault of Berth's: " + err.Error()}}
 				}
 			}
 			var wrong []string
-			out.condition, wrong = compile(env, r.When)
+			out.condition, wrong = compile(env, names, r.When)
 			for _, msg := range wrong {
 				fault("when", msg)
 			}

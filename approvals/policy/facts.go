@@ -36,11 +36,25 @@ type EnvironmentFacts struct {
 	PullRequest int64         `cel:"pull_request"`
 	Commit      string        `cel:"commit"`
 	Sleeping    bool          `cel:"sleeping"`
+	SleptBy     string        `cel:"slept_by"`
 	Locked      bool          `cel:"locked"`
+	Keep        bool          `cel:"keep"`
+	Cluster     string        `cel:"cluster"`
 	Age         time.Duration `cel:"age"`
+	Used        time.Time     `cel:"used"`
 	Idle        time.Duration `cel:"idle"`
 	ExpiresIn   time.Duration `cel:"expires_in"`
 	Owner       string        `cel:"owner"`
+
+	Components map[string]ComponentFacts `cel:"components"`
+}
+
+// ComponentFacts is one of `environment.components`.
+type ComponentFacts struct {
+	Repo        string `cel:"repo"`
+	PullRequest int64  `cel:"pull_request"`
+	Ref         string `cel:"ref"`
+	Commit      string `cel:"commit"`
 }
 
 // AppFacts is `app`.
@@ -135,43 +149,72 @@ func (f *facts) requestFacts() RequestFacts {
 
 func (f *facts) environmentFacts() EnvironmentFacts {
 	name := f.request.Order.Env
-	out := EnvironmentFacts{App: name.App, Name: name.Env, PullRequest: int64(f.request.Order.PullRequest), ExpiresIn: never}
+	out := environmentFacts(name, f.environment, f.now)
+	if out.PullRequest == 0 {
+		out.PullRequest = int64(f.request.Order.PullRequest)
+	}
 	if out.PullRequest == 0 {
 		out.PullRequest = int64(name.PullRequest())
 	}
-	env := f.environment
-	if env == nil {
-		return out
-	}
-	out.State, out.Commit, out.Sleeping, out.Locked = string(env.State), env.Commit.SHA, env.Sleeping, env.Lock != nil
-	if env.PullRequest != 0 {
-		out.PullRequest = int64(env.PullRequest)
-	}
-	if env.State == actions.StateCleaned {
-		return out
-	}
-	out.Exists, out.Owner = true, f.owner
-	last := env.CreatedAt
-	if env.LastAction != nil && env.LastAction.At.After(last) {
-		last = env.LastAction.At
-	}
-	out.Age, out.Idle = max(f.now.Sub(env.CreatedAt), 0), max(f.now.Sub(last), 0)
-	if !env.ExpiresAt.IsZero() {
-		out.ExpiresIn = env.ExpiresAt.Sub(f.now)
+	if out.Exists {
+		out.Owner = f.owner
 	}
 	return out
 }
 
-func (f *facts) appFacts() AppFacts {
-	out := AppFacts{Name: f.request.Order.Env.App, Parts: []string{}, Executors: []string{}}
-	if f.app == nil {
+// environmentFacts is what a record says at a moment, without whose it is; nil
+// stands for an environment that was never made.
+func environmentFacts(name actions.Name, env *actions.Environment, now time.Time) EnvironmentFacts {
+	out := EnvironmentFacts{App: name.App, Name: name.Env, Used: now, ExpiresIn: never, Components: map[string]ComponentFacts{}}
+	if env == nil {
 		return out
 	}
-	out.Repo, out.Cluster = f.app.Repo, f.app.Cluster.Name
-	if f.request.Plan != nil {
-		out.Namespace = f.request.Plan.Namespace
+	out.State, out.Commit, out.PullRequest = string(env.State), env.Commit.SHA, int64(env.PullRequest)
+	out.Sleeping, out.SleptBy, out.Locked = env.Sleeping, env.SleptBy, env.Lock != nil
+	if env.State == actions.StateCleaned {
+		return out
 	}
-	for _, part := range f.app.Parts {
+	out.Exists, out.Keep, out.Cluster, out.Used = true, env.Keep, env.Cluster, used(env)
+	out.Age, out.Idle = max(now.Sub(env.CreatedAt), 0), max(now.Sub(out.Used), 0)
+	if !env.ExpiresAt.IsZero() {
+		out.ExpiresIn = env.ExpiresAt.Sub(now)
+	}
+	for component, built := range env.Components {
+		out.Components[component] = ComponentFacts{Repo: built.Repo, PullRequest: int64(built.PullRequest), Ref: built.Ref, Commit: built.Commit.SHA}
+	}
+	return out
+}
+
+// used is when somebody last had something done with env. A record from before
+// that was noted has its last action instead.
+func used(env *actions.Environment) time.Time {
+	last := env.CreatedAt
+	switch {
+	case env.UsedAt.After(last):
+		last = env.UsedAt
+	case env.UsedAt.IsZero() && env.LastAction != nil && env.LastAction.At.After(last):
+		last = env.LastAction.At
+	}
+	return last
+}
+
+func (f *facts) appFacts() AppFacts {
+	namespace := ""
+	if f.request.Plan != nil {
+		namespace = f.request.Plan.Namespace
+	}
+	return appFacts(f.request.Order.Env.App, f.app, namespace)
+}
+
+// appFacts is what is configured of an app; nil stands for one that is not
+// configured any more.
+func appFacts(name string, app *actions.App, namespace string) AppFacts {
+	out := AppFacts{Name: name, Parts: []string{}, Executors: []string{}}
+	if app == nil {
+		return out
+	}
+	out.Repo, out.Cluster, out.Namespace = app.Repo, app.Cluster.Name, namespace
+	for _, part := range app.Parts {
 		out.Parts = append(out.Parts, part.Name)
 		if !slices.Contains(out.Executors, part.Use) {
 			out.Executors = append(out.Executors, part.Use)

@@ -41,7 +41,7 @@ func contains(list []string, s string) bool { return slices.Contains(list, s) }
 
 // mistakes says in plain words what the CEL compiler found, where in the
 // condition, and what was most likely meant.
-func mistakes(env *cel.Env, source string, issues *cel.Issues) []string {
+func mistakes(env *cel.Env, names vocabulary, source string, issues *cel.Issues) []string {
 	var parsed celast.Expr
 	if tree, bad := env.Parse(source); bad.Err() == nil {
 		parsed = tree.NativeRep().Expr()
@@ -51,7 +51,7 @@ func mistakes(env *cel.Env, source string, issues *cel.Issues) []string {
 		if len(all) == mostMistakes {
 			break
 		}
-		all = append(all, where(source, e.Location)+plain(env, parsed, e))
+		all = append(all, where(source, e.Location)+plain(env, names, parsed, e))
 	}
 	return all
 }
@@ -74,16 +74,16 @@ var (
 	atToken        = regexp.MustCompile(`(?:mismatched input|extraneous input|no viable alternative at input|token recognition error at:|missing .* at) '(.*?)'`)
 )
 
-func plain(env *cel.Env, parsed celast.Expr, e *cel.Error) string {
+func plain(env *cel.Env, names vocabulary, parsed celast.Expr, e *cel.Error) string {
 	msg := firstLine(e.Message)
 	if syntax, ok := strings.CutPrefix(msg, "Syntax error: "); ok {
 		return plainSyntax(syntax)
 	}
 	if m := undefinedField.FindStringSubmatch(msg); m != nil {
-		return noField(parsed, e.ExprID, m[1])
+		return noField(names, parsed, e.ExprID, m[1])
 	}
 	if m := undeclared.FindStringSubmatch(msg); m != nil {
-		return noName(env, m[1])
+		return noName(env, names, m[1])
 	}
 	if m := noOverload.FindStringSubmatch(msg); m != nil {
 		name := m[1]
@@ -117,7 +117,7 @@ func plainSyntax(msg string) string {
 }
 
 // noField says which fields there are where one was asked for that is not.
-func noField(parsed celast.Expr, id int64, field string) string {
+func noField(names vocabulary, parsed celast.Expr, id int64, field string) string {
 	of := ""
 	if parsed != nil {
 		celast.PreOrderVisit(parsed, celast.NewExprVisitor(func(e celast.Expr) {
@@ -132,7 +132,10 @@ func noField(parsed celast.Expr, id int64, field string) string {
 	if t, ok := inner[of]; ok {
 		return fmt.Sprintf("%s has no field %q%s", of, field, hint(field, fields(t)))
 	}
-	for _, list := range []string{"plan.parts[]", "plan.resources[]"} {
+	for _, list := range []string{"plan.parts[]", "plan.resources[]", "environment.components[]"} {
+		if of, _, _ := strings.Cut(list, "."); names[of] == nil {
+			continue
+		}
 		if near := nearest(field, fields(inner[list])); near != "" {
 			return fmt.Sprintf("there is no field %q; did you mean %q?", field, near)
 		}
@@ -141,7 +144,7 @@ func noField(parsed celast.Expr, id int64, field string) string {
 }
 
 // noName says which names and functions there are.
-func noName(env *cel.Env, name string) string {
+func noName(env *cel.Env, names vocabulary, name string) string {
 	known := append(slices.Sorted(maps.Keys(names)), "now")
 	if near := nearest(name, known); near != "" {
 		return fmt.Sprintf("there is no %q; did you mean %q?", name, near)
