@@ -28,10 +28,13 @@ const (
 	labelApp         = "berth.dev/app"
 	labelEnvironment = "berth.dev/environment"
 	labelPart        = "berth.dev/part"
-	labelStep        = "berth.dev/step"   // a release's: a hash of the step that made it
-	labelInputs      = "berth.dev/inputs" // a release's: a hash of what decided it
-	labelManagedBy   = "app.kubernetes.io/managed-by"
-	managedByBerth   = "berth"
+	// labelInstallation tells one Berth's things from those of another that uses
+	// the same cluster.
+	labelInstallation = "berth.dev/installation"
+	labelStep         = "berth.dev/step"   // a release's: a hash of the step that made it
+	labelInputs       = "berth.dev/inputs" // a release's: a hash of what decided it
+	labelManagedBy    = "app.kubernetes.io/managed-by"
+	managedByBerth    = "berth"
 )
 
 // inputs are what decides a deploy: the chart's content and the values.
@@ -221,11 +224,9 @@ func releaseLabels(step sdk.Step, in *inputs) map[string]string {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
 	id := sha256.Sum256([]byte(step.ID))
-	return map[string]string{
-		labelApp: labelValue(step.App), labelEnvironment: labelValue(step.Env), labelPart: labelValue(step.Part),
-		labelStep:   hex.EncodeToString(id[:16]),
-		labelInputs: hex.EncodeToString(h.Sum(nil)[:16]),
-	}
+	labels := stepOwner(step).labels()
+	labels[labelStep], labels[labelInputs] = hex.EncodeToString(id[:16]), hex.EncodeToString(h.Sum(nil)[:16])
+	return labels
 }
 
 // labelValue is s where it can be a label's value, else a hash of it.

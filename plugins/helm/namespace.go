@@ -2,6 +2,7 @@ package helm
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -38,7 +39,10 @@ func (s *session) ensureNamespace(ctx context.Context, step sdk.Step) error {
 		case err != nil && !apierrors.IsNotFound(err):
 			return err
 		case err == nil && (ns.DeletionTimestamp == nil || !s.settings.CreateNamespace):
-			return refuseNamespace(ns, step)
+			if err := refuseNamespace(ns, step); err != nil {
+				return err
+			}
+			return s.markNamespace(ctx, ns, step)
 		case !s.settings.CreateNamespace:
 			return nil // that it is not there shows in what comes next
 		case err == nil:
@@ -47,11 +51,11 @@ func (s *session) ensureNamespace(ctx context.Context, step sdk.Step) error {
 				return err
 			}
 		}
+		labels := environmentOwner(step).labels()
+		labels[labelManagedBy] = managedByBerth
 		_, err = namespaces.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-			Name: s.namespace,
-			Labels: map[string]string{
-				labelApp: labelValue(step.App), labelEnvironment: labelValue(step.Env), labelManagedBy: managedByBerth,
-			},
+			Name:   s.namespace,
+			Labels: labels,
 		}}, metav1.CreateOptions{})
 		if err == nil {
 			s.kube.out.Log("created namespace " + s.namespace)
@@ -61,6 +65,27 @@ func (s *session) ensureNamespace(ctx context.Context, step sdk.Step) error {
 			return err
 		}
 	}
+}
+
+// markNamespace adds the installation to the marks of a namespace that Berth
+// made for this environment when it did not know installations yet. Without the
+// right to, it stays as it is.
+func (s *session) markNamespace(ctx context.Context, ns *corev1.Namespace, step sdk.Step) error {
+	mine := environmentOwner(step)
+	if o := namespaceOwner(ns); ns.Labels[labelManagedBy] != managedByBerth || !o.is(mine) || o == mine || mine.installation == "" {
+		return nil
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid": ns.UID, "resourceVersion": ns.ResourceVersion, "labels": map[string]string{labelInstallation: mine.installation},
+	}})
+	if err != nil {
+		return err
+	}
+	_, err = s.clientset.CoreV1().Namespaces().Patch(ctx, ns.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	if apierrors.IsForbidden(err) || apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return nil // the next deploy tries again
+	}
+	return err
 }
 
 // awaitNamespaceGone waits until the namespace with that uid is gone.
@@ -128,7 +153,7 @@ func (s *session) removeNamespace(ctx context.Context, step sdk.Step) error {
 	case err != nil:
 		return err
 	}
-	if ns.Labels[labelManagedBy] != managedByBerth || namespaceOwner(ns) != environmentOwner(step) {
+	if ns.Labels[labelManagedBy] != managedByBerth || !namespaceOwner(ns).is(environmentOwner(step)) {
 		out.Log("namespace " + s.namespace + " stays: Berth did not make it for this environment")
 		return nil
 	}

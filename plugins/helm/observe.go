@@ -45,8 +45,8 @@ func (x *Executor) observe(ctx context.Context, step sdk.Step, s settings) (sdk.
 	if err != nil {
 		return sdk.Observation{}, err
 	}
-	if o := releaseOwner(past); o.known() && o != stepOwner(step) {
-		return sdk.Observation{Health: sdk.Absent, Text: "nothing is deployed: the release of that name is that of environment " + o.String()}, nil
+	if o, mine := releaseOwner(past), stepOwner(step); o.known() && !o.is(mine) {
+		return sdk.Observation{Health: sdk.Absent, Text: "nothing is deployed: the release of that name is that of environment " + o.of(mine)}, nil
 	}
 	rel := deployed(past)
 	if rel == nil || last(past).Info.Status == release.StatusUninstalling || last(past).Info.Status == release.StatusUninstalled {
