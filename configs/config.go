@@ -19,8 +19,17 @@ type Config struct {
 	Actors   []Actor            `yaml:"actors" json:"actors,omitempty"`
 	Clusters map[string]Cluster `yaml:"clusters" json:"clusters,omitempty"`
 	Plugins  map[string]Plugin  `yaml:"plugins" json:"plugins,omitempty"`
-	Apps     map[string]App     `yaml:"apps" json:"apps,omitempty"`
-	Policies []Policy           `yaml:"policies" json:"policies,omitempty"` // who must agree to what; without any, everything is released
+	// Vars are groups of variables, which apps share by vars_from.
+	Vars map[string]map[string]Value `yaml:"vars" json:"vars,omitempty"`
+	// Secrets say where executors find values that nobody else may see. Variables
+	// refer to them by name.
+	Secrets   map[string]SecretRef `yaml:"secrets" json:"secrets,omitempty"`
+	Apps      map[string]App       `yaml:"apps" json:"apps,omitempty"`
+	Policies  []Policy             `yaml:"policies" json:"policies,omitempty"` // who must agree to what; without any, everything is released
+	Schedules []Schedule           `yaml:"schedules" json:"schedules,omitempty"`
+	// Reconcile is how Berth's records are compared with the world.
+	Reconcile     Reconcile `yaml:"reconcile" json:"reconcile,omitzero"`
+	Notifications []Route   `yaml:"notifications" json:"notifications,omitempty"` // who is told of what besides those whom it concerns
 	// Retention is how long Berth remembers what is over.
 	Retention Retention `yaml:"retention" json:"retention,omitzero"`
 }
@@ -134,27 +143,6 @@ type Plugin struct {
 	// Limit is how many actions with parts of this executor may run at once, over
 	// all replicas; 0 means as many as come.
 	Limit int `yaml:"limit" json:"limit,omitempty" jsonschema:"minimum=0"`
-}
-
-// App is what can be deployed.
-type App struct {
-	Repo       string            `yaml:"repo" json:"repo,omitempty"` // owner/name
-	Cluster    string            `yaml:"cluster" json:"cluster,omitempty"`
-	Namespace  string            `yaml:"namespace" json:"namespace,omitempty"` // template; {{ .App }}-{{ .Name }} when empty
-	TTL        Duration          `yaml:"ttl" json:"ttl,omitempty"`             // for ever when empty
-	Vars       map[string]string `yaml:"vars" json:"vars,omitempty"`
-	AllowSet   []string          `yaml:"allow_set" json:"allow_set,omitempty"`     // keys that --set may name
-	AutoUpdate bool              `yaml:"auto_update" json:"auto_update,omitempty"` // a push to a deployed pull request deploys it again
-	AllowForks bool              `yaml:"allow_forks" json:"allow_forks,omitempty"` // commands on pull requests from forks run
-	Parts      []Part            `yaml:"parts" json:"parts" jsonschema:"minItems=1"`
-}
-
-// Part is one unit of an environment.
-type Part struct {
-	Name  string         `yaml:"name" json:"name"`
-	Use   string         `yaml:"use" json:"use"` // the executor
-	Needs []string       `yaml:"needs" json:"needs,omitempty"`
-	With  map[string]any `yaml:"with" json:"with,omitempty"` // as the executor's schema says; strings are templates
 }
 
 // Duration is a length of time written as Go does ("72h", "90m"), or in days

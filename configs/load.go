@@ -80,7 +80,7 @@ func Parse(raw []byte, more ...Check) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.setDefaults()
+	c.setDefaults(doc.written)
 	doc.validate(c)
 	for _, check := range more {
 		for _, f := range check(c) {
@@ -124,7 +124,7 @@ func read(raw []byte, into any, later map[string]string) (*document, error) {
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, Faults{{Msg: "the file holds several YAML documents; keep one"}}
 	}
-	doc := &document{lines: map[string]int{}, leaves: map[int][]string{}, later: later}
+	doc := &document{lines: map[string]int{}, leaves: map[int][]string{}, broken: map[int]bool{}, later: later}
 	if len(root.Content) == 1 {
 		doc.walk(root.Content[0], reflect.TypeOf(into), "")
 		doc.decode(root.Content[0], into)
@@ -141,7 +141,9 @@ func (d *document) sorted() error {
 	return d.faults
 }
 
-func (c *Config) setDefaults() {
+// setDefaults fills in what is not written. written tells whether a path is in
+// the file, for values whose zero means something.
+func (c *Config) setDefaults(written func(path string) bool) {
 	set := func(field *string, value string) {
 		if *field == "" {
 			*field = value
@@ -153,6 +155,13 @@ func (c *Config) setDefaults() {
 		set(&c.GitHub.APIURL, DefaultAPIURL)
 		set(&c.GitHub.Permission, "write")
 	}
+	c.Reconcile.setDefaults(c.GitHub != nil, written)
+}
+
+// written tells whether path is in the file.
+func (d *document) written(path string) bool {
+	_, ok := d.lines[path]
+	return ok
 }
 
 // document collects faults while a file is read, and knows which line each
@@ -161,6 +170,7 @@ type document struct {
 	faults Faults
 	lines  map[string]int    // path → line
 	leaves map[int][]string  // line → the paths of the values on it
+	broken map[int]bool      // lines with a value of the wrong type
 	nodes  int               // walked so far
 	later  map[string]string // keys that a later version will know, and what to say of them
 }
@@ -200,11 +210,17 @@ func (d *document) walk(n *yaml.Node, t reflect.Type, path string) {
 			d.walk(n.Content[i+1], t.Elem(), at)
 			d.lines[at] = n.Content[i].Line
 		}
-	case n.Kind == yaml.MappingNode && t.Kind() == reflect.Struct && t != reflect.TypeFor[Secret]() && t != reflect.TypeFor[Time]():
+	case n.Kind == yaml.MappingNode && t.Kind() == reflect.Struct && !leaf[t]:
 		d.walkStruct(n, t, path)
 	default:
 		d.leaves[n.Line] = append(d.leaves[n.Line], path)
 	}
+}
+
+// leaf are the types that read a mapping themselves.
+var leaf = map[reflect.Type]bool{
+	reflect.TypeFor[Secret](): true, reflect.TypeFor[Time](): true, reflect.TypeFor[Value](): true,
+	reflect.TypeFor[SecretRef](): true, reflect.TypeFor[Address](): true,
 }
 
 func (d *document) walkStruct(n *yaml.Node, t reflect.Type, path string) {
@@ -228,10 +244,9 @@ func (d *document) walkStruct(n *yaml.Node, t reflect.Type, path string) {
 }
 
 // notYet explains keys of Berth's config language that this version cannot
-// honour. Ignoring them would be a lie: a schedule that never comes is worse
+// honour. Ignoring them would be a lie: a surface that never answers is worse
 // than none.
 var notYet = map[string]string{
-	"schedules":  "this version has no schedules; remove the section",
 	"slack":      "this version has no Slack surface; remove the section",
 	"discord":    "this version has no Discord surface; remove the section",
 	"mattermost": "this version has no Mattermost surface; remove the section",
@@ -256,6 +271,7 @@ func (d *document) decode(n *yaml.Node, into any) {
 		if m := lineError.FindStringSubmatch(complaint); m != nil {
 			fault.Line, _ = strconv.Atoi(m[1])
 			fault.Path, fault.Msg = d.pathOn(fault.Line), plainTypeError(m[2])
+			d.broken[fault.Line] = true
 		}
 		d.faults = append(d.faults, fault)
 	}
@@ -369,7 +385,7 @@ func lined(n *yaml.Node, format string, args ...any) string {
 
 func parseDuration(s string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
-		n, err := strconv.Atoi(days)
+		n, err := strconv.ParseInt(days, 10, 16) // 89 years; more would not fit
 		return time.Duration(n) * 24 * time.Hour, err
 	}
 	return time.ParseDuration(s)

@@ -43,7 +43,7 @@ func TestFaults(t *testing.T) {
 		"a literal secret":                  {yaml: "github:\n  webhook_secret: hunter2\n  token: {env: T}\n", want: []string{"github.webhook_secret@2"}},
 		"a secret with both references":     {yaml: "github:\n  webhook_secret: {env: A, file: b}\n  token: {env: T}\n", want: []string{"github.webhook_secret@2"}},
 		"a github without any credential":   {yaml: "github:\n  webhook_secret: {env: A}\n", want: []string{"github@1"}},
-		"a section of a later version":      {yaml: "server: {}\nschedules: []\n", want: []string{"schedules@2"}},
+		"a section of a later version":      {yaml: "server: {}\nslack: {}\n", want: []string{"slack@2"}},
 		"a number where text is wanted":     {yaml: "tokens:\n  - actor: ci\n    sha256: abc\n", want: []string{"tokens[0].sha256@3"}},
 		"several faults come all at once":   {yaml: "server:\n  listen: nowhere\napps:\n  shop:\n    cluster: mars\n    ttl: 3x\n    parts: []\n", want: []string{"server.listen@2", "apps.shop.cluster@5", "apps.shop.ttl@6", "apps.shop.parts@7"}},
 		"one identity of two people":        {yaml: "actors:\n  - {name: ana, identities: [\"github:ana\"]}\n  - {name: bo, identities: [\"github:Ana\"]}\n", want: []string{"actors[1].identities[0]@3"}},

@@ -26,6 +26,12 @@ func TestSchemaIsTheTypes(t *testing.T) {
 		if t == reflect.TypeFor[Time]() {
 			return &jsonschema.Schema{Type: "string", Format: "date-time"}
 		}
+		switch t {
+		case reflect.TypeFor[Value]():
+			return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}, {Type: "null"}, only("secret")}}
+		case reflect.TypeFor[Address]():
+			return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "string", Pattern: "^https?://"}, only("env"), only("file")}}
+		}
 		return nil
 	}}
 	if err := reflector.AddGoComments("github.com/berth-dev/berth/configs", "./"); err != nil {
@@ -51,6 +57,13 @@ func TestSchemaIsTheTypes(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Error("schema.json is not what the types say; run: go test ./configs -run Schema -update")
 	}
+}
+
+// only is a mapping with one key and text under it.
+func only(key string) *jsonschema.Schema {
+	s := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(), Required: []string{key}, AdditionalProperties: jsonschema.FalseSchema}
+	s.Properties.Set(key, &jsonschema.Schema{Type: "string"})
+	return s
 }
 
 func TestTheExampleSatisfiesTheSchema(t *testing.T) {
@@ -86,5 +99,8 @@ func TestTheExampleSatisfiesTheSchema(t *testing.T) {
 	}
 	if err := check(strings.Replace(string(raw), "ttl: 72h", "ttl: soon", 1)); err == nil {
 		t.Error("the schema takes any text for a length of time")
+	}
+	if err := check(strings.Replace(string(raw), "{secret: mail}", "{value: mail}", 1)); err == nil {
+		t.Error("the schema takes any mapping for a variable")
 	}
 }

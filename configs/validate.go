@@ -48,10 +48,14 @@ func (d *document) validate(c *Config) {
 	for name, plugin := range c.Plugins {
 		d.plugin(join("plugins", name), name, plugin)
 	}
+	d.variables(c)
 	for _, name := range slices.Sorted(maps.Keys(c.Apps)) {
 		d.app(c, join("apps", name), name)
 	}
 	d.policies(c)
+	d.schedules(c)
+	d.reconcile(c.Reconcile)
+	d.notifications(c)
 }
 
 func (d *document) retention(r Retention) {
@@ -174,42 +178,6 @@ func (d *document) plugin(path, name string, p Plugin) {
 	}
 }
 
-func (d *document) app(c *Config, path, name string) {
-	app := c.Apps[name]
-	d.name(path, name)
-	if app.Repo != "" && !repoPattern.MatchString(app.Repo) {
-		d.fault(path+".repo", "%q is not a repository; write owner/name", app.Repo)
-	}
-	if app.Cluster != "" {
-		if _, known := c.Clusters[app.Cluster]; !known {
-			d.fault(path+".cluster", "there is no cluster %q%s", app.Cluster, listed(c.Clusters))
-		}
-	}
-	if app.TTL < 0 || time.Duration(app.TTL) > maxTTL {
-		d.fault(path+".ttl", "a lifetime is between 0 and %d days", int(maxTTL.Hours()/24))
-	}
-	for i, key := range app.AllowSet {
-		if !setKeyPattern.MatchString(key) {
-			d.fault(fmt.Sprintf("%s.allow_set[%d]", path, i), "%q is not a key; write a dotted path such as image.tag", key)
-		}
-	}
-	for key := range app.Vars {
-		if !envPattern.MatchString(key) {
-			d.fault(path+".vars."+key, "a variable's name is made of letters, digits and _")
-		}
-	}
-	if len(app.Parts) == 0 {
-		d.fault(path+".parts", "an app needs at least one part, such as {name: web, use: helm, with: {chart: ./charts/preview}}")
-	}
-	for i, part := range app.Parts {
-		at := fmt.Sprintf("%s.parts[%d]", path, i)
-		d.name(at+".name", part.Name)
-		if !namePattern.MatchString(part.Use) {
-			d.fault(at+".use", "%q is not an executor; first-party ones are helm, kubernetes, aws, dns and script", part.Use)
-		}
-	}
-}
-
 // name checks what people type as part of an environment's or a part's name.
 func (d *document) name(path, name string) {
 	if !namePattern.MatchString(name) {
@@ -244,3 +212,18 @@ func listed[V any](m map[string]V) string {
 	}
 	return "; there are: " + strings.Join(slices.Sorted(maps.Keys(m)), ", ")
 }
+
+// known checks that m has name. What is looked for is said by what.
+func known[V any](d *document, path, what, name string, m map[string]V) {
+	if _, ok := m[name]; ok {
+		return
+	}
+	if near := nearName(name, slices.Sorted(maps.Keys(m))); near != "" {
+		d.fault(path, "there is no %s %q; did you mean %q?", what, name, near)
+		return
+	}
+	d.fault(path, "there is no %s %q%s", what, name, listed(m))
+}
+
+// faulted tells whether what stands at path could not be read, which was said.
+func (d *document) faulted(path string) bool { return d.broken[d.lines[path]] }

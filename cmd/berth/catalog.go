@@ -30,10 +30,16 @@ func newCatalog(c *configs.Config) *catalog {
 		app := c.Apps[name]
 		made := &actions.App{
 			Name: name, Repo: app.Repo, Namespace: app.Namespace, TTL: time.Duration(app.TTL),
-			Vars: app.Vars, AllowSet: app.AllowSet, AutoUpdate: app.AutoUpdate, AllowForks: app.AllowForks,
+			AllowSet: app.AllowSet, AutoUpdate: app.AutoUpdate, AllowForks: app.AllowForks,
 		}
-		if cluster, ok := c.Clusters[app.Cluster]; ok {
-			made.Cluster = actions.Cluster{Name: app.Cluster, Kubeconfig: cluster.Kubeconfig, Context: cluster.Context}
+		made.Vars, made.Secrets = variables(c, app)
+		for i, name := range app.ClusterNames() {
+			if cluster, ok := c.Clusters[name]; ok {
+				made.Clusters = append(made.Clusters, actions.Cluster{Name: name, Kubeconfig: cluster.Kubeconfig, Context: cluster.Context})
+				if i == 0 {
+					made.Cluster = made.Clusters[0]
+				}
+			}
 		}
 		for _, part := range app.Parts {
 			made.Parts = append(made.Parts, actions.Part{Name: part.Name, Use: part.Use, With: part.With, Needs: part.Needs})
@@ -44,6 +50,29 @@ func newCatalog(c *configs.Config) *catalog {
 	out := &catalog{}
 	out.now.Store(set)
 	return out
+}
+
+// variables are an app's variables, groups and all: those of plain text, and
+// those by reference.
+func variables(c *configs.Config, app configs.App) (map[string]string, map[string]actions.SecretRef) {
+	plain, secret := map[string]string{}, map[string]actions.SecretRef{}
+	for name, value := range c.Variables(app) {
+		if value.Secret == "" {
+			plain[name] = value.Text
+			continue
+		}
+		secret[name] = secretRef(value.Secret, c.Secrets[value.Secret])
+	}
+	return plain, secret
+}
+
+// secretRef is where the executor finds the secret that the config calls name.
+func secretRef(name string, s configs.SecretRef) actions.SecretRef {
+	ref := actions.SecretRef{Name: name, Env: s.Env, File: s.File}
+	if k := s.Kubernetes; k != nil {
+		ref.Kubernetes = &actions.SecretKey{Namespace: k.Namespace, Name: k.Name, Key: k.Key}
+	}
+	return ref
 }
 
 // replace makes the apps of other the catalog's own.
