@@ -65,6 +65,7 @@ type Owned struct {
 	Kind      string    `json:"kind"` // "Helm release", "Namespace"
 	Name      string    `json:"name"`
 	Namespace string    `json:"namespace,omitempty"`
+	Cluster   string    `json:"cluster,omitempty"` // the name of the one that was asked; whoever asks fills it in
 	CreatedAt time.Time `json:"created_at,omitzero"`
 }
 

@@ -23,3 +23,17 @@ func PutFenced(ctx context.Context, s *Store, env *Environment, l *Lease) error 
 
 // AnchorTurn is one interval of Anchoring.
 func (s *Store) AnchorTurn(ctx context.Context) error { return s.anchorTurn(ctx) }
+
+// PutRun stores a run, and its log's last event if it has ended, as a worker does.
+func PutRun(ctx context.Context, s *Store, run *Run, events ...Event) error {
+	if err := s.rdb.Set(ctx, runIndexKey(run.ID), run.Order.Env.String(), 0).Err(); err != nil {
+		return err
+	}
+	if err := s.save(ctx, run.Order.Env, saving{run: run, events: events, rec: Record{Kind: "test"}}); err != nil {
+		return err
+	}
+	if run.State != RunRunning {
+		s.tidy(ctx, run.Order.Env, run.ID)
+	}
+	return nil
+}

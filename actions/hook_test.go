@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -45,6 +46,43 @@ func (h *afterSave) look(cmd redis.Cmder, err error) {
 	for _, arg := range cmd.Args() {
 		if text, ok := arg.([]byte); ok && strings.Contains(string(text), fmt.Sprintf(`"kind":%q`, h.kind)) {
 			h.then()
+		}
+	}
+}
+
+// beforeScript calls then once, before a script is run that has such an argument.
+type beforeScript struct {
+	has  string
+	then func()
+	once sync.Once
+}
+
+func (h *beforeScript) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *beforeScript) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			h.look(cmd)
+		}
+		return next(ctx, cmds)
+	}
+}
+
+func (h *beforeScript) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		h.look(cmd)
+		return next(ctx, cmd)
+	}
+}
+
+func (h *beforeScript) look(cmd redis.Cmder) {
+	if !strings.HasPrefix(cmd.Name(), "eval") {
+		return
+	}
+	for _, arg := range cmd.Args() {
+		text := fmt.Sprintf("%s", arg)
+		if strings.Contains(text, h.has) {
+			h.once.Do(h.then)
 		}
 	}
 }

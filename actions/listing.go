@@ -20,11 +20,16 @@ const (
 
 // EnvFilter says which environments are wanted.
 type EnvFilter struct {
-	App    string // "" means of every app
-	State  State  // "" means in every state but Cleaned
-	All    bool   // the cleaned ones too
-	Cursor string // from the call before; "" means from the start
-	Limit  int    // 1 to 500; 0 means 50
+	App   string // "" means of every app
+	State State  // "" means in every state but Cleaned
+	All   bool   // the cleaned ones too
+	// PullRequest and Repo are of the app's own repository or of a component's:
+	// with both, the environments that are built from that pull request. 0 and ""
+	// mean any; case does not matter in Repo.
+	PullRequest int
+	Repo        string
+	Cursor      string // from the call before; "" means from the start
+	Limit       int    // 1 to 500; 0 means 50
 }
 
 // Environments lists records sorted by name, and the cursor of the next page,
@@ -55,7 +60,7 @@ func (s *Store) Environments(ctx context.Context, f EnvFilter) (items []*Environ
 	// With a filter by state many records are read for one that is wanted, so
 	// that pages of records are larger than pages of results.
 	page := int64(f.Limit + 1)
-	if f.State != "" {
+	if f.State != "" || f.PullRequest != 0 || f.Repo != "" {
 		page = most
 	}
 	for {
@@ -84,10 +89,29 @@ func (s *Store) Environments(ctx context.Context, f EnvFilter) (items []*Environ
 }
 
 func (f EnvFilter) wants(env *Environment) bool {
+	if !f.built(env) {
+		return false
+	}
 	if f.State != "" {
 		return env.State == f.State
 	}
 	return f.All || env.State != StateCleaned
+}
+
+// built tells whether env is built from what f wants.
+func (f EnvFilter) built(env *Environment) bool {
+	from := func(repo string, number int) bool {
+		return (f.Repo == "" || strings.EqualFold(repo, f.Repo)) && (f.PullRequest == 0 || number == f.PullRequest)
+	}
+	if (f.Repo == "" && f.PullRequest == 0) || from(env.Repo, env.PullRequest) {
+		return true
+	}
+	for _, c := range env.Components {
+		if from(c.Repo, c.PullRequest) {
+			return true
+		}
+	}
+	return false
 }
 
 // environments reads records by their names, in one go. One that is not there

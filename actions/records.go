@@ -31,6 +31,7 @@ func runIndexKey(id string) string { return keyPrefix + "run:" + id }
 //	K[1]  the environment      K[2]  the counter of lease tokens
 //	K[3]  the run              K[4]  the environment's runs
 //	K[5]  the run's events     K[6]  the app as the run found it
+//	K[7]  the environment's history
 //	A[1]  the revision that the environment has, 0 when there is none; "" leaves it alone
 //	A[2]  the writer's lease token; 0 for a change that needs no lease
 //	A[3]  the environment, JSON
@@ -38,7 +39,9 @@ func runIndexKey(id string) string { return keyPrefix + "run:" + id }
 //	A[5]  the run, JSON        A[6]  when it began, in milliseconds
 //	A[7]  how many events to keep
 //	A[8]  the app, JSON; "" leaves it alone, "-" deletes it
-//	A[9]…  events, JSON; the first of a run begins with "!"
+//	A[9]  the line of a run that has ended for the history; "" for none
+//	A[10] how many lines to keep
+//	A[11]…  events, JSON; the first of a run begins with "!"
 //	output  "ok"; "fenced" when a later lease was taken; "conflict" when the
 //	        environment has another revision
 var saveScript = NewScript(`
@@ -58,7 +61,11 @@ if A[4] ~= '' then
 	redis.call('SET', K[3], A[5])
 	redis.call('ZADD', K[4], A[6], A[4])
 	if A[8] == '-' then redis.call('DEL', K[6]) elseif A[8] ~= '' then redis.call('SET', K[6], A[8]) end
-	for i = 9, #A do
+	if A[9] ~= '' then
+		redis.call('LPUSH', K[7], A[9])
+		redis.call('LTRIM', K[7], 0, A[10] - 1)
+	end
+	for i = 11, #A do
 		local event, first = A[i], '0'
 		if event:sub(1, 1) == '!' then event, first = event:sub(2), '1' end
 		redis.call('XADD', K[5], 'MAXLEN', '~', A[7], '*', 'e', event, 'first', first)
@@ -82,7 +89,7 @@ type saving struct {
 // environment came first).
 func (s *Store) save(ctx context.Context, name Name, c saving) error {
 	const op = "store.save"
-	args := []any{"", c.token, "", "", "", 0, maxEvents, c.app}
+	args := []any{"", c.token, "", "", "", 0, maxEvents, c.app, "", HistoryKept}
 	var next *Environment
 	if c.env != nil {
 		e := *c.env
@@ -105,6 +112,11 @@ func (s *Store) save(ctx context.Context, name Name, c saving) error {
 			return Wrap(op, CodeInternal, err, "The run's record could not be written.")
 		}
 		args[3], args[4], args[5] = id, text, c.run.StartedAt.UnixMilli()
+		if c.run.State != RunRunning {
+			if args[8], err = pastOf(c.run); err != nil {
+				return err
+			}
+		}
 		for i, e := range c.events {
 			text, err := encodeEvent(e)
 			if err != nil {
@@ -118,7 +130,7 @@ func (s *Store) save(ctx context.Context, name Name, c saving) error {
 	}
 	keys := []string{
 		s.Key(name, envKey), s.Key(name, tokenKey), s.Key(name, runKey(id)), s.Key(name, runsKey),
-		s.Key(name, eventsKey(id)), s.Key(name, appKey(id)),
+		s.Key(name, eventsKey(id)), s.Key(name, appKey(id)), s.Key(name, historyKey),
 	}
 	reply, err := s.Exec(ctx, name, saveScript, keys, args, c.rec)
 	if err != nil {
@@ -288,13 +300,14 @@ func (s *Store) run(ctx context.Context, name Name, id string) (*Run, error) {
 	return &run, nil
 }
 
-// Runs lists an environment's runs, the newest first. limit is at most
-// RunsKept, which is also what 0 means.
+// Runs lists an environment's runs, the newest first: up to limit of those that
+// are kept (Keep.Runs); 0 means RunsKept.
 func (s *Store) Runs(ctx context.Context, name Name, limit int) ([]*Run, error) {
 	const op = "store.runs"
-	if limit <= 0 || limit > RunsKept {
+	if limit <= 0 {
 		limit = RunsKept
 	}
+	limit = min(limit, maxRunsKept)
 	ids, err := s.rdb.ZRevRange(ctx, s.Key(name, runsKey), 0, int64(limit)-1).Result()
 	if err != nil || len(ids) == 0 {
 		return nil, redisError(op, err)
@@ -322,12 +335,12 @@ func (s *Store) Runs(ctx context.Context, name Name, limit int) ([]*Run, error) 
 	return runs, nil
 }
 
-// trimRuns forgets all but the newest RunsKept runs of an environment. Each key
+// trimRuns forgets all but the newest Keep.Runs runs of an environment. Each key
 // goes by itself: a run that is forgotten by half is forgotten.
 func (s *Store) trimRuns(ctx context.Context, name Name) error {
 	const op = "store.trim_runs"
 	key := s.Key(name, runsKey)
-	old, err := s.rdb.ZRange(ctx, key, 0, -RunsKept-1).Result()
+	old, err := s.rdb.ZRange(ctx, key, 0, int64(-s.kept(name.App).Runs-1)).Result()
 	if err != nil || len(old) == 0 {
 		return redisError(op, err)
 	}

@@ -377,18 +377,6 @@ func lastAction(run *Run) *LastAction {
 		State: run.State, Error: run.Error, By: run.Order.By, At: run.EndedAt}
 }
 
-// tidy is what a run's end leaves to do, and what nothing depends on: old runs
-// are forgotten, and the events of this one will be.
-func (s *Store) tidy(ctx context.Context, name Name, runID string) {
-	err := s.rdb.Expire(ctx, s.Key(name, eventsKey(runID)), EventsKept).Err()
-	if err == nil {
-		err = s.trimRuns(ctx, name)
-	}
-	if err != nil {
-		s.log.WarnContext(ctx, "old runs were not forgotten", "env", name.String(), "error", err)
-	}
-}
-
 // partOutputs are a step's outputs, cut to what a record may hold.
 func partOutputs(out Outputs) Outputs {
 	const most, longest = 100, 4 << 10

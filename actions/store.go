@@ -26,6 +26,7 @@ type Store struct {
 	now     func() time.Time
 	log     *slog.Logger
 	keep    time.Duration // of audit records; 0 is for ever
+	keepOf  func(app string) Keep
 	every   time.Duration // between anchors
 	anchors anchoring
 	touched touched
@@ -43,6 +44,9 @@ type StoreOptions struct {
 	// Records that are older leave while Anchoring runs, once an anchor vouches
 	// for them.
 	KeepAudit time.Duration
+	// Keep says how much of the past of an app's environments is kept; nil means
+	// the defaults for every app. It is asked anew each time.
+	Keep func(app string) Keep
 	// AnchorEvery is how often Anchoring makes an anchor when something moved; 0
 	// means every minute.
 	AnchorEvery time.Duration
@@ -50,7 +54,7 @@ type StoreOptions struct {
 
 // NewStore makes a Store on rdb, which stays its caller's to close.
 func NewStore(rdb redis.UniversalClient, o StoreOptions) *Store {
-	s := &Store{rdb: rdb, now: o.Now, log: o.Log, keep: max(o.KeepAudit, 0), every: o.AnchorEvery, pipe: NewPipe(rdb), process: rand.Text(), seed: maphash.MakeSeed()}
+	s := &Store{rdb: rdb, now: o.Now, log: o.Log, keep: max(o.KeepAudit, 0), keepOf: o.Keep, every: o.AnchorEvery, pipe: NewPipe(rdb), process: rand.Text(), seed: maphash.MakeSeed()}
 	if s.now == nil {
 		s.now = time.Now
 	}
