@@ -96,16 +96,17 @@ func (w *Worker) advance(work context.Context, r *Request, tries int) (step, err
 
 // plan has r's plan made and asks the policy what it needs.
 func (w *Worker) plan(work context.Context, r *Request, tries int) (step, error) {
-	if !w.plans.enter(w.halt) {
+	leave, in := w.plans.enter(w.room(r.Order), w.halt)
+	if !in {
 		return step{after: verdict{later: turnWait, tries: tries}}, nil
 	}
 	plan, err := w.callPlan(work, r.Order)
-	w.plans.leave()
+	leave()
 	if err != nil {
 		return w.planFailed(work, r, err, tries)
 	}
 	planned := *r
-	planned.Plan, planned.Digest, planned.Order.Commit = plan, plan.Digest, plan.Order.Commit
+	planned.Plan, planned.Digest, planned.Order.Commit, planned.Order.Components = plan, plan.Digest, plan.Order.Commit, plan.Order.Components
 	planned.Changed = actions.Changed(r.Was, plan)
 	if r.DryRun {
 		return w.leave(work, r, change{to: StateSucceeded, edit: adoptPlan(&planned)})
@@ -227,7 +228,7 @@ func (w *Worker) planFailed(work context.Context, r *Request, err error, tries i
 // adoptPlan takes over what planning found.
 func adoptPlan(planned *Request) func(*Request) {
 	return func(r *Request) {
-		r.Plan, r.Digest, r.Order.Commit = planned.Plan, planned.Digest, planned.Order.Commit
+		r.Plan, r.Digest, r.Order.Commit, r.Order.Components = planned.Plan, planned.Digest, planned.Order.Commit, planned.Order.Components
 		r.Changed, r.Was = planned.Changed, nil
 	}
 }

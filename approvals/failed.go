@@ -77,7 +77,7 @@ func (q *Requests) Retry(ctx context.Context, id string, by Requester, place Pla
 	again := Request{
 		Order: r.Order, Command: r.Command, Requester: by, Place: place, DryRun: r.DryRun, Key: retryKey(id), RetryOf: id,
 	}
-	again.Order.By, again.Order.Identity, again.Order.Commit = by.Actor, by.Identity, actions.Commit{}
+	again.Order.By, again.Order.Identity, again.Order.Commit, again.Order.Components = by.Actor, by.Identity, actions.Commit{}, nil
 	made, created, err := q.Submit(ctx, again)
 	if err != nil || created {
 		return made, err

@@ -164,10 +164,11 @@ func (q *Requests) end(ctx context.Context, r *Request, c change) (*Request, boo
 // beginNow runs r, which c releases (nil when it is released), if that takes one
 // step only. began is false when it does not, and nothing has changed.
 func (w *Worker) beginNow(work context.Context, r *Request, c *change, in *admitted) (s step, began bool, err error) {
-	if !w.runs.enterSoon(w.halt) {
+	leave, seated := w.runs.enterSoon(w.room(r.Order), w.halt)
+	if !seated {
 		return step{}, false, nil
 	}
-	defer w.runs.leave()
+	defer leave()
 	asked := time.Now()
 	lease := w.store.Offer(r.Order.Env, w.holder, w.lease)
 	next, err := w.requests.begin(work, r, c, w.runChange(), lease)

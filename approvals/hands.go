@@ -2,6 +2,7 @@ package approvals
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -15,19 +16,77 @@ type job struct {
 // gate lets so many through at once, and half as many wait before it. Whoever
 // would have to wait behind them is better put back into the queue: what has to be
 // planned must not keep what is to run from a worker, nor the other way around.
-type gate struct{ seats, bench chan struct{} }
+//
+// No room, which is a cluster, gets all the seats: work that hangs since its
+// cluster does not answer leaves the others a quarter of them.
+type gate struct {
+	seats, bench chan struct{}
 
-func newGate(seats int) gate {
-	return gate{seats: make(chan struct{}, seats), bench: make(chan struct{}, max(seats/2, 1))}
+	mu    sync.Mutex
+	rooms map[string]int // seats taken, by room
+}
+
+func newGate(seats int) *gate {
+	return &gate{seats: make(chan struct{}, seats), bench: make(chan struct{}, max(seats/2, 1)), rooms: map[string]int{}}
+}
+
+// admit counts one more in room, unless it has all that one room may have. The
+// room "" may have all.
+func (g *gate) admit(room string) bool {
+	if room == "" {
+		return true
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if seats := cap(g.seats); g.rooms[room] >= max(seats-max(seats/4, 1), 1) {
+		return false
+	}
+	g.rooms[room]++
+	return true
+}
+
+// dismiss counts one less.
+func (g *gate) dismiss(room string) {
+	if room == "" {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.rooms[room]--; g.rooms[room] == 0 {
+		delete(g.rooms, room)
+	}
 }
 
 // gateWait is how long one waits for a seat that has no place to wait: long enough
 // for work that takes no time to make room.
 const gateWait = 50 * time.Millisecond
 
-// enter waits for a seat, and returns false when too many wait for long already,
-// or halt is closed.
-func (g gate) enter(halt <-chan struct{}) bool {
+// enter waits for a seat, and returns how it is given back. in is false when the
+// room is full, when too many wait for long already, or when halt is closed.
+func (g *gate) enter(room string, halt <-chan struct{}) (leave func(), in bool) {
+	return g.through(room, func() bool { return g.sit(halt) })
+}
+
+// enterSoon waits for a seat for a moment only.
+func (g *gate) enterSoon(room string, halt <-chan struct{}) (leave func(), in bool) {
+	return g.through(room, func() bool { return g.sitSoon(halt) })
+}
+
+func (g *gate) through(room string, sit func() bool) (leave func(), in bool) {
+	if !g.admit(room) {
+		return nil, false
+	}
+	if !sit() {
+		g.dismiss(room)
+		return nil, false
+	}
+	return func() {
+		<-g.seats
+		g.dismiss(room)
+	}, true
+}
+
+func (g *gate) sit(halt <-chan struct{}) bool {
 	select {
 	case g.seats <- struct{}{}:
 		return true
@@ -37,7 +96,7 @@ func (g gate) enter(halt <-chan struct{}) bool {
 	case g.bench <- struct{}{}:
 		defer func() { <-g.bench }()
 	default:
-		return g.enterSoon(halt)
+		return g.sitSoon(halt)
 	}
 	select {
 	case g.seats <- struct{}{}:
@@ -47,8 +106,7 @@ func (g gate) enter(halt <-chan struct{}) bool {
 	}
 }
 
-// enterSoon waits for a seat for a moment only.
-func (g gate) enterSoon(halt <-chan struct{}) bool {
+func (g *gate) sitSoon(halt <-chan struct{}) bool {
 	select {
 	case g.seats <- struct{}{}:
 		return true
@@ -65,9 +123,6 @@ func (g gate) enterSoon(halt <-chan struct{}) bool {
 		return false
 	}
 }
-
-// leave gives the seat back.
-func (g gate) leave() { <-g.seats }
 
 // slot waits for a free slot and takes it; false means that ctx ended first.
 func (w *Worker) slot(ctx context.Context) bool {

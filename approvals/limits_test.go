@@ -99,3 +99,31 @@ func TestAFloodOfOneAppDoesNotDelayAnother(t *testing.T) {
 		}
 	}
 }
+
+func TestAClusterThatDoesNotAnswerLeavesRoomForTheOthers(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, redistest.Client(t), approvals.Options{})
+	f := newFloor(t)
+	hangs := make(chan struct{})
+	f.onPlan = func(ctx context.Context, o actions.Order, _ int) error {
+		if o.Env.App == "dead" {
+			select {
+			case <-hangs:
+			case <-ctx.Done():
+			}
+		}
+		return nil
+	}
+	b.work(approvals.WorkerOptions{Floor: f, Concurrency: 4, Room: func(o actions.Order) string { return o.Env.App }})
+	var stuck []string
+	for n := range 20 {
+		stuck = append(stuck, b.submit(actions.Name{App: "dead", Env: fmt.Sprintf("pr-%d", n)}, actions.VerbDeploy).ID)
+	}
+	for n := range 5 {
+		b.untilState(b.submit(actions.Name{App: "live", Env: fmt.Sprintf("pr-%d", n)}, actions.VerbDeploy).ID, approvals.StateSucceeded)
+	}
+	close(hangs)
+	for _, id := range stuck {
+		b.untilState(id, approvals.StateSucceeded)
+	}
+}

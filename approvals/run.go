@@ -46,10 +46,11 @@ func (w *Worker) start(work context.Context, r *Request, tries int) (step, error
 	if before(standing, r) != nil {
 		return step{after: verdict{later: turnWait}}, nil
 	}
-	if !w.runs.enter(w.halt) {
+	leave, seated := w.runs.enter(w.room(r.Order), w.halt)
+	if !seated {
 		return step{after: verdict{later: turnWait, tries: tries}}, nil
 	}
-	defer w.runs.leave()
+	defer leave()
 	asked := time.Now()
 	lease, err := w.store.Acquire(work, r.Order.Env, w.holder, w.lease)
 	if actions.CodeOf(err) == actions.CodeConflict {
@@ -72,10 +73,11 @@ func (w *Worker) start(work context.Context, r *Request, tries int) (step, error
 
 // resume carries on with r, which is running, if nobody does.
 func (w *Worker) resume(work context.Context, r *Request, tries int) (step, error) {
-	if !w.runs.enter(w.halt) {
+	leave, seated := w.runs.enter(w.room(r.Order), w.halt)
+	if !seated {
 		return step{after: verdict{later: turnWait, tries: tries}}, nil
 	}
-	defer w.runs.leave()
+	defer leave()
 	asked := time.Now()
 	lease, err := w.store.Acquire(work, r.Order.Env, w.holder, w.lease)
 	if actions.CodeOf(err) == actions.CodeConflict {
@@ -204,7 +206,7 @@ func (w *Worker) replan(work context.Context, r *Request, lease *held, cause err
 			r.Replans++
 			r.Reason = actions.Message(cause)
 			r.Was = &actions.Plan{Digest: r.Digest, Order: actions.Order{Commit: r.Order.Commit}, Basis: basis(r)}
-			r.Plan, r.Digest, r.RunID, r.Decisions, r.Outcome, r.Order.Commit = nil, "", "", nil, nil, actions.Commit{}
+			r.Plan, r.Digest, r.RunID, r.Decisions, r.Outcome, r.Order.Commit, r.Order.Components = nil, "", "", nil, nil, actions.Commit{}, nil
 			if r.Glass != nil && r.Glass.Digest != "" {
 				r.Glass = nil
 			}

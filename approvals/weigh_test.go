@@ -124,7 +124,10 @@ func TestWhatIsReleasedIsHeldBackWhenItMayNotRunAnyMore(t *testing.T) {
 			if _, err := c.yes(second.ID, "ben"); err != nil {
 				t.Fatal(err)
 			}
-			c.untilState(second.ID, approvals.StateReleased)
+			c.until(second.ID, "put aside, since its environment is busy", func(r *approvals.Request) bool {
+				waits, err := c.rdb.ZCard(c.tb.Context(), "berth:{queue}:later").Result()
+				return err == nil && waits > 0 && r.State == approvals.StateReleased
+			})
 			turn(c)
 			h.finish(t, actions.RunSucceeded)
 			c.untilState(first.ID, approvals.StateSucceeded)

@@ -39,6 +39,10 @@ type WorkerOptions struct {
 	Grace       time.Duration // how long running work may go on once Run's context ended; 0 means 15 s, less than 0 not at all
 
 	Limits Limits // what bounds how many run at once, over all replicas; nil means nothing
+	// Room names what an order would wait for if it did not answer: its cluster.
+	// No room gets more than three quarters of what this worker can plan or run at
+	// once; "" may have all, and nil means "" for every order.
+	Room func(actions.Order) string
 
 	Log *slog.Logger // nil means none
 }
@@ -76,8 +80,9 @@ type Worker struct {
 
 	slots  chan struct{} // one in it for each request in hand
 	limits Limits
-	plans  gate // what is planned
-	runs   gate // what runs
+	rooms  func(actions.Order) string // may be nil
+	plans  *gate                      // what is planned
+	runs   *gate                      // what runs
 
 	stopping atomic.Bool   // nothing new is begun
 	halt     chan struct{} // closed then
@@ -93,7 +98,7 @@ type Worker struct {
 func NewWorker(o WorkerOptions) *Worker {
 	w := &Worker{
 		requests: o.Requests, store: o.Store, queue: o.Requests.queue, floor: o.Floor, metrics: o.Requests.metrics,
-		replica: o.Replica, lease: o.Lease, grace: o.Grace, log: o.Log, jobs: make(map[string]*job), halt: make(chan struct{}), next: make(chan *job), limits: o.Limits,
+		replica: o.Replica, lease: o.Lease, grace: o.Grace, log: o.Log, jobs: make(map[string]*job), halt: make(chan struct{}), next: make(chan *job), limits: o.Limits, rooms: o.Room,
 	}
 	if w.replica == "" {
 		w.replica = "replica-" + strings.ToLower(rand.Text())
@@ -115,6 +120,14 @@ func NewWorker(o WorkerOptions) *Worker {
 	w.plans, w.runs = newGate(o.Concurrency), newGate(o.Concurrency)
 	w.slots = make(chan struct{}, 2*o.Concurrency) // as many as are planned and run
 	return w
+}
+
+// room is the room of an order.
+func (w *Worker) room(o actions.Order) string {
+	if w.rooms == nil {
+		return ""
+	}
+	return w.rooms(o)
 }
 
 // Run works until ctx ends. Then it takes nothing new, lets what runs go on for
