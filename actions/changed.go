@@ -100,7 +100,7 @@ func (d *differences) fact(key, was, is string, had, has bool) {
 	switch key {
 	case basisCommit:
 		d.say(0, "the commit: %s is now %s", orNone(shortSHA(was)), orNone(shortSHA(is)))
-	case basisRef, basisNamespace, basisLifetime, basisVerb, basisEnv:
+	case basisRef, basisNamespace, basisRevision, basisLifetime, basisVerb, basisEnv:
 		d.say(1, "the %s: %s", key, now)
 	case basisCluster:
 		d.say(1, "the cluster: %s", now)

@@ -60,7 +60,7 @@ func WriteStateDiagram(w io.Writer) error {
 // and state that it starts from.
 func WriteStateTable(w io.Writer) error {
 	var b strings.Builder
-	b.WriteString("| from | verb | meanwhile | succeeded | failed | failed, but what ran before serves on |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| from | verb | meanwhile | succeeded | failed | failed, but what ran before serves on | failed, and all of it was taken back |\n|---|---|---|---|---|---|---|\n")
 	ends := func(from State, v Verb, on Moment) string {
 		if to, ok := next(from, v, on); ok {
 			return string(to)
@@ -76,11 +76,14 @@ func WriteStateTable(w io.Writer) error {
 			if t.From == StateNone {
 				from = "(none)"
 			}
-			kept := "–"
-			if t.From == StateRunning { // what did not run cannot serve on
+			kept, undone := "–", "–"
+			if t.From == StateRunning || (t.From == StateFailure && makesRevision(v)) { // what did not run serves on when it was brought back
 				kept = ends(t.To, v, Kept)
 			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", from, v, t.To, ends(t.To, v, Succeeded), ends(t.To, v, Failed), kept)
+			if t.From != StateFailure { // nobody can say what it was
+				undone = ends(t.To, v, Undone)
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", from, v, t.To, ends(t.To, v, Succeeded), ends(t.To, v, Failed), kept, undone)
 		}
 	}
 	_, err := io.WriteString(w, b.String())

@@ -27,6 +27,7 @@ const (
 	basisCommit    = "commit"
 	basisRef       = "ref"
 	basisNamespace = "namespace"
+	basisRevision  = "revision"
 	basisLifetime  = "lifetime"
 	basisCluster   = "cluster"
 	basisContext   = "cluster/context"
@@ -124,6 +125,9 @@ func factsOf(sc *scene, p *Plan) (map[string]string, error) {
 	b.set(basisCommit, o.Commit.SHA)
 	b.set(basisRef, sc.ref)
 	b.set(basisNamespace, sc.namespace)
+	if n := sc.then.Revision; n > 0 {
+		b.set(basisRevision, strconv.Itoa(n))
+	}
 	b.set(basisLifetime, sc.ttl().String())
 	b.set(basisCluster, sc.app.Cluster.Name)
 	b.set(basisContext, sc.app.Cluster.Context)

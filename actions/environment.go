@@ -20,37 +20,41 @@ const (
 
 // Environment is the record of one running copy of an app.
 type Environment struct {
-	Name        Name                  `json:"environment"`
-	State       State                 `json:"state"`
-	Repo        string                `json:"repo,omitempty"`
-	PullRequest int                   `json:"pull_request,omitempty"`
-	Owner       Owner                 `json:"owner,omitzero"` // who had it made, in this life
-	Namespace   string                `json:"namespace,omitempty"`
-	Cluster     string                `json:"cluster,omitempty"`
-	Commit      Commit                `json:"commit,omitzero"` // what runs: the last successful deploy's
-	Ref         string                `json:"ref,omitempty"`   // the branch or tag that Commit was asked for as
-	Set         map[string]string     `json:"set,omitempty"`   // what runs was deployed with
-	Vars        map[string]string     `json:"vars,omitempty"`
-	Components  map[string]Built      `json:"components,omitempty"` // what runs was built from besides Commit
-	Overrides   map[string]Override   `json:"overrides,omitempty"`  // variables that people set for this environment; they count from its next deploy on
-	Deployed    int                   `json:"deployed,omitempty"`   // the revision that runs: 1 for the first deploy of the name, and one more for each that succeeded since
-	Links       []Link                `json:"links,omitempty"`
-	URL         string                `json:"url,omitempty"` // the first link
-	Parts       map[string]PartStatus `json:"parts,omitempty"`
-	LastAction  *LastAction           `json:"last_action,omitempty"`
-	RunID       string                `json:"run_id,omitempty"` // the run that holds it now
-	Sleeping    bool                  `json:"sleeping,omitempty"`
-	SleptBy     string                `json:"slept_by,omitempty"`    // who put it to sleep: Order.By
-	HasArchive  bool                  `json:"has_archive,omitempty"` // parts of it may be archived; a deploy would start them empty
-	Lock        *Lock                 `json:"lock,omitempty"`
-	CreatedAt   time.Time             `json:"created_at"`
-	UpdatedAt   time.Time             `json:"updated_at"`
-	UsedAt      time.Time             `json:"used_at,omitzero"` // when somebody last had something done with it that is no taking away
-	TTL         time.Duration         `json:"ttl,omitempty"`    // how long after its last use it expires; 0 means never
-	Keep        bool                  `json:"keep,omitempty"`   // somebody said that it stays: it does not expire, and schedules leave it alone
-	ExpiresAt   time.Time             `json:"expires_at,omitzero"`
-	Revision    int64                 `json:"revision"` // goes up with every change of this record
-	Fence       int64                 `json:"fence"`    // the token of the last writer
+	Name        Name                `json:"environment"`
+	State       State               `json:"state"`
+	Repo        string              `json:"repo,omitempty"`
+	PullRequest int                 `json:"pull_request,omitempty"`
+	Owner       Owner               `json:"owner,omitzero"` // who had it made, in this life
+	Namespace   string              `json:"namespace,omitempty"`
+	Cluster     string              `json:"cluster,omitempty"`
+	Commit      Commit              `json:"commit,omitzero"` // what runs: the last successful deploy's
+	Ref         string              `json:"ref,omitempty"`   // the branch or tag that Commit was asked for as
+	Set         map[string]string   `json:"set,omitempty"`   // what runs was deployed with
+	Vars        map[string]string   `json:"vars,omitempty"`
+	Components  map[string]Built    `json:"components,omitempty"` // what runs was built from besides Commit
+	Overrides   map[string]Override `json:"overrides,omitempty"`  // variables that people set for this environment; they count from its next deploy on
+	Deployed    int                 `json:"deployed,omitempty"`   // the revision that runs: 1 for the first deploy of the name, and one more for each that succeeded since
+	// FirstRevision is the one that the first success of this life has or will
+	// have, so that Deployed is of this life if it is not less; 0 in records that
+	// are older than it.
+	FirstRevision int                   `json:"first_revision,omitempty"`
+	Links         []Link                `json:"links,omitempty"`
+	URL           string                `json:"url,omitempty"` // the first link
+	Parts         map[string]PartStatus `json:"parts,omitempty"`
+	LastAction    *LastAction           `json:"last_action,omitempty"`
+	RunID         string                `json:"run_id,omitempty"` // the run that holds it now
+	Sleeping      bool                  `json:"sleeping,omitempty"`
+	SleptBy       string                `json:"slept_by,omitempty"`    // who put it to sleep: Order.By
+	HasArchive    bool                  `json:"has_archive,omitempty"` // parts of it may be archived; a deploy would start them empty
+	Lock          *Lock                 `json:"lock,omitempty"`
+	CreatedAt     time.Time             `json:"created_at"`
+	UpdatedAt     time.Time             `json:"updated_at"`
+	UsedAt        time.Time             `json:"used_at,omitzero"` // when somebody last had something done with it that is no taking away
+	TTL           time.Duration         `json:"ttl,omitempty"`    // how long after its last use it expires; 0 means never
+	Keep          bool                  `json:"keep,omitempty"`   // somebody said that it stays: it does not expire, and schedules leave it alone
+	ExpiresAt     time.Time             `json:"expires_at,omitzero"`
+	Revision      int64                 `json:"revision"` // goes up with every change of this record
+	Fence         int64                 `json:"fence"`    // the token of the last writer
 }
 
 // Owner is who had an environment made: the order's By and Identity. Its names
@@ -131,15 +135,19 @@ type Run struct {
 	Digest    string       `json:"digest"`
 	State     RunState     `json:"state"`
 	Steps     []StepRecord `json:"steps"` // in the order of the app's parts
-	Error     string       `json:"error,omitempty"`
-	Code      Code         `json:"code,omitempty"`
-	Attempt   int          `json:"attempt"`            // 1, and one more for each worker that took it over
-	Before    State        `json:"before,omitempty"`   // the environment's state when it began
-	Revision  int          `json:"revision,omitempty"` // what its success made of the environment: Environment.Deployed
-	Back      int          `json:"back,omitempty"`     // rollback: the revision that it went back to
-	StartedAt time.Time    `json:"started_at"`
-	Deadline  time.Time    `json:"deadline,omitzero"` // when it is stopped, and fails
-	EndedAt   time.Time    `json:"ended_at,omitzero"`
+	// Error is why it failed or was cancelled, and where it left what. A running
+	// one that has it takes back what it did.
+	Error     string    `json:"error,omitempty"`
+	Code      Code      `json:"code,omitempty"`
+	Attempt   int       `json:"attempt"`            // 1, and one more for each worker that took it over
+	Before    State     `json:"before,omitempty"`   // the environment's state when it began
+	Revision  int       `json:"revision,omitempty"` // what its success made of the environment: Environment.Deployed
+	Back      int       `json:"back,omitempty"`     // rollback: the revision that it went back to
+	StartedAt time.Time `json:"started_at"`
+	// Deadline is when it is stopped, and fails; once it takes back what it did,
+	// when it stops with that.
+	Deadline time.Time `json:"deadline,omitzero"`
+	EndedAt  time.Time `json:"ended_at,omitzero"`
 }
 
 // StepRecord is written before a step runs and after it ended.

@@ -11,38 +11,74 @@ import (
 	"sync"
 )
 
-// toTheEnd runs the steps that are left and ends the run.
+// toTheEnd runs the steps that are left, takes back what has to be when they
+// fail, and ends the run.
 func (x *execution) toTheEnd(ctx context.Context) (*Run, error) {
+	run, _ := x.j.snapshot()
+	if run.givenUp() {
+		return x.back(ctx)
+	}
+	inner, cancel := context.WithTimeoutCause(ctx, run.Deadline.Sub(x.r.clock()), overdue(x.sc.app))
+	defer cancel()
+	if run.Deadline.IsZero() { // it was begun by a Berth that knew none
+		inner = ctx
+	}
+	err := x.each(inner, run, x.order(run), func(s StepRecord) bool { return !s.Undo })
+	run, _ = x.j.snapshot()
+	left := slices.ContainsFunc(run.Steps, StepRecord.waits)
+	if err != nil || (left && !halted(inner)) {
+		if ctx.Err() != nil { // this process goes: what was said so far is not lost with it
+			x.events.flush()
+		}
+		if err != nil && (inner.Err() == nil || halted(inner)) {
+			return nil, err
+		}
+		return nil, endOf(inner, Errorf("run", CodeInternal, "The run stopped without a reason."))
+	}
+	why := verdict(inner, run, left)
+	if why == nil {
+		return x.succeed(ctx)
+	}
+	taking, err := x.giveUp(ctx, why)
+	if err != nil {
+		return nil, err
+	}
+	if taking {
+		return x.back(ctx)
+	}
+	return x.fail(ctx, why)
+}
+
+// each brings those steps that which names to their end, side by side as far as
+// waits allows. An error means that one could not be recorded.
+func (x *execution) each(ctx context.Context, run *Run, waits [][]int, which func(StepRecord) bool) error {
 	inner, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	run, _ := x.j.snapshot()
-	waits := x.order(run)
 	done := make([]chan struct{}, len(run.Steps))
 	for i := range done {
 		done[i] = make(chan struct{})
 	}
 	var wg sync.WaitGroup
-	for i := range run.Steps {
+	var once sync.Once
+	var failed error
+	for i, s := range run.Steps {
+		if !which(s) {
+			close(done[i])
+			continue
+		}
 		wg.Go(func() {
 			defer close(done[i])
 			for _, j := range waits[i] {
 				<-done[j] // each ends soon after ctx does
 			}
 			if err := x.step(inner, i, waits[i]); err != nil {
+				once.Do(func() { failed = err })
 				stop(err) // no step may go on when one could not be recorded
 			}
 		})
 	}
 	wg.Wait()
-	run, _ = x.j.snapshot()
-	left := slices.ContainsFunc(run.Steps, func(s StepRecord) bool { return s.State == StepWaiting || s.State == StepRunning })
-	if left && !cancelled(inner) {
-		if ctx.Err() != nil { // this process goes: what was said so far is not lost with it
-			x.events.flush()
-		}
-		return nil, endOf(inner, Errorf("run", CodeInternal, "The run stopped without a reason."))
-	}
-	return x.end(ctx, run, cancelled(inner) && left)
+	return failed
 }
 
 // order tells which steps each step waits for.
@@ -50,6 +86,9 @@ func (x *execution) order(run *Run) [][]int {
 	parts := make([]Part, 0, len(run.Steps))
 	for _, s := range run.Steps {
 		p, _ := x.sc.app.Part(s.Part)
+		if s.Undo { // see takeBack
+			p = Part{}
+		}
 		parts = append(parts, Part{Name: s.Part, Needs: x.needs(p, run)})
 	}
 	return waitsFor(parts, x.sc.verb.Down())
@@ -88,6 +127,9 @@ func (x *execution) step(ctx context.Context, i int, waits []int) error {
 		return nil // another worker has done it
 	}
 	for _, j := range waits {
+		if run.Steps[i].Undo {
+			break // whatever became of the others, it is tried
+		}
 		before := run.Steps[j]
 		if before.State == StepFailed || before.State == StepSkipped {
 			return x.stepEnds(ctx, i, StepSkipped, fmt.Sprintf("It waits for %s, which failed.", x.culprit(run, j)), nil)
@@ -108,7 +150,9 @@ func (x *execution) step(ctx context.Context, i int, waits []int) error {
 		switch {
 		case err == nil:
 			return x.stepEnds(ctx, i, StepDone, "", out)
-		case cancelled(ctx):
+		case halted(ctx) && run.Steps[i].Undo:
+			return x.stepEnds(ctx, i, StepFailed, Message(context.Cause(ctx)), nil, context.Cause(ctx))
+		case halted(ctx):
 			return x.stepEnds(ctx, i, StepCancelled, Message(context.Cause(ctx)), nil)
 		case ctx.Err() != nil:
 			return nil // it stays running, and another worker runs it again
@@ -156,6 +200,7 @@ func (x *execution) stepStarts(ctx context.Context, i int, last error) error {
 		change: func(run *Run, env *Environment) {
 			step := &run.Steps[i]
 			step.State, step.Tries = StepRunning, s.Tries+1
+			x.receiptsOf(step)
 			if step.StartedAt.IsZero() {
 				step.StartedAt = now
 			}
@@ -200,12 +245,20 @@ func (x *execution) stepEnds(ctx context.Context, i int, state StepState, why st
 		change: func(run *Run, env *Environment) {
 			step := &run.Steps[i]
 			step.State, step.Error, step.EndedAt, step.Outputs = state, why, now, partOutputs(out)
+			x.receiptsOf(step)
 			if len(cause) > 0 {
 				step.Code = CodeOf(cause[0])
 			}
+			if step.Undo && step.Verb == VerbCleanup && state == StepDone {
+				delete(env.Parts, step.Part)
+				return
+			}
 			x.setPart(env, step, func(p *PartStatus) {
-				p.Text = why
-				if state == StepDone && (step.Verb == VerbDeploy || step.Verb == VerbRestore || len(step.Outputs) > 0) {
+				p.Text = why + goneOf(*step)
+				if state == StepDone {
+					p.Text = why
+				}
+				if state == StepDone && (step.Verb == VerbDeploy || step.Verb == VerbRestore || step.Verb == VerbRollback || len(step.Outputs) > 0) {
 					p.Outputs = step.Outputs
 				}
 			})
@@ -221,16 +274,32 @@ func survive(op string, err *error) {
 	}
 }
 
+// leniency is what a cleanup needs: it takes away what is there, be the commit
+// gone.
+func (x *execution) leniency(part Part, v Verb) func(error) {
+	if v != VerbCleanup {
+		return nil
+	}
+	return func(err error) {
+		x.events.add(Event{Kind: EventLog, Part: part.Name, Text: Message(err) + " The cleanup goes on without it."})
+	}
+}
+
 // try runs a step once.
 func (x *execution) try(ctx context.Context, i int) (out Outputs, err error) {
 	const op = "run.step"
 	defer survive(op, &err)
-	record := x.stepRecord(i)
-	part, ok := x.sc.app.Part(record.Part)
+	record, sc := x.stepRecord(i), x.sc
+	if record.Undo {
+		if sc, err = x.undoScene(record); err != nil {
+			return nil, err
+		}
+	}
+	part, ok := sc.app.Part(record.Part)
 	if !ok {
 		return nil, Errorf(op, CodeInternal, "It is not among the parts that the run began with.")
 	}
-	ex, can, _, err := x.r.executor(ctx, part, record.Verb)
+	ex, can, description, err := x.r.executor(ctx, part, record.Verb)
 	if err != nil {
 		return nil, err
 	}
@@ -238,9 +307,8 @@ func (x *execution) try(ctx context.Context, i int) (out Outputs, err error) {
 		return nil, Errorf(op, CodeInvalid, "The executor %s cannot %s any more.", part.Use, record.Verb)
 	}
 	_, env := x.j.snapshot()
-	step, _, err := x.sc.step(ctx, part, env, record.Verb, record.ID, x.sc.leniency(func(err error) {
-		x.events.add(Event{Kind: EventLog, Part: part.Name, Text: Message(err) + " The cleanup goes on without it."})
-	}))
+	verb := stepVerb(description, record.Verb)
+	step, _, err := sc.step(ctx, part, env, verb, record.ID, x.leniency(part, verb))
 	if err != nil {
 		return nil, err
 	}
@@ -248,16 +316,13 @@ func (x *execution) try(ctx context.Context, i int) (out Outputs, err error) {
 		// A part that is left alone by this verb and that never ran.
 		x.events.add(Event{Kind: EventLog, Part: part.Name, Text: fmt.Sprintf("There are no outputs of %s.", strings.Join(unknown, ", "))})
 	}
-	step.Agreed = maps.Clone(x.sc.agreed[part.Name])
+	step.Agreed = maps.Clone(sc.agreed[part.Name])
+	if record.Undo && verb == VerbRollback {
+		step.Agreed = nil // it was agreed on for a deploy; Earlier says what comes back
+	}
 	limited, cancel := context.WithTimeout(ctx, x.r.stepWithin)
 	defer cancel()
-	out, err = ex.Run(limited, step, func(e Event) {
-		e.ID, e.Part = "", part.Name
-		if e.Kind != EventProgress { // steps and runs change their state here alone
-			e.Kind, e.State = EventLog, ""
-		}
-		x.events.add(e)
-	})
+	out, err = ex.Run(limited, step, func(e Event) { x.hear(part.Name, record.ID, e) })
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
 		return nil, Wrap(op, CodeDownstream, err, fmt.Sprintf("It was stopped, since it had not ended within %s, the longest that a step may take; look at what it waits for, and try again.", x.r.stepWithin))
 	}
@@ -267,34 +332,36 @@ func (x *execution) try(ctx context.Context, i int) (out Outputs, err error) {
 	return maps.Clone(out), err
 }
 
-// end decides how the run ended.
-func (x *execution) end(ctx context.Context, run *Run, stopped bool) (*Run, error) {
+// verdict is why the run did not succeed; nil when it did.
+func verdict(ctx context.Context, run *Run, left bool) error {
 	var failed []StepRecord
-	touched := x.sc.order.Verb == VerbExtend
 	for _, s := range run.Steps {
 		if s.State == StepFailed {
 			failed = append(failed, s)
 		}
-		touched = touched || s.Tries > 0
 	}
 	switch {
-	case stopped || slices.ContainsFunc(run.Steps, func(s StepRecord) bool { return s.State == StepCancelled }):
-		why := context.Cause(ctx)
-		if CodeOf(why) != CodeCancelled {
-			why = ErrCancelRequested
+	case left || slices.ContainsFunc(run.Steps, func(s StepRecord) bool { return s.State == StepCancelled }):
+		if halted(ctx) {
+			return context.Cause(ctx)
 		}
-		return x.finish(ctx, RunCancelled, why, x.outcome(ctx, run, touched))
-	case len(failed) > 0:
-		msg := fmt.Sprintf("Part %s: %s", failed[0].Part, failed[0].Error)
-		if len(failed) > 1 {
-			var others []string
-			for _, s := range failed[1:] {
-				others = append(others, s.Part)
-			}
-			msg += fmt.Sprintf(" (%s failed too.)", strings.Join(others, ", "))
-		}
-		return x.finish(ctx, RunFailed, Errorf("run", failed[0].Code, "%s", msg), x.outcome(ctx, run, touched))
+		return ErrCancelRequested
+	case len(failed) == 0:
+		return nil
 	}
+	msg := fmt.Sprintf("Part %s: %s", failed[0].Part, failed[0].Error)
+	if len(failed) > 1 {
+		var others []string
+		for _, s := range failed[1:] {
+			others = append(others, s.Part)
+		}
+		msg += fmt.Sprintf(" (%s failed too.)", strings.Join(others, ", "))
+	}
+	return Errorf("run", failed[0].Code, "%s", msg)
+}
+
+// succeed ends a run all of whose steps are done.
+func (x *execution) succeed(ctx context.Context) (*Run, error) {
 	seen := x.look(ctx)
 	if ctx.Err() != nil { // it was cut short
 		if !cancelled(ctx) {
@@ -302,5 +369,36 @@ func (x *execution) end(ctx context.Context, run *Run, stopped bool) (*Run, erro
 		}
 		seen = x.look(context.WithoutCancel(ctx))
 	}
+	if err := x.keepRevision(ctx); err != nil {
+		return nil, err
+	}
 	return x.finish(ctx, RunSucceeded, nil, outcome{seen: seen})
+}
+
+// back takes back what the run did, and ends it.
+func (x *execution) back(ctx context.Context) (*Run, error) {
+	life, done := lifeOf(ctx)
+	defer done()
+	if err := x.takeBack(life); err != nil {
+		if life.Err() != nil {
+			x.events.flush()
+		}
+		return nil, err
+	}
+	run, _ := x.j.snapshot()
+	return x.fail(ctx, Errorf("run", run.Code, "%s", run.Error))
+}
+
+// fail ends a run that did not succeed.
+func (x *execution) fail(ctx context.Context, why error) (*Run, error) {
+	if err := x.before(ctx); err != nil {
+		return nil, err
+	}
+	state := RunFailed
+	if CodeOf(why) == CodeCancelled {
+		state = RunCancelled
+	}
+	run, _ := x.j.snapshot()
+	touched := x.sc.order.Verb == VerbExtend || slices.ContainsFunc(run.Steps, func(s StepRecord) bool { return s.Tries > 0 })
+	return x.finish(ctx, state, why, x.outcome(ctx, run, touched))
 }

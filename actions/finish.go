@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -11,7 +12,9 @@ import (
 // outcome is what an action that did not succeed left behind.
 type outcome struct {
 	untouched bool // no step began
+	undone    bool // all that it did was taken back, and the environment is as it was
 	kept      bool // what ran before serves on
+	awake     bool // all of what ran before was brought back, so that none of it sleeps
 	seen      map[string]Observation
 }
 
@@ -23,7 +26,14 @@ func (x *execution) outcome(ctx context.Context, run *Run, touched bool) outcome
 	}
 	o := outcome{}
 	_, env := x.j.snapshot()
-	if _, ok := next(env.State, run.Order.Verb, Kept); !ok || run.Before != StateRunning {
+	switch env.State {
+	case StateCreatePending:
+		o.undone = run.undoneWhole(VerbCleanup)
+	case StateRestorePending:
+		o.undone = run.Before == StateArchived && run.undoneWhole(VerbArchive)
+	}
+	whole := x.broughtBack(run)
+	if _, ok := next(env.State, run.Order.Verb, Kept); !ok || (run.Before != StateRunning && !whole) {
 		return o
 	}
 	o.seen = x.look(context.WithoutCancel(ctx))
@@ -32,18 +42,24 @@ func (x *execution) outcome(ctx context.Context, run *Run, touched bool) outcome
 		// What cannot be seen is not taken to serve: the action did fail.
 		o.kept = o.kept && (seen.Health == Healthy || seen.Health == Degraded)
 	}
+	o.awake = whole
 	return o
 }
 
-// look observes the parts after an action that leaves some.
+// look observes the parts after an action that leaves some: those that it made,
+// or, when it failed, those that ran before.
 func (x *execution) look(ctx context.Context) map[string]Observation {
 	switch x.sc.order.Verb {
 	case VerbCleanup, VerbExtend:
 		return nil
 	}
+	sc := x.sc
+	if x.undo != nil && x.undo.scene != nil {
+		sc = x.undo.scene
+	}
 	_, env := x.j.snapshot()
 	x.events.add(Event{Kind: EventProgress, Text: "looking at how the parts are"})
-	return x.r.observe(ctx, x.sc, env)
+	return x.r.observe(ctx, sc, env)
 }
 
 // finish ends the run and moves the environment to where the action left it.
@@ -51,7 +67,9 @@ func (x *execution) finish(ctx context.Context, state RunState, why error, o out
 	now := x.r.clock()
 	text := ""
 	if why != nil {
-		text = Message(why)
+		run, _ := x.j.snapshot()
+		run.Code = CodeOf(why)
+		text = strings.TrimSpace(Message(why) + " " + x.whereabouts(run))
 	}
 	detail := map[string]string{}
 	if why != nil {
@@ -72,13 +90,16 @@ func (x *execution) finish(ctx context.Context, state RunState, why error, o out
 	if err := x.j.write(ctx, e); err != nil {
 		return nil, err
 	}
-	run, _ := x.j.snapshot()
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveWithin)
 	defer cancel()
+	run, env := x.j.snapshot()
 	if to == StateCleaned {
 		if err := x.r.store.list(late, run.Order.Env, false); err != nil {
 			x.r.log.WarnContext(late, "a cleaned environment is still listed", "env", run.Order.Env.String(), "error", err)
 		}
+	}
+	if err := x.r.store.dropRevisions(late, env); err != nil {
+		x.r.log.WarnContext(late, "old revisions were not forgotten", "env", run.Order.Env.String(), "error", err)
 	}
 	x.r.store.tidy(late, run.Order.Env, run.ID)
 	return run, nil
@@ -98,9 +119,14 @@ func (x *execution) settle(run *Run, env *Environment, o outcome) {
 		if env.State == StateCleaned {
 			emptied(env)
 		}
+	case o.undone:
+		env.State, _ = next(env.State, verb, Undone)
+		if env.State == StateCleaned {
+			emptied(env)
+		}
 	case o.kept:
 		env.State, _ = next(env.State, verb, Kept)
-		env.HasArchive = false
+		env.HasArchive, env.Sleeping = false, env.Sleeping && !o.awake
 	default:
 		env.State, _ = next(env.State, verb, Failed)
 	}
@@ -126,22 +152,22 @@ func (x *execution) succeeded(run *Run, env *Environment) {
 	case VerbDeploy, VerbRollback, VerbRestore:
 		env.Commit, env.Ref, env.Set, env.Vars = run.Order.Commit, x.sc.ref, x.sc.set, x.sc.app.Vars
 		env.Components = run.Order.Components
-		env.Sleeping, env.HasArchive, env.ExpiresAt = false, false, time.Time{}
-		if ttl := x.sc.ttl(); ttl > 0 {
-			env.ExpiresAt = run.EndedAt.Add(ttl)
+		env.Sleeping, env.SleptBy, env.HasArchive = false, "", false
+		if env.FirstRevision == 0 { // of a Berth that did not count them
+			env.FirstRevision = env.Deployed + 1
 		}
+		env.Deployed++
+		run.Revision = env.Deployed
 	case VerbArchive:
-		env.HasArchive, env.Links, env.URL, env.ExpiresAt, env.Sleeping = true, nil, "", time.Time{}, false
+		env.HasArchive, env.Links, env.URL, env.Sleeping, env.SleptBy = true, nil, "", false, ""
 	case VerbCleanup:
 		emptied(env)
 	case VerbSleep:
-		env.Sleeping = true
+		env.Sleeping, env.SleptBy = true, run.Order.By
 	case VerbWake:
-		env.Sleeping = false
-	case VerbExtend:
-		var rec Record // the run's own record tells of it
-		_, _ = x.r.store.extend(env, run.Order.TTL, &rec)
+		env.Sleeping, env.SleptBy = false, ""
 	}
+	x.lives(env, run.Order, run.EndedAt)
 }
 
 // emptied is an environment of which nothing is left but its history.
@@ -149,7 +175,8 @@ func emptied(env *Environment) {
 	env.Parts, env.Links, env.URL, env.ExpiresAt = nil, nil, "", time.Time{}
 	env.Commit, env.Ref, env.Set, env.Vars = Commit{}, "", nil, nil
 	env.Components, env.Overrides = nil, nil
-	env.Sleeping, env.HasArchive, env.Lock = false, false, nil
+	env.Sleeping, env.SleptBy, env.HasArchive, env.Lock = false, "", false, nil
+	env.TTL, env.Keep, env.UsedAt = 0, false, time.Time{}
 }
 
 // maxLinks is more than people look at.

@@ -102,6 +102,26 @@ func (j *journal) write(ctx context.Context, e entry) error {
 	}
 }
 
+// patiently does something in Redis, again while it does not answer, for as long
+// as a change of a record is tried.
+func (j *journal) patiently(ctx context.Context, do func(context.Context) error) error {
+	ctx = context.WithoutCancel(ctx)
+	until := time.Now().Add(j.patience)
+	for try := 1; ; try++ {
+		err := func() error {
+			ctx, cancel := context.WithTimeout(ctx, saveWithin)
+			defer cancel()
+			return do(ctx)
+		}()
+		if err == nil || !Retryable(err) || time.Now().After(until) {
+			return err
+		}
+		if err := pauseFor(ctx, min(time.Duration(try)*100*time.Millisecond, 2*time.Second)); err != nil {
+			return err
+		}
+	}
+}
+
 func (j *journal) save(ctx context.Context, c saving) error {
 	ctx, cancel := context.WithTimeout(ctx, saveWithin)
 	defer cancel()
@@ -153,6 +173,12 @@ type basis struct {
 	Set map[string]string // what is set, be it by the order or as it was before
 	// Agreed are the inputs of the plan that was agreed on, by part.
 	Agreed map[string]map[string]string `json:",omitempty"`
+	Then   precedent                    `json:",omitzero"`
+}
+
+// basis is what the scene's run goes by.
+func (sc *scene) basis() basis {
+	return basis{App: sc.app, Ref: sc.ref, PR: sc.pr, Set: sc.set, Agreed: sc.agreed, Then: sc.then}
 }
 
 func (b basis) encode() (string, error) {

@@ -292,7 +292,7 @@ func summary(sc *scene, p *Plan) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s", sc.order.Verb, sc.order.Env)
 	if sc.order.Verb == VerbExtend {
-		fmt.Fprintf(&b, " by %s", days(sc.order.TTL))
+		b.WriteString(sc.extension(p.MadeAt))
 	} else if sha := sc.order.Commit.SHA; sha != "" {
 		fmt.Fprintf(&b, " at %s", shortSHA(sha))
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -40,7 +41,7 @@ func (r *Runner) Run(ctx context.Context, lease *Lease, req RunRequest) (*Run, e
 	}
 	logs, stopLogs := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLogs()
-	x := &execution{r: r, events: newEventLog(logs, r.store, lease, req.ID)}
+	x := &execution{r: r, receipts: map[string]*receipts{}, events: newEventLog(logs, r.store, lease, req.ID)}
 	x.j = &journal{store: r.store, lease: lease, events: x.events, patience: r.savePatience, origin: req.Origin}
 	if run == nil {
 		run, err = x.begin(ctx, req)
@@ -60,6 +61,10 @@ type execution struct {
 	j      *journal
 	sc     *scene
 	events *eventLog
+
+	mu       sync.Mutex
+	receipts map[string]*receipts // by step, what it took away
+	undo     *undoing
 }
 
 // begin checks that what was agreed on is what would run, and writes the run's
@@ -75,7 +80,7 @@ func (x *execution) begin(ctx context.Context, req RunRequest) (*Run, error) {
 	default:
 		return x.refuse(ctx, req, RunFailed, err)
 	}
-	kept, err := basis{App: sc.app, Ref: sc.ref, PR: sc.pr, Set: sc.set, Agreed: sc.agreed}.encode()
+	kept, err := sc.basis().encode()
 	if err == nil {
 		err = x.index(ctx, req.ID, sc.order.Env)
 	}
@@ -85,7 +90,7 @@ func (x *execution) begin(ctx context.Context, req RunRequest) (*Run, error) {
 	}
 	x.sc = sc
 	now := x.r.clock()
-	run := &Run{ID: req.ID, RequestID: req.RequestID, Order: sc.order, Digest: req.Digest, State: RunRunning, Attempt: 1, StartedAt: now}
+	run := &Run{ID: req.ID, RequestID: req.RequestID, Order: sc.order, Digest: req.Digest, State: RunRunning, Attempt: 1, Back: sc.then.Revision, StartedAt: now, Deadline: now.Add(runWithin(sc.app))}
 	if sc.env != nil {
 		run.Before = settled(sc.env.State)
 	}
@@ -116,10 +121,9 @@ func (x *execution) begin(ctx context.Context, req RunRequest) (*Run, error) {
 func (x *execution) start(run *Run, env *Environment, now time.Time) {
 	o := run.Order
 	if env.Name.IsZero() || env.State == StateCleaned { // a new life
-		*env = Environment{Name: o.Env, Revision: env.Revision, State: env.State, CreatedAt: now, LastAction: env.LastAction, Owner: Owner{Actor: o.By, Identity: o.Identity}}
-		if ttl := x.sc.ttl(); ttl > 0 {
-			env.ExpiresAt = now.Add(ttl)
-		}
+		*env = Environment{Name: o.Env, Revision: env.Revision, State: env.State, CreatedAt: now, LastAction: env.LastAction, Owner: Owner{Actor: o.By, Identity: o.Identity},
+			Deployed: env.Deployed, FirstRevision: env.Deployed + 1}
+		x.lives(env, o, now) // whatever becomes of it
 	}
 	env.State, _ = next(settled(env.State), o.Verb, Started)
 	env.Repo, env.Namespace, env.Cluster = x.sc.app.Repo, x.sc.namespace, x.sc.app.Cluster.Name
@@ -130,6 +134,17 @@ func (x *execution) start(run *Run, env *Environment, now time.Time) {
 		env.Components = o.Components
 	}
 	env.RunID = run.ID
+	if o.uses() {
+		env.UsedAt = now
+	}
+}
+
+// runWithin is how long a run of app may take.
+func runWithin(app *App) time.Duration {
+	if app.RunWithin > 0 {
+		return app.RunWithin
+	}
+	return DefaultRunWithin
 }
 
 // settled is what a state counts as when no worker is at it: see Transitions.
@@ -281,7 +296,7 @@ func (x *execution) resume(ctx context.Context, run *Run, req RunRequest) (*Run,
 	if env.RunID != run.ID {
 		return x.overtaken(ctx, run)
 	}
-	if !cancelled(ctx) && !slices.ContainsFunc(run.Steps, func(s StepRecord) bool { return s.Tries > 0 }) {
+	if !cancelled(ctx) && !run.givenUp() && !slices.ContainsFunc(run.Steps, func(s StepRecord) bool { return s.Tries > 0 }) {
 		if err := x.stillAgreed(ctx, run, env, req); err != nil {
 			return nil, err
 		}
@@ -299,9 +314,12 @@ func (x *execution) resume(ctx context.Context, run *Run, req RunRequest) (*Run,
 			kept.App.Cluster = cluster // the way into it is this machine's own
 		}
 	}
-	x.sc = &scene{app: kept.App, env: env, order: run.Order, namespace: env.Namespace, ref: kept.Ref, pr: kept.PR, set: kept.Set, verb: run.Order.Verb, agreed: kept.Agreed}
+	x.sc = &scene{app: kept.App, env: env, order: run.Order, namespace: env.Namespace, ref: kept.Ref, pr: kept.PR, set: kept.Set, verb: run.Order.Verb, agreed: kept.Agreed, then: kept.Then}
 	x.sc.plant(x.r.sources)
 	x.sc.installed = x.r.store.Installation
+	if err := x.receiptsSaid(ctx, run); err != nil {
+		return nil, err
+	}
 	return nil, x.j.write(ctx, entry{
 		kind: "run.resumed", detail: map[string]string{"attempt": fmt.Sprint(run.Attempt + 1)},
 		events: []Event{x.j.runEvent(RunRunning, fmt.Sprintf("Another worker goes on with it (attempt %d).", run.Attempt+1))},

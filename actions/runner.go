@@ -23,6 +23,8 @@ type Runner struct {
 	stepWithin     time.Duration
 	observeWithin  time.Duration
 	savePatience   time.Duration
+	undoWithin     time.Duration
+	requestEnded   func(ctx context.Context, name Name, id string) (bool, error)
 }
 
 // RunnerOptions are what a Runner works with. The first three are needed.
@@ -40,7 +42,12 @@ type RunnerOptions struct {
 	LongestPause  time.Duration // 0 means 30 s
 	StepWithin    time.Duration // how long one try of a step may take, whatever the executor's own limits are; 0 means 2 h
 	ObserveWithin time.Duration // how long one look at a part may take; 0 means 15 s
-	SavePatience  time.Duration // how long a run waits for Redis to come back before it gives up for another worker to go on; 0 means 30 s
+	UndoWithin    time.Duration // how long a run may take back what it did once it has failed, all parts together; 0 means 30 min
+	// RequestEnded tells whether the request of a run has ended, or is not there
+	// any more, so that nobody will go on with the run; for Settle. nil means
+	// that only the run's deadline tells.
+	RequestEnded func(ctx context.Context, name Name, id string) (bool, error)
+	SavePatience time.Duration // how long a run waits for Redis to come back before it gives up for another worker to go on; 0 means 30 s
 }
 
 // NewRunner makes a Runner.
@@ -55,6 +62,7 @@ func NewRunner(o RunnerOptions) *Runner {
 		store: o.Store, catalog: o.Catalog, executors: o.Executors, sources: o.Sources, log: o.Log, now: o.Now,
 		tries: o.MaxTries, pause: or(o.Pause, time.Second), longest: or(o.LongestPause, 30*time.Second),
 		stepWithin: or(o.StepWithin, 2*time.Hour), observeWithin: or(o.ObserveWithin, 15*time.Second), savePatience: or(o.SavePatience, 30*time.Second),
+		undoWithin: or(o.UndoWithin, 30*time.Minute), requestEnded: o.RequestEnded,
 	}
 	if r.tries <= 0 {
 		r.tries = 5
@@ -89,6 +97,33 @@ func (r RunRequest) basis() map[string]string {
 		return r.Basis
 	}
 	return nil
+}
+
+// lifeKey is under which Stoppable keeps the context that it is made from.
+type lifeKey struct{}
+
+// Stoppable makes a context for Run whose action can be stopped: stop is called
+// with a cause whose code is CodeCancelled. What the action did until then may
+// have to be taken back, and that goes on until life ends, which says that this
+// worker itself has to stop. Where Run is called with another context, nothing
+// ends what takes back but its deadline.
+func Stoppable(life context.Context) (ctx context.Context, stop context.CancelCauseFunc) {
+	return context.WithCancelCause(context.WithValue(life, lifeKey{}, life))
+}
+
+// lifeOf is the context that a Stoppable one was made from, and of another one
+// what ends as it does unless the action is to be stopped.
+func lifeOf(ctx context.Context) (life context.Context, done func()) {
+	if life, ok := ctx.Value(lifeKey{}).(context.Context); ok {
+		return life, func() {}
+	}
+	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	unhook := context.AfterFunc(ctx, func() {
+		if !cancelled(ctx) {
+			end(context.Cause(ctx))
+		}
+	})
+	return life, func() { unhook(); end(nil) }
 }
 
 // ErrCancelRequested is a cause for cancelling Run's context: somebody wants the

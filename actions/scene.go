@@ -59,12 +59,13 @@ func (r *Runner) sceneOf(ctx context.Context, order Order, env *Environment) (*s
 	if err := Allowed(order.Env, env, order.Verb); err != nil {
 		return nil, err
 	}
-	if err := checkOrder(app, env, order); err != nil {
+	if err := checkOrder(app, env, order, r.clock()); err != nil {
 		return nil, err
 	}
 	if app, err = placed(app, env, order); err != nil {
 		return nil, err
 	}
+	order.Cluster = app.Cluster.Name
 	sc := &scene{app: app, env: env, order: order, verb: order.Verb}
 	if sc.pr = order.PullRequest; sc.pr == 0 && env != nil {
 		sc.pr = env.PullRequest
@@ -145,9 +146,9 @@ func (sc *scene) ttl() time.Duration {
 }
 
 // checkOrder checks what the order says against the app and the environment.
-func checkOrder(app *App, env *Environment, o Order) error {
+func checkOrder(app *App, env *Environment, o Order, now time.Time) error {
 	const op = "plan"
-	if err := checkLife(env, o); err != nil {
+	if err := checkLife(app, env, o, now); err != nil {
 		return err
 	}
 	for _, key := range slices.Sorted(maps.Keys(o.Set)) {

@@ -24,6 +24,7 @@ const (
 	Succeeded Moment = "succeeded"
 	Failed    Moment = "failed" // or was cancelled, and the environment is not whole
 	Kept      Moment = "kept"   // failed or was cancelled, and what ran before serves on
+	Undone    Moment = "undone" // failed or was cancelled, and all that it did was taken back
 )
 
 // Transition is one row of the table of states.
@@ -46,6 +47,7 @@ func Transitions() []Transition {
 		{StateCleaned, VerbDeploy, Started, StateCreatePending},
 		{StateCreatePending, VerbDeploy, Succeeded, StateRunning},
 		{StateCreatePending, VerbDeploy, Failed, StateFailure},
+		{StateCreatePending, VerbDeploy, Undone, StateCleaned},
 
 		{StateRunning, VerbArchive, Started, StateArchivePending},
 		{StateFailure, VerbArchive, Started, StateArchivePending},
@@ -57,6 +59,7 @@ func Transitions() []Transition {
 		{StateFailure, VerbRestore, Started, StateRestorePending},
 		{StateRestorePending, VerbRestore, Succeeded, StateRunning},
 		{StateRestorePending, VerbRestore, Failed, StateFailure},
+		{StateRestorePending, VerbRestore, Undone, StateArchived},
 
 		{StateRunning, VerbCleanup, Started, StateCleanupPending},
 		{StateFailure, VerbCleanup, Started, StateCleanupPending},
