@@ -21,6 +21,9 @@ func (s *Service) act(ctx context.Context, in Input, c Command) (Reply, error) {
 	if err := allowed(app, c); err != nil {
 		return Reply{}, err
 	}
+	if err := chosen(app, c); err != nil {
+		return Reply{}, err
+	}
 	r := s.request(in, c, app, env)
 	known, err := s.known(ctx, in, r)
 	if err != nil {
@@ -47,7 +50,8 @@ func (s *Service) request(in Input, c Command, app *actions.App, env actions.Nam
 	c.App, c.Env, c.Wait = env.App, env.Env, false
 	requester := in.Actor.requester()
 	order := actions.Order{
-		Env: env, Verb: actions.Verb(c.Verb), Ref: c.Ref, Set: c.Set, TTL: c.TTL, By: requester.Actor, Identity: requester.Identity, Reason: c.Reason,
+		Env: env, Verb: actions.Verb(c.Verb), Ref: c.Ref, Cluster: c.Cluster, Set: c.Set, With: c.With, To: c.To, Keep: c.Keep, TTL: c.TTL,
+		By: requester.Actor, Identity: requester.Identity, Reason: c.Reason,
 	}
 	if app.Repo != "" {
 		order.PullRequest = env.PullRequest()
@@ -132,7 +136,12 @@ func (s *Service) possible(ctx context.Context, in Input, r approvals.Request) e
 	if isNotFound(err) {
 		env = nil
 	}
-	if err := s.unlocked(in, env, r); err != nil {
+	if !r.DryRun {
+		if err := s.unlocked(in, env); err != nil {
+			return err
+		}
+	}
+	if err := s.stays(in, env, r.Order); err != nil {
 		return err
 	}
 	active, err := s.active(ctx, r.Order.Env)
@@ -144,19 +153,28 @@ func (s *Service) possible(ctx context.Context, in Input, r approvals.Request) e
 		open.Lock = nil // for a dry run; else it was looked at above
 		env = &open
 	}
-	return actions.Allowed(r.Order.Env, env, r.Order.Verb)
+	if err := actions.Allowed(r.Order.Env, env, r.Order.Verb); err != nil {
+		return err
+	}
+	return s.revision(in, env, r.Order)
 }
 
-func (s *Service) unlocked(in Input, env *actions.Environment, r approvals.Request) error {
-	if env == nil || env.Lock == nil || r.DryRun {
+// unlocked stops whoever meets a lock, and says whose it is and why.
+func (s *Service) unlocked(in Input, env *actions.Environment) error {
+	if env == nil || env.Lock == nil {
 		return nil
 	}
-	why := ""
-	if env.Lock.Reason != "" {
-		why = " (" + Escape(env.Lock.Reason, 200) + ")"
+	return refusal(actions.CodeConflict, "%s is %s, so nothing was done. Ask them, or open it with %s.",
+		Code(env.Name.String(), 100), lockText(env.Lock), s.shown(in, VerbUnlock, env.Name))
+}
+
+// lockText is a lock as the end of "it is …".
+func lockText(l *actions.Lock) string {
+	text := "locked by " + Escape(l.By, 80) + " since " + moment(l.At)
+	if l.Reason != "" {
+		text += " (" + Escape(l.Reason, 200) + ")"
 	}
-	return refusal(actions.CodeConflict, "%s is locked by %s since %s%s, so nothing was done. Ask them, or open it with %s.",
-		Code(env.Name.String(), 100), Escape(env.Lock.By, 80), moment(env.Lock.At), why, s.shown(in, VerbUnlock, env.Name))
+	return text
 }
 
 // active are the requests for env that have not ended, the newest first.

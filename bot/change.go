@@ -34,13 +34,55 @@ func (s *Service) cancel(ctx context.Context, in Input, c Command) (Reply, error
 		return Reply{}, err
 	}
 	if r.State == approvals.StateRunning {
-		return Reply{Tone: ToneInfo, Request: r, Text: "Stopping " + command(r) + " (request `" + r.ID + "`); what is half done stays as it is until the next deploy or cleanup. " +
-			s.shown(in, VerbStatus, r.Order.Env) + " says when it has stopped."}, nil
+		return Reply{Tone: ToneInfo, Request: r, Text: s.stopping(in, r)}, nil
 	}
 	if r.Stop != nil {
 		return Reply{Tone: ToneInfo, Request: r, Text: command(r) + " (request `" + r.ID + "`) is stopped already."}, nil
 	}
 	return Reply{Tone: ToneInfo, Request: r, Text: "Cancelled " + command(r) + " (request `" + r.ID + "`) before it ran; nothing was changed."}, nil
+}
+
+// stopping says what becomes of a running request that was cancelled.
+func (s *Service) stopping(in Input, r *approvals.Request) string {
+	text := "Stopping " + command(r) + " (request `" + r.ID + "`) at its next safe point; an executor that does not listen is ended by force."
+	if back := takenBack(s.App(r.Order.Env.App), r.Order.Verb); back != "" {
+		text += " Of the parts that it had begun, " + back + "."
+	} else {
+		text += " Parts that it had begun stay as they are until the next deploy or cleanup."
+	}
+	return text + " " + s.shown(in, VerbStatus, r.Order.Env) + " says what is where once it has stopped."
+}
+
+// takenBack says what becomes of the parts of an action that fails or is stopped
+// (Part.OnFailure), "" when all stay as they are.
+func takenBack(app *actions.App, verb actions.Verb) string {
+	if app == nil || !verb.TakesCommit() && verb != actions.VerbRollback {
+		return ""
+	}
+	parts := map[actions.OnFailure][]string{}
+	for _, p := range app.Parts {
+		parts[p.OnFailure] = append(parts[p.OnFailure], p.Name)
+	}
+	var texts []string
+	if back := parts[actions.FailureRollback]; len(back) > 0 {
+		texts = append(texts, codes(back, "and")+" "+isOrAre(back)+" brought back to what ran before")
+	}
+	if gone := parts[actions.FailureCleanup]; len(gone) > 0 {
+		texts = append(texts, codes(gone, "and")+" "+isOrAre(gone)+" cleaned up")
+	}
+	if stays := append(parts[actions.FailureKeep], parts[""]...); len(texts) > 0 && len(stays) == 1 {
+		texts = append(texts, codes(stays, "and")+" stays as it is")
+	} else if len(texts) > 0 && len(stays) > 1 {
+		texts = append(texts, codes(stays, "and")+" stay as they are")
+	}
+	return Join(texts, "and")
+}
+
+func isOrAre(things []string) string {
+	if len(things) == 1 {
+		return "is"
+	}
+	return "are"
 }
 
 // newest is the id of the newest request under way for the environment that a
@@ -145,8 +187,8 @@ func (s *Service) setLock(ctx context.Context, in Input, c Command, env *actions
 		if env.Lock.By == requester.Actor && env.Lock.Reason == c.Reason {
 			return s.locked(in, env), nil
 		}
-		return Reply{}, refusal(actions.CodeConflict, "%s is locked by %s since %s already. Ask them, or open it with %s first.",
-			Code(env.Name.String(), 100), Escape(env.Lock.By, 80), moment(env.Lock.At), s.shown(in, VerbUnlock, env.Name))
+		return Reply{}, refusal(actions.CodeConflict, "%s is %s already. Ask them, or open it with %s first.",
+			Code(env.Name.String(), 100), lockText(env.Lock), s.shown(in, VerbUnlock, env.Name))
 	}
 	lock := &actions.Lock{By: requester.Actor, Reason: c.Reason, At: s.now().UTC()}
 	env, err := s.store.SetLock(ctx, env.Name, lock, s.record(in, "environment.locked", c))
@@ -161,15 +203,16 @@ func (s *Service) locked(in Input, env *actions.Environment) Reply {
 		s.shown(in, VerbUnlock, env.Name) + ". What already runs goes on."}
 }
 
-// extend asks that an environment lives longer. It is a request like any
-// action, so that asking once extends once, however often the wish arrives.
+// extend asks that an environment lives longer, or for ever. It is a request
+// like any action, so that asking once extends once, however often the wish
+// arrives.
 func (s *Service) extend(ctx context.Context, in Input, c Command) (Reply, error) {
 	app, name, err := s.target(in, c)
 	if err != nil {
 		return Reply{}, err
 	}
-	if c.TTL == 0 {
-		c.TTL = app.TTL
+	if c = lasting(app, c); c.Keep {
+		return s.act(ctx, in, c)
 	}
 	if c.TTL == 0 {
 		return Reply{}, refusal(actions.CodeInvalid, "By how much? App `%s` has no lifetime of its own; write %s.", app.Name, in.code(c.Verb, name.String(), "--ttl 24h"))
@@ -178,10 +221,19 @@ func (s *Service) extend(ctx context.Context, in Input, c Command) (Reply, error
 	if err != nil && !isNotFound(err) {
 		return Reply{}, err
 	}
-	if err == nil && env.State == actions.StateRunning && env.ExpiresAt.IsZero() {
-		return Reply{}, refusal(actions.CodeConflict, "%s never expires, so there is nothing to extend.", Code(name.String(), 100))
+	if err == nil && env.State == actions.StateRunning && env.ExpiresAt.IsZero() && !env.Keep {
+		return Reply{}, refusal(actions.CodeConflict, "%s never expires, so there is nothing to extend; %s keeps schedules away from it as well.",
+			Code(name.String(), 100), in.code(c.Verb, name.String(), "--keep"))
 	}
 	return s.act(ctx, in, c)
+}
+
+// lasting gives an extension that says no time the app's lifetime.
+func lasting(app *actions.App, c Command) Command {
+	if c.Verb == string(actions.VerbExtend) && c.TTL == 0 && !c.Keep {
+		c.TTL = app.TTL
+	}
+	return c
 }
 
 // existing is the environment of that name, refused with what to do when there

@@ -38,7 +38,7 @@ func (s *Service) explain(ctx context.Context, in Input, c Command) (Reply, erro
 	if rules := outcomeText(in, r.Outcome, id); rules != "" {
 		text += "\n\n" + rules
 	}
-	text += history(r)
+	text += past(r)
 	return Reply{Tone: ToneInfo, Request: r, Text: text}, nil
 }
 

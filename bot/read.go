@@ -102,11 +102,18 @@ func StateText(env *actions.Environment) string {
 	if last := env.LastAction; last != nil && last.State == actions.RunFailed && env.State != actions.StateFailure {
 		text += ", last " + string(last.Verb) + " failed"
 	}
+	for _, part := range env.Parts {
+		if len(part.Drift) > 0 {
+			return text + ", drifted"
+		}
+	}
 	return text
 }
 
 func (s *Service) expiresIn(env *actions.Environment) string {
 	switch left := env.ExpiresAt.Sub(s.now()); {
+	case env.Keep:
+		return "kept"
 	case env.ExpiresAt.IsZero():
 		return "never"
 	case left <= 0:
@@ -212,7 +219,7 @@ func (s *Service) tail(ctx context.Context, runID string) (lines []string, total
 func EventLine(e actions.Event) string {
 	text := flat(e.Text)
 	switch e.Kind {
-	case actions.EventLog, actions.EventProgress:
+	case actions.EventLog, actions.EventProgress, actions.EventReceipt:
 		if text == "" {
 			return ""
 		}
@@ -234,14 +241,18 @@ func EventLine(e actions.Event) string {
 }
 
 // diff shows a request's plan, or has one made: a deploy that ends once it is
-// planned.
+// planned. How what runs differs from what was deployed is said besides.
 func (s *Service) diff(ctx context.Context, in Input, c Command) (Reply, error) {
 	if c.ID == "" {
 		c.Verb, c.DryRun = string(actions.VerbDeploy), true
-		return s.act(ctx, in, c)
+		reply, err := s.act(ctx, in, c)
+		if err != nil {
+			return reply, err
+		}
+		return s.withDrift(ctx, reply), nil
 	}
-	if c.Ref != "" || len(c.Set) > 0 {
-		return Reply{}, refusal(actions.CodeInvalid, "Request %s is what it is; `--ref` and `--set` go with a target, such as %s.",
+	if c.Ref != "" || c.Cluster != "" || len(c.Set)+len(c.With) > 0 {
+		return Reply{}, refusal(actions.CodeInvalid, "Request %s is what it is; flags go with a target, such as %s.",
 			Code(c.ID, 40), in.code(VerbDiff, "shop/pr-42", "--ref", "main"))
 	}
 	r, err := s.find(ctx, in, c.ID)
@@ -251,7 +262,20 @@ func (s *Service) diff(ctx context.Context, in Input, c Command) (Reply, error) 
 	if r.Plan == nil {
 		return Reply{Tone: ToneInfo, Request: r, Text: "There is no plan of request `" + r.ID + "`: it is " + requestState(r) + "."}, nil
 	}
-	return Reply{Tone: ToneInfo, Request: r, Text: "What " + command(r) + " changes (request `" + r.ID + "`):\n\n" + PlanText(r.Plan)}, nil
+	return s.withDrift(ctx, Reply{Tone: ToneInfo, Request: r, Text: "What " + command(r) + " changes (request `" + r.ID + "`):\n\n" + PlanText(r.Plan)}), nil
+}
+
+// withDrift adds to a reply how what runs differs from what was deployed. A reply
+// that could be found is given even when that could not.
+func (s *Service) withDrift(ctx context.Context, reply Reply) Reply {
+	env, err := s.store.Environment(ctx, reply.Request.Order.Env)
+	if err != nil || env.State == actions.StateCleaned || env.State == actions.StateArchived {
+		return reply
+	}
+	if drift := DriftText(s.App(env.Name.App), env, s.Observe(ctx, env)); drift != "" {
+		reply.Text += "\n\n" + drift
+	}
+	return reply
 }
 
 // PlanText is a plan in Markdown, its diffs cut to what a message can hold.

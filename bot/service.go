@@ -104,6 +104,12 @@ func (s *Service) dispatch(ctx context.Context, in Input, c Command) (Reply, err
 		return s.logs(ctx, in, c)
 	case VerbDiff:
 		return s.diff(ctx, in, c)
+	case VerbHistory:
+		return s.history(ctx, in, c)
+	case VerbVars:
+		return s.vars(ctx, in, c)
+	case VerbSet, VerbUnset:
+		return s.setVars(ctx, in, c)
 	case VerbExplain:
 		return s.explain(ctx, in, c)
 	case VerbApprove, VerbDeny:

@@ -75,10 +75,10 @@ func (s *Service) simulate(ctx context.Context, in Input, as string) (*Simulatio
 	if err := allowed(app, c); err != nil {
 		return nil, err
 	}
-	if c.Verb == string(actions.VerbExtend) && c.TTL == 0 {
-		c.TTL = app.TTL
+	if err := chosen(app, c); err != nil {
+		return nil, err
 	}
-	r := s.request(in, c, app, env)
+	r := s.request(in, lasting(app, c), app, env)
 	r.State, r.CreatedAt = approvals.StatePlanning, s.now().UTC()
 	if r.Glass != nil {
 		r.Glass.At = r.CreatedAt

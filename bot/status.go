@@ -36,23 +36,17 @@ func (s *Service) status(ctx context.Context, in Input, c Command) (Reply, error
 	if err != nil {
 		return Reply{}, err
 	}
+	seen := s.Observe(ctx, env)
 	var b strings.Builder
 	b.WriteString("**" + Escape(name.String(), 100) + "** " + Sentence(env) + ".")
-	if env.Lock != nil {
-		fmt.Fprintf(&b, "\nLocked by %s since %s", Escape(env.Lock.By, 80), moment(env.Lock.At))
-		if env.Lock.Reason != "" {
-			b.WriteString(": " + Escape(env.Lock.Reason, 200))
-		}
-		fmt.Fprintf(&b, ". %s opens it.", s.shown(in, VerbUnlock, name))
-	}
-	for _, link := range env.Links {
-		b.WriteString("\n" + Link(link))
-	}
-	if line := s.expiry(env); line != "" {
+	for _, line := range s.marks(ctx, in, app, env) {
 		b.WriteString("\n" + line)
 	}
 	if env.State != actions.StateCleaned && env.State != actions.StateArchived {
-		b.WriteString(partsTable(app, env, s.Observe(ctx, env)))
+		b.WriteString(partsTable(app, env, seen))
+		if drift := DriftText(app, env, seen); drift != "" {
+			b.WriteString("\n\n" + drift)
+		}
 	}
 	if len(active) > 0 {
 		b.WriteString("\n\n" + s.underWay(in, active))
@@ -60,90 +54,6 @@ func (s *Service) status(ctx context.Context, in Input, c Command) (Reply, error
 		b.WriteString("\n\n" + next)
 	}
 	return Reply{Tone: ToneInfo, Environment: env, Text: b.String()}, nil
-}
-
-// Sentence says in one sentence, without its full stop and without the name,
-// how an environment is, such as "is running abc1234; the update to def5678
-// failed: …". It is Markdown.
-func Sentence(env *actions.Environment) string {
-	text := stateWords(env)
-	last := env.LastAction
-	if last == nil || (last.State != actions.RunFailed && last.State != actions.RunCancelled) {
-		return text
-	}
-	what := "the " + string(last.Verb)
-	if last.Verb == actions.VerbDeploy && env.Commit.SHA != "" {
-		what = "the update"
-	}
-	if last.Commit.SHA != "" && last.Verb.TakesCommit() {
-		if last.Verb == actions.VerbDeploy && env.Commit.SHA != "" {
-			what += " to"
-		} else {
-			what += " of"
-		}
-		what += " " + Code(Short(last.Commit.SHA), 40)
-	}
-	if last.State == actions.RunCancelled {
-		return text + "; " + what + " was cancelled"
-	}
-	text += "; " + what + " failed"
-	if last.Error != "" {
-		text += ": " + strings.TrimRight(Escape(last.Error, 600), ".")
-	}
-	return text
-}
-
-func stateWords(env *actions.Environment) string {
-	commit := Code(Short(env.Commit.SHA), 40)
-	with := func(verb string) string {
-		if commit == "" {
-			return verb
-		}
-		text := verb + " " + commit
-		if env.Commit.Message != "" {
-			text += " (" + Escape(env.Commit.Message, 80) + ")"
-		}
-		return text
-	}
-	switch env.State {
-	case actions.StateCreatePending:
-		return "is being created"
-	case actions.StateUpdatePending:
-		return with("is running") + " and is being updated"
-	case actions.StateRunning:
-		if env.Sleeping {
-			return with("is sleeping; when awake it runs")
-		}
-		return with("is running")
-	case actions.StateFailure:
-		if commit == "" {
-			return "could not be deployed"
-		}
-		return "is broken; the last that was deployed is " + commit
-	case actions.StateArchivePending:
-		return "is being archived"
-	case actions.StateArchived:
-		return with("is archived; what ran was")
-	case actions.StateRestorePending:
-		return "is being restored"
-	case actions.StateCleanupPending:
-		return "is being cleaned up"
-	case actions.StateCleaned:
-		return "is gone since " + moment(env.UpdatedAt)
-	default:
-		return "is in state " + Escape(string(env.State), 40)
-	}
-}
-
-func (s *Service) expiry(env *actions.Environment) string {
-	if env.ExpiresAt.IsZero() || env.State == actions.StateCleaned {
-		return ""
-	}
-	left := env.ExpiresAt.Sub(s.now())
-	if left <= 0 {
-		return "Its time is over since " + moment(env.ExpiresAt) + "."
-	}
-	return "Expires in " + Span(left) + ", " + moment(env.ExpiresAt) + "."
 }
 
 // Observe looks at the environment's parts, for a moment. What could not be
@@ -192,7 +102,7 @@ func partsTable(app *actions.App, env *actions.Environment, seen map[string]acti
 		if part, ok := partOf(app, name); ok && use == "" {
 			use = part.Use
 		}
-		fmt.Fprintf(&b, "\n| %s | %s | %s | %s |", Escape(name, 60), Escape(use, 60), Escape(orDash(status.State), 40), health(seen, name))
+		fmt.Fprintf(&b, "\n| %s | %s | %s | %s |", Escape(name, 60), Escape(use, 60), Escape(orDash(status.State), 40), health(seen, name, status))
 	}
 	return b.String()
 }
@@ -204,12 +114,17 @@ func partOf(app *actions.App, name string) (actions.Part, bool) {
 	return app.Part(name)
 }
 
-func health(seen map[string]actions.Observation, part string) string {
-	o, ok := seen[part]
+// health is how a part is now, or, when it could not be seen, how it was when it
+// was last seen.
+func health(seen map[string]actions.Observation, name string, last actions.PartStatus) string {
+	o, ok := seen[name]
 	if !ok || o.Health == actions.Unknown || o.Health == "" {
 		text := "could not be seen"
 		if o.Text != "" {
-			text += ": " + Escape(o.Text, 200)
+			text += ": " + strings.TrimRight(Escape(o.Text, 200), ".")
+		}
+		if last.Health != "" && last.Health != actions.Unknown && !last.At.IsZero() {
+			text += "; was " + Escape(string(last.Health), 40) + " at " + moment(last.At)
 		}
 		return text
 	}
@@ -221,6 +136,48 @@ func health(seen map[string]actions.Observation, part string) string {
 		text += "; " + number(n, "difference") + " from what was deployed"
 	}
 	return text
+}
+
+// driftShown is how many differences of one part a message shows.
+const driftShown = 10
+
+// DriftText says, part by part, how what is there differs from what was deployed:
+// as seen now, or as it was last seen where it cannot be seen now. It is "" when
+// no difference is known of.
+func DriftText(app *actions.App, env *actions.Environment, seen map[string]actions.Observation) string {
+	var b strings.Builder
+	for _, name := range PartNames(app, env) {
+		drift, when := Drift(env, name, seen)
+		if len(drift) == 0 {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString("\n\n")
+		}
+		is := "is not what was deployed any more"
+		if !when.IsZero() {
+			is = "was not what was deployed when it was last seen, " + moment(when)
+		}
+		fmt.Fprintf(&b, "**%s** %s:\n", Escape(name, 60), is)
+		for i, line := range drift {
+			if i == driftShown {
+				fmt.Fprintf(&b, "\n- and %s more", number(len(drift)-driftShown, "difference"))
+				break
+			}
+			b.WriteString("\n- " + Escape(line, 300))
+		}
+	}
+	return b.String()
+}
+
+// Drift is how a part differs from what was deployed. when is zero where that was
+// seen now, else the moment when it was last seen.
+func Drift(env *actions.Environment, part string, seen map[string]actions.Observation) (drift []string, when time.Time) {
+	if o, ok := seen[part]; ok && o.Health != actions.Unknown && o.Health != "" {
+		return o.Drift, time.Time{}
+	}
+	last := env.Parts[part]
+	return last.Drift, last.At
 }
 
 func orDash(s string) string {
@@ -250,6 +207,9 @@ func (s *Service) next(in Input, env *actions.Environment) string {
 	verb := func(v actions.Verb) string { return s.shown(in, string(v), env.Name) }
 	switch env.State {
 	case actions.StateRunning:
+		if env.Sleeping {
+			return verb(actions.VerbWake) + " wakes it, " + verb(actions.VerbCleanup) + " removes it."
+		}
 		if env.LastAction != nil && env.LastAction.State == actions.RunFailed {
 			return s.shown(in, VerbLogs, env.Name) + " shows what happened; " + verb(actions.VerbDeploy) + " tries again, " + verb(actions.VerbCleanup) + " removes it."
 		}

@@ -167,12 +167,13 @@ func appList(apps []*actions.App) string {
 }
 
 // shown is how a command about env is typed where in came from: on its own
-// pull request its name can be left out.
-func (s *Service) shown(in Input, verb string, env actions.Name) string {
-	if in.Repo != "" && in.PullRequest > 0 && env.Env == actions.PullRequestName(in.PullRequest) && len(s.appsOf(in.Repo)) == 1 {
-		return in.code(verb)
+// pull request its name can be left out. More words of the command may follow.
+func (s *Service) shown(in Input, verb string, env actions.Name, more ...string) string {
+	words := []string{verb}
+	if in.Repo == "" || in.PullRequest == 0 || env.Env != actions.PullRequestName(in.PullRequest) || len(s.appsOf(in.Repo)) != 1 {
+		words = append(words, env.String())
 	}
-	return in.code(verb, env.String())
+	return in.code(append(words, more...)...)
 }
 
 // isNotFound tells whether err says that something is not there.

@@ -178,9 +178,9 @@ func approveText(rule approvals.RuleOutcome) string {
 	return text
 }
 
-// history is what else has a part in how a request stands: that the glass was
+// past is what else has a part in how a request stands: that the glass was
 // broken, and that it was planned again.
-func history(r *approvals.Request) string {
+func past(r *approvals.Request) string {
 	var b strings.Builder
 	if g := r.Glass; g != nil {
 		fmt.Fprintf(&b, "\n\n**%s broke the glass** at %s: %s", Escape(g.By.Actor, 80), moment(g.At), Escape(g.Reason, 500))

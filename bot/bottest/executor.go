@@ -9,19 +9,59 @@ import (
 )
 
 // Executor keeps the parts that it deployed in memory. It is every executor of
-// a World, whatever name a part uses. A part is held up, fails or is out of
-// sight as the test says.
+// a World, whatever name a part uses. A part is held up, fails, drifts or is out
+// of sight as the test says.
 type Executor struct {
 	mu      sync.Mutex
-	parts   map[string]string // SHA by "app/name/part"
+	parts   map[string]part // by "app/name/part"
 	fails   map[string]error
 	gates   map[string]chan struct{}
 	blind   map[string]bool
+	drift   map[string][]string
 	changes map[string]int // of what a part's plan stands for
+	done    map[string]bool
+	made    map[string]string // SHA by the id of the step that deployed it
+}
+
+// part is one part as it is: what runs, and what is kept while it does not.
+type part struct {
+	sha      string // of what runs; "" when nothing does
+	asleep   bool
+	restarts int
+	data     bool   // it has a volume
+	archived string // SHA of what was archived
 }
 
 func newExecutor() *Executor {
-	return &Executor{parts: map[string]string{}, fails: map[string]error{}, gates: map[string]chan struct{}{}, blind: map[string]bool{}, changes: map[string]int{}}
+	return &Executor{
+		parts: map[string]part{}, fails: map[string]error{}, gates: map[string]chan struct{}{}, blind: map[string]bool{}, drift: map[string][]string{},
+		changes: map[string]int{}, done: map[string]bool{}, made: map[string]string{},
+	}
+}
+
+// Drift makes a part differ from what was deployed, until it is called without
+// differences, or the part is deployed again.
+func (x *Executor) Drift(part string, differences ...string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.drift[part] = differences
+}
+
+// Restarts is how often a part of an environment was restarted.
+func (x *Executor) Restarts(env actions.Name, part string) int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.parts[env.String()+"/"+part].restarts
+}
+
+// Runs is the SHA of what runs of a part; "" when nothing does, or it sleeps.
+func (x *Executor) Runs(env actions.Name, part string) string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if p := x.parts[env.String()+"/"+part]; !p.asleep {
+		return p.sha
+	}
+	return ""
 }
 
 // Fail lets every step of a part fail with err, until it is called with nil.
@@ -68,7 +108,10 @@ func (x *Executor) Executor(context.Context, string) (actions.Executor, error) {
 func (x *Executor) Describe(context.Context) (actions.Description, error) {
 	return actions.Description{
 		Name: "memory", Version: "1", Binary: "m1",
-		Verbs:  []actions.Verb{actions.VerbDeploy, actions.VerbArchive, actions.VerbRestore, actions.VerbCleanup},
+		Verbs: []actions.Verb{
+			actions.VerbDeploy, actions.VerbArchive, actions.VerbRestore, actions.VerbCleanup,
+			actions.VerbRollback, actions.VerbRestart, actions.VerbSleep, actions.VerbWake,
+		},
 		Schema: map[string]any{"type": "object"},
 	}, nil
 }
@@ -79,7 +122,7 @@ func key(s actions.Step) string { return s.Env.String() + "/" + s.Part }
 func (x *Executor) Plan(_ context.Context, s actions.Step) (actions.PartPlan, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	before := x.parts[key(s)]
+	before := x.parts[key(s)].sha
 	p := actions.PartPlan{
 		Part: s.Part, Use: "memory", Summary: fmt.Sprintf("%s %s", s.Verb, s.Part), Executor: "m1",
 		Inputs: map[string]string{"sha": s.Commit.SHA, "set": fmt.Sprint(s.Set), "changes": fmt.Sprint(x.changes[s.Part])}, Destructive: s.Verb == actions.VerbCleanup,
@@ -109,13 +152,69 @@ func (x *Executor) Run(ctx context.Context, s actions.Step, sink func(actions.Ev
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if s.Verb.Down() {
-		x.parts[key(s)] = s.Commit.SHA
-	} else {
-		delete(x.parts, key(s))
+	if !x.done[s.ID] { // steps arrive at least once
+		if err := x.change(s, sink); err != nil {
+			return nil, err
+		}
+		x.done[s.ID] = true
 	}
 	sink(actions.Event{Kind: actions.EventLog, Text: "done \x1b[31mred\x1b[0m"})
 	return actions.Outputs{"name": s.Part}, nil
+}
+
+// change does what the step says to its part.
+func (x *Executor) change(s actions.Step, sink func(actions.Event)) error {
+	p := x.parts[key(s)]
+	switch s.Verb {
+	case actions.VerbDeploy:
+		p.sha, p.asleep, p.data, p.archived = s.Commit.SHA, false, true, ""
+		x.made[s.ID] = p.sha
+		delete(x.drift, s.Part)
+	case actions.VerbRollback:
+		sha, ok := x.made[s.Earlier]
+		if !ok {
+			return actions.Errorf("memory.rollback", actions.CodeNotFound, "Nothing is known of step %s.", s.Earlier)
+		}
+		p.sha, p.asleep = sha, false
+		x.made[s.ID] = sha
+	case actions.VerbArchive:
+		if p.sha != "" {
+			p.archived, p.sha, p.asleep = p.sha, "", false
+			receipt(s, "Deployment", false, sink)
+		}
+	case actions.VerbRestore:
+		if !p.data {
+			return actions.Errorf("memory.restore", actions.CodeNotFound, "The volume of %s is gone.", s.Part)
+		}
+		if p.sha = s.Commit.SHA; s.AsWas && p.archived != "" {
+			p.sha = p.archived
+		}
+		p.archived = ""
+		x.made[s.ID] = p.sha
+	case actions.VerbCleanup:
+		if p.sha != "" {
+			receipt(s, "Deployment", false, sink)
+		}
+		if p.data {
+			receipt(s, "Volume", true, sink)
+		}
+		delete(x.parts, key(s))
+		return nil
+	case actions.VerbRestart:
+		p.restarts++
+	case actions.VerbSleep, actions.VerbWake:
+		p.asleep = s.Verb == actions.VerbSleep
+	default:
+		return actions.Errorf("memory.run", actions.CodeInvalid, "%s is not for parts.", s.Verb)
+	}
+	x.parts[key(s)] = p
+	return nil
+}
+
+// receipt tells of a thing that was taken away.
+func receipt(s actions.Step, kind string, data bool, sink func(actions.Event)) {
+	r := actions.Resource{Kind: kind, Name: s.Part, Namespace: s.Namespace, Change: actions.ResourceDelete, Destructive: data}
+	sink(actions.Event{Kind: actions.EventReceipt, Text: "deleted " + kind + " " + s.Part, Resource: &r})
 }
 
 // Observe looks at the part.
@@ -125,11 +224,15 @@ func (x *Executor) Observe(_ context.Context, s actions.Step) (actions.Observati
 	switch {
 	case x.blind[s.Part]:
 		return actions.Observation{}, actions.Errorf("memory.observe", actions.CodeUnavailable, "The cluster did not answer.")
-	case x.parts[key(s)] == "":
+	case x.parts[key(s)].sha == "":
 		return actions.Observation{Health: actions.Absent}, nil
-	case s.Part == "web":
-		return actions.Observation{Health: actions.Healthy, Links: []actions.Link{{Name: "web", URL: "https://" + s.Env.Env + "." + s.Env.App + ".example.org"}}}, nil
-	default:
-		return actions.Observation{Health: actions.Healthy}, nil
 	}
+	seen := actions.Observation{Health: actions.Healthy, Drift: x.drift[s.Part]}
+	if x.parts[key(s)].asleep {
+		seen.Text = "asleep"
+	}
+	if s.Part == "web" {
+		seen.Links = []actions.Link{{Name: "web", URL: "https://" + s.Env.Env + "." + s.Env.App + ".example.org"}}
+	}
+	return seen, nil
 }

@@ -1,0 +1,136 @@
+package bot_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/actions/redistest"
+	"github.com/berth-dev/berth/approvals"
+	"github.com/berth-dev/berth/bot"
+	"github.com/berth-dev/berth/bot/bottest"
+)
+
+// wide is an app of several clusters and components, whose parts are taken back
+// when an update fails.
+func wide() *actions.App {
+	app := bottest.Shop()
+	app.Name, app.Repo, app.OnExpiry = "wide", "acme/wide", actions.VerbArchive
+	app.Clusters = []actions.Cluster{{Name: "staging"}, {Name: "eu"}}
+	app.Cluster = app.Clusters[0]
+	app.Components = map[string]actions.Component{"api": {Repo: "acme/api"}, "web": {Repo: "acme/web", Ref: "main"}}
+	app.Parts[1].OnFailure = actions.FailureRollback
+	return app
+}
+
+func TestEarlyRefusalsNameWhatThereIs(t *testing.T) {
+	w := bottest.New(t, redistest.Client(t), bottest.Shop(), wide())
+	w.Work()
+	w.Do("deploy wide/pr-1")
+	w.Do("deploy shop/pr-1")
+	for name, c := range map[string]struct {
+		line string
+		code actions.Code
+		says string
+	}{
+		"a component that there is not":       {"deploy wide/pr-1 --with apu=main", actions.CodeInvalid, "it has `api` and `web`"},
+		"a component where there are none":    {"deploy shop/pr-1 --with api=main", actions.CodeInvalid, "`apps.shop.components`"},
+		"another repository's pull request":   {"deploy wide/pr-1 --with api=acme/web#1", actions.CodeInvalid, "is built from acme/api"},
+		"a cluster that the app may not use":  {"deploy wide/pr-2 --cluster us", actions.CodeInvalid, "`staging` and `eu`"},
+		"a cluster that the environment left": {"deploy wide/pr-1 --cluster eu", actions.CodeConflict, "stays there until it is cleaned up"},
+		"a revision that never was":           {"rollback wide/pr-1 --to 7", actions.CodeNotFound, "`berth history wide/pr-1`"},
+		"a cluster in a simulation":           {"diff wide/pr-2 --cluster us", actions.CodeInvalid, "`staging` and `eu`"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reply := w.Say(c.line)
+			if reply.Tone != bot.ToneRefused || reply.Code != c.code || !strings.Contains(reply.Text, c.says) {
+				t.Errorf("want %s and %q, got %s, %s: %s", c.code, c.says, reply.Tone, reply.Code, reply.Text)
+			}
+		})
+	}
+}
+
+func TestWhatACancelLeavesIsSaidBefore(t *testing.T) {
+	w := bottest.New(t, redistest.Client(t), wide())
+	w.Work()
+	release := w.Executor.Hold("web")
+	defer release()
+	r := w.Say("deploy wide/pr-1").Request
+	w.Await(r.ID, func(r *approvals.Request) bool { return r.State == approvals.StateRunning && r.RunID != "" })
+	golden(t, "cancel_taken_back", w.Say("cancel wide/pr-1").Text)
+}
+
+func TestDriftIsShown(t *testing.T) {
+	w := bottest.New(t, redistest.Client(t))
+	w.Work()
+	w.Do("deploy shop/pr-42")
+	w.Executor.Drift("web", "Deployment web: replicas 2 → 5 | by hand", "ConfigMap web: LOG_LEVEL changed")
+	golden(t, "status_drift", w.Say("status shop/pr-42").Text)
+	reply := w.Say("diff shop/pr-42")
+	if !strings.Contains(reply.Text, "**web** is not what was deployed any more") {
+		t.Errorf("diff says nothing of drift: %s", reply.Text)
+	}
+	w.Await(reply.Request.ID, func(r *approvals.Request) bool { return r.State.Ended() })
+	golden(t, "diff_drift", w.Say("diff "+reply.Request.ID).Text)
+}
+
+func TestSentencesOfALife(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	ran := actions.Commit{SHA: bottest.MainSHA, Message: "Begin"}
+	update := func(state actions.RunState, text string) *actions.LastAction {
+		return &actions.LastAction{Verb: actions.VerbDeploy, Commit: actions.Commit{SHA: bottest.OtherSHA}, State: state, Error: text, At: at}
+	}
+	for want, env := range map[string]*actions.Environment{
+		"is running `1111111` (Begin)": {State: actions.StateRunning, Commit: ran},
+		"is running `1111111` (Begin); the update to `0123456` failed: Part web: no image. Part web was rolled back": {
+			State: actions.StateRunning, Commit: ran, LastAction: update(actions.RunFailed, "Part web: no image. Part web was rolled back.")},
+		"is running `1111111` (Begin); the update to `0123456` was cancelled": {
+			State: actions.StateRunning, Commit: ran, LastAction: update(actions.RunCancelled, "It was cancelled.")},
+		"is running `1111111` (Begin); the update to `0123456` was cancelled: Stopped by ana; part web was rolled back": {
+			State: actions.StateRunning, Commit: ran, LastAction: update(actions.RunCancelled, "Stopped by ana; part web was rolled back.")},
+		"is sleeping, put to sleep by schedule/nightly; when awake it runs `1111111` (Begin)": {
+			State: actions.StateRunning, Commit: ran, Sleeping: true, SleptBy: "schedule/nightly"},
+		"is archived; what ran was `1111111` (Begin)": {State: actions.StateArchived, Commit: ran},
+		"could not be deployed":                       {State: actions.StateFailure},
+	} {
+		if got := bot.Sentence(env); got != want {
+			t.Errorf("want %q, got %q", want, got)
+		}
+	}
+}
+
+func TestExpiryIsSaidWithWhatHappensThen(t *testing.T) {
+	w := bottest.New(t, redistest.Client(t))
+	in := bot.Input{Place: approvals.Place{Surface: "cli"}}
+	made := time.Now().Add(-24 * time.Hour)
+	env := func(change func(*actions.Environment)) *actions.Environment {
+		e := &actions.Environment{Name: actions.Name{App: "shop", Env: "pr-42"}, State: actions.StateRunning, CreatedAt: made, ExpiresAt: made.Add(72*time.Hour + time.Minute)}
+		if change != nil {
+			change(e)
+		}
+		return e
+	}
+	archives, old := bottest.Shop(), bottest.Shop()
+	archives.OnExpiry, old.MaxAge = actions.VerbArchive, 72*time.Hour
+	for name, c := range map[string]struct {
+		app  *actions.App
+		env  *actions.Environment
+		says string
+	}{
+		"it is cleaned up":           {bottest.Shop(), env(nil), "Expires in 2 days"},
+		"then, by default":           {bottest.Shop(), env(nil), "then it is cleaned up."},
+		"or archived":                {archives, env(nil), "then it is archived."},
+		"as late as the app allows":  {old, env(nil), "The app lets none live for longer (`max_age`)."},
+		"one that is kept stays":     {bottest.Shop(), env(func(e *actions.Environment) { e.Keep, e.ExpiresAt = true, time.Time{} }), "It is kept"},
+		"one that lives for ever":    {bottest.Shop(), env(func(e *actions.Environment) { e.ExpiresAt = time.Time{} }), ""},
+		"one whose time is over":     {bottest.Shop(), env(func(e *actions.Environment) { e.ExpiresAt = made }), "Its time is over since"},
+		"one that is gone says none": {bottest.Shop(), env(func(e *actions.Environment) { e.State = actions.StateCleaned }), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := w.Service.ExpiryText(in, c.app, c.env); !strings.Contains(got, c.says) || (c.says == "") != (got == "") {
+				t.Errorf("want %q, got %q", c.says, got)
+			}
+		})
+	}
+}
