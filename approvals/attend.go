@@ -106,7 +106,7 @@ func (w *Worker) plan(work context.Context, r *Request, tries int) (step, error)
 		return w.planFailed(work, r, err, tries)
 	}
 	planned := *r
-	planned.Plan, planned.Digest, planned.Order.Commit, planned.Order.Components = plan, plan.Digest, plan.Order.Commit, plan.Order.Components
+	planned.Plan, planned.Digest, planned.Order = plan, plan.Digest, placed(r.Order, plan.Order)
 	planned.Changed = actions.Changed(r.Was, plan)
 	if r.DryRun {
 		return w.leave(work, r, change{to: StateSucceeded, edit: adoptPlan(&planned)})
@@ -228,9 +228,15 @@ func (w *Worker) planFailed(work context.Context, r *Request, err error, tries i
 // adoptPlan takes over what planning found.
 func adoptPlan(planned *Request) func(*Request) {
 	return func(r *Request) {
-		r.Plan, r.Digest, r.Order.Commit, r.Order.Components = planned.Plan, planned.Digest, planned.Order.Commit, planned.Order.Components
+		r.Plan, r.Digest, r.Order = planned.Plan, planned.Digest, placed(r.Order, planned.Order)
 		r.Changed, r.Was = planned.Changed, nil
 	}
+}
+
+// placed is o with what planning found out: the commits and the cluster.
+func placed(o, planned actions.Order) actions.Order {
+	o.Commit, o.Components, o.Cluster = planned.Commit, planned.Components, planned.Cluster
+	return o
 }
 
 // callPlan is Floor.Plan, whose panics are failures.

@@ -19,8 +19,9 @@ type catalog struct{ now atomic.Pointer[appSet] }
 
 // appSet is the apps of one version of the config.
 type appSet struct {
-	byName map[string]*actions.App
-	sorted []*actions.App
+	byName   map[string]*actions.App
+	sorted   []*actions.App
+	clusters int // how many of them the apps use
 }
 
 // newCatalog copies the apps out of the config.
@@ -30,9 +31,18 @@ func newCatalog(c *configs.Config) *catalog {
 		app := c.Apps[name]
 		made := &actions.App{
 			Name: name, Repo: app.Repo, Namespace: app.Namespace, TTL: time.Duration(app.TTL),
-			AllowSet: app.AllowSet, AutoUpdate: app.AutoUpdate, AllowForks: app.AllowForks,
+			MaxAge: time.Duration(app.MaxAge), OnExpiry: actions.Verb(app.OnExpiry), RunWithin: time.Duration(app.RunWithin),
+			Keep:     actions.Keep{Runs: app.Retention.Runs, Logs: time.Duration(app.Retention.Logs)},
+			SetRoles: app.SetRoles, AllowSet: app.AllowSet, AutoUpdate: app.AutoUpdate, AllowForks: app.AllowForks,
+			Offered: map[string]actions.SecretRef{}, Components: map[string]actions.Component{},
 		}
 		made.Vars, made.Secrets = variables(c, app)
+		for _, secret := range app.OfferSecrets {
+			made.Offered[secret] = secretRef(secret, c.Secrets[secret])
+		}
+		for component, from := range app.Components {
+			made.Components[component] = actions.Component{Repo: from.Repo, Ref: from.Ref}
+		}
 		for i, name := range app.ClusterNames() {
 			if cluster, ok := c.Clusters[name]; ok {
 				made.Clusters = append(made.Clusters, actions.Cluster{Name: name, Kubeconfig: cluster.Kubeconfig, Context: cluster.Context})
@@ -42,11 +52,20 @@ func newCatalog(c *configs.Config) *catalog {
 			}
 		}
 		for _, part := range app.Parts {
-			made.Parts = append(made.Parts, actions.Part{Name: part.Name, Use: part.Use, With: part.With, Needs: part.Needs})
+			made.Parts = append(made.Parts, actions.Part{
+				Name: part.Name, Use: part.Use, With: part.With, Needs: part.Needs, Component: part.Component, OnFailure: actions.OnFailure(part.OnFailure),
+			})
 		}
 		set.byName[name] = made
 		set.sorted = append(set.sorted, made)
 	}
+	used := map[string]bool{}
+	for _, app := range set.sorted {
+		for _, cluster := range app.Clusters {
+			used[cluster.Name] = true
+		}
+	}
+	set.clusters = len(used)
 	out := &catalog{}
 	out.now.Store(set)
 	return out
@@ -92,6 +111,32 @@ func (c *catalog) App(name string) (*actions.App, error) {
 		return nil, actions.Errorf("catalog", actions.CodeNotFound, "There is no app %q: Berth's config names none yet.", name)
 	}
 	return nil, actions.Errorf("catalog", actions.CodeNotFound, "There is no app %q; the apps are: %s.", name, strings.Join(known, ", "))
+}
+
+// keep is how much of the past of an app's environments is kept; of one that is
+// gone from the config, as much as usual.
+func (c *catalog) keep(name string) actions.Keep {
+	app, err := c.App(name)
+	if err != nil {
+		return actions.Keep{}
+	}
+	return app.Keep
+}
+
+// room is the cluster that an order would wait for if it did not answer; "" while
+// there is only one that any app uses.
+func (c *catalog) room(o actions.Order) string {
+	set := c.now.Load()
+	if set.clusters < 2 {
+		return ""
+	}
+	if o.Cluster != "" {
+		return o.Cluster
+	}
+	if app, known := set.byName[o.Env.App]; known {
+		return app.Cluster.Name
+	}
+	return ""
 }
 
 // Apps lists the apps by name.

@@ -87,7 +87,7 @@ func newServer(ctx context.Context, path string, cfg *configs.Config, apps *cata
 	s.metrics.MustRegister(metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.clock = actions.NewClock(s.redis, nil, log)
 	s.setClock(ctx)
-	store := actions.NewStore(s.redis, actions.StoreOptions{Now: s.clock.Now, KeepAudit: time.Duration(cfg.Retention.Audit), Log: log})
+	store := actions.NewStore(s.redis, actions.StoreOptions{Now: s.clock.Now, KeepAudit: time.Duration(cfg.Retention.Audit), Keep: apps.keep, Log: log})
 	requests := approvals.NewRequests(s.redis, store, approvals.Options{
 		Metrics: metrics, Now: s.clock.Now, Keep: time.Duration(cfg.Retention.Requests), Log: log,
 	})
@@ -107,7 +107,7 @@ func newServer(ctx context.Context, path string, cfg *configs.Config, apps *cata
 	}
 	runner := actions.NewRunner(actions.RunnerOptions{Store: store, Catalog: apps, Executors: s.host, Sources: sources, Now: s.clock.Now, Log: log})
 	s.worker = approvals.NewWorker(approvals.WorkerOptions{
-		Requests: requests, Store: store, Floor: runner, Replica: replica, Limits: s.limits, Log: log,
+		Requests: requests, Store: store, Floor: runner, Replica: replica, Limits: s.limits, Room: apps.room, Log: log,
 	})
 	service := bot.New(bot.Options{
 		Catalog: apps, Store: store, Requests: requests, Observer: runner, Planner: runner, People: s.people, Parse: command.Parse, Now: s.clock.Now, Log: log,
@@ -243,7 +243,11 @@ func (s *server) limits(order actions.Order) []approvals.Limit {
 			out = append(out, approvals.Limit{Name: name, Most: most})
 		}
 	}
-	add("cluster "+app.Cluster.Name, cfg.Clusters[app.Cluster.Name].Limit)
+	cluster := app.Cluster.Name
+	if order.Cluster != "" {
+		cluster = order.Cluster
+	}
+	add("cluster "+cluster, cfg.Clusters[cluster].Limit)
 	for _, part := range app.Parts {
 		add("executor "+part.Use, cfg.Plugins[part.Use].Limit)
 	}

@@ -123,3 +123,4 @@ type nobody struct{}
 func (nobody) Log(string)                {}
 func (nobody) Progress(string, int, int) {}
 func (nobody) Output(string, string)     {}
+func (nobody) Receipt(sdk.Resource)      {}

@@ -1,5 +1,7 @@
-// Command chaos shows what Berth promises of its requests while everything
-// around them breaks. It runs three real `berth serve` on one real Redis that
+// Command chaos shows what Berth promises while everything around it breaks. It
+// plays two acts.
+//
+// The first is about requests. It runs three real `berth serve` on one real Redis that
 // writes every change to disk, has clients make a thousand requests and people
 // decide on them, and meanwhile kills a replica every second (kill -9, with its
 // plugins), restarts Redis twice and cuts replicas off from it. In the end it
@@ -14,8 +16,15 @@
 //   - the audit chains verify;
 //   - no process is left over.
 //
-// `make chaos` builds what it needs and starts it; REQUESTS and SEED are its
-// size and the seed of what it does. What the system makes of the same seed
+// The second is about environments. Three replicas with the Helm executor deploy
+// two hundred of them onto two real control planes, and people update, put to
+// sleep, wake, restart, roll back, archive, restore, clean up and cancel, while
+// replicas and executors are killed, Redis and the control planes stop and come
+// back, and the lines between all of them fail. In the end every record says what
+// its cluster holds, and nothing is gone that nobody asked to take away.
+//
+// `make chaos` builds what it needs and starts it; REQUESTS, ENVIRONMENTS and SEED
+// are its size and the seed of what it does. What the system makes of the same seed
 // differs from run to run.
 package main
 
@@ -46,11 +55,16 @@ func main() {
 		os.Exit(2)
 	}
 	o := options{program: self}
-	flag.IntVar(&o.requests, "requests", 1000, "how many requests are made")
+	var l livesOptions
+	flag.IntVar(&o.requests, "requests", 1000, "how many requests are made in the first act; 0 leaves it out")
+	flag.IntVar(&l.environments, "environments", 200, "how many environments live in the second act; 0 leaves it out")
+	flag.IntVar(&l.actions, "actions", 4, "how many actions on each of them are asked for, on average")
+	flag.StringVar(&l.devcluster, "devcluster", os.Getenv("DEVCLUSTER"), "the devcluster program, for the second act")
+	flag.StringVar(&l.chart, "chart", "charts/preview", "the chart that is deployed")
 	flag.Uint64Var(&o.seed, "seed", 0, "the seed of what is done; 0 means another one each time")
 	flag.StringVar(&o.berth, "berth", filepath.Join(filepath.Dir(self), "berth"), "the berth program")
 	flag.Parse()
-	if o.requests < 1 || flag.NArg() > 0 {
+	if o.requests < 0 || l.environments < 0 || l.actions < 1 || flag.NArg() > 0 || l.environments > 0 && l.devcluster == "" {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -58,7 +72,13 @@ func main() {
 		o.seed = rand.Uint64N(1 << 32) //nolint:gosec // it is printed, so that it can be given again
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err = run(ctx, o, os.Stdout)
+	l.seed, l.berth = o.seed, o.berth
+	if l.chart, err = filepath.Abs(l.chart); err == nil && o.requests > 0 {
+		err = run(ctx, o, os.Stdout)
+	}
+	if err == nil && l.environments > 0 {
+		err = runLives(ctx, l, os.Stdout)
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "\nchaos:", err)

@@ -84,9 +84,20 @@ apps:
 %s%s`, addr, filepath.Join(dir, "data"), redis, c.tokens(), executorName, program, executorMode, ledgerVariable, apps(), rules(within))
 }
 
-// newReplica prepares a replica; start starts it.
-func newReplica(ctx context.Context, w *world, i int) (*replica, error) {
-	r := &replica{name: fmt.Sprintf("replica %d", i+1), dir: filepath.Join(w.dir, fmt.Sprintf("replica-%d", i+1)), exe: w.options.berth}
+// replicaPlan is what replicas have in common.
+type replicaPlan struct {
+	dir   string // the folder of a replica is in it
+	redis string // its address
+	berth string // path of the program
+	env   []string
+	// config is the berth.yaml of a replica that listens at addr, keeps its files in
+	// dir and reaches Redis at redis.
+	config func(addr, dir, redis string) string
+}
+
+// newReplica prepares the i-th replica; start starts it.
+func newReplica(ctx context.Context, p replicaPlan, i int) (*replica, error) {
+	r := &replica{name: fmt.Sprintf("replica %d", i+1), dir: filepath.Join(p.dir, fmt.Sprintf("replica-%d", i+1)), exe: p.berth}
 	if err := os.Mkdir(r.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -95,12 +106,11 @@ func newReplica(ctx context.Context, w *world, i int) (*replica, error) {
 		return nil, err
 	}
 	r.url = "http://" + addr
-	if r.line, err = newLine(r.name, w.store.addr); err != nil {
+	if r.line, err = newLine(r.name, p.redis); err != nil {
 		return nil, err
 	}
-	r.env = append(os.Environ(), ledgerVariable+"="+w.ledger.url)
-	text := config(addr, r.dir, r.line.proxy.Listen, w.options.program, w.cast, w.within)
-	return r, os.WriteFile(r.file(), []byte(text), 0o600)
+	r.env = append(os.Environ(), p.env...)
+	return r, os.WriteFile(r.file(), []byte(p.config(addr, r.dir, r.line.proxy.Listen)), 0o600)
 }
 
 func (r *replica) file() string { return filepath.Join(r.dir, "berth.yaml") }

@@ -139,17 +139,33 @@ func (w *world) open(ctx context.Context) (err error) {
 	if w.store, err = newStore(ctx, w.dir); err != nil {
 		return err
 	}
+	w.replicas, err = startReplicas(ctx, replicaPlan{
+		dir: w.dir, redis: w.store.addr, berth: w.options.berth, env: []string{ledgerVariable + "=" + w.ledger.url},
+		config: func(addr, dir, redis string) string {
+			return config(addr, dir, redis, w.options.program, w.cast, w.within)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	w.out.step("three replicas run on one Redis (append-only, every change written before it is answered); seed %d", w.options.seed)
+	return nil
+}
+
+// startReplicas starts three replicas and waits until they are ready. Those that
+// were started are returned with an error, too.
+func startReplicas(ctx context.Context, p replicaPlan) (all []*replica, err error) {
 	for i := range 3 {
-		r, err := newReplica(ctx, w, i)
+		r, err := newReplica(ctx, p, i)
 		if err != nil {
-			return err
+			return all, err
 		}
-		w.replicas = append(w.replicas, r)
+		all = append(all, r)
 		if err := r.start(); err != nil {
-			return err
+			return all, err
 		}
 	}
-	for _, r := range w.replicas {
+	for _, r := range all {
 		err := await(ctx, patience, r.name+" to be ready", func() (bool, error) {
 			if !r.alive() {
 				return false, fmt.Errorf("%s ended; its log is %s", r.name, filepath.Join(r.dir, "berth.log"))
@@ -157,11 +173,10 @@ func (w *world) open(ctx context.Context) (err error) {
 			return r.ready(ctx), nil
 		})
 		if err != nil {
-			return err
+			return all, err
 		}
 	}
-	w.out.step("three replicas run on one Redis (append-only, every change written before it is answered); seed %d", w.options.seed)
-	return nil
+	return all, nil
 }
 
 // settle waits until every request has ended. It looks past the replicas, and
