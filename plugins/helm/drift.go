@@ -43,7 +43,7 @@ func (f *sight) drift(m *masker) []string {
 			out = append(out, o.want.title()+" is missing.")
 			continue
 		}
-		differs := differences(o.want, o.live)
+		differs := asDeployed(o.live, differences(o.want, o.live))
 		if scaled[o.want.title()] {
 			differs = slices.DeleteFunc(differs, func(p string) bool { return p == "spec.replicas" })
 		}
@@ -56,6 +56,18 @@ func (f *sight) drift(m *masker) []string {
 		out = append(out, m.text(fmt.Sprintf("%s was changed since it was deployed: %s.", o.want.title(), strings.Join(differs, ", "))))
 	}
 	return out
+}
+
+// asDeployed leaves out of the paths that differ those that do because u sleeps.
+func asDeployed(u *unstructured.Unstructured, differs []string) []string {
+	d := dozers[groupKind(u)]
+	if d == nil || unmark(u, d.marks...) == nil {
+		return differs
+	}
+	if _, is := asleep(u); !is && replicated[groupKind(u)] {
+		return differs
+	}
+	return slices.DeleteFunc(differs, func(path string) bool { return slices.Contains(d.drift, path) })
 }
 
 // differences are the paths that would change if want were applied again.
@@ -86,10 +98,76 @@ func differences(want object, live *unstructured.Unstructured) []string {
 	if err != nil || json.Unmarshal(patch, &content) != nil {
 		return nil // what cannot be compared is not called different
 	}
+	var wanted map[string]any
+	if json.Unmarshal(canonical, &wanted) == nil {
+		dropCovered(content, wanted, live.Object)
+	}
 	var out []string
 	paths(content, "", &out)
 	slices.Sort(out)
 	return out
+}
+
+// dropCovered takes the lists out of a patch whose items are in the live object
+// as they are wanted, with what the cluster added to them: a patch replaces a
+// list without keys as a whole.
+func dropCovered(patch, want, live map[string]any) {
+	for key, value := range patch {
+		switch value := value.(type) {
+		case []any:
+			if covers(live[key], want[key]) {
+				delete(patch, key)
+			}
+		case map[string]any:
+			inWant, _ := want[key].(map[string]any)
+			inLive, _ := live[key].(map[string]any)
+			dropCovered(value, inWant, inLive)
+		}
+	}
+}
+
+// covers tells whether live has all that want has.
+func covers(live, want any) bool {
+	switch want := want.(type) {
+	case map[string]any:
+		there, ok := live.(map[string]any)
+		if !ok {
+			return false
+		}
+		for key, value := range want {
+			if !covers(there[key], value) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		there, ok := live.([]any)
+		if !ok || len(there) != len(want) {
+			return false
+		}
+		for i, value := range want {
+			if !covers(there[i], value) {
+				return false
+			}
+		}
+		return true
+	}
+	if a, ok := asFloat(live); ok {
+		b, ok := asFloat(want)
+		return ok && a == b
+	}
+	return live == want
+}
+
+// asFloat is a number of either of the types that readers of JSON make.
+func asFloat(v any) (float64, bool) {
+	switch v := v.(type) {
+	case int64:
+		return float64(v), true
+	case float64:
+		return v, true
+	}
+	return 0, false
 }
 
 // canonicalForm is want as the API server writes it: quantities in their

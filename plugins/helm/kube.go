@@ -230,11 +230,18 @@ func (k *kubeClient) Update(original, to kube.ResourceList, force bool) (*kube.R
 	if err := k.refuseStrays(to); err != nil {
 		return &kube.Result{}, k.keep(err)
 	}
+	if err := k.wakeBefore(to); err != nil {
+		return &kube.Result{}, k.keep(err)
+	}
+	wanted := wantedOf(to)
 	result, err := k.Client.Update(k.settle(original), to, force)
 	if result != nil {
 		k.logAll("created", result.Created)
 		k.logAll("updated", result.Updated)
 		k.logAll("deleted", result.Deleted)
+	}
+	if err == nil {
+		err = k.wakeAfter(to, wanted)
 	}
 	return result, k.keep(err)
 }

@@ -66,6 +66,9 @@ func (x *Executor) observe(ctx context.Context, step sdk.Step, s settings) (sdk.
 	if o.Health != sdk.Healthy {
 		o.Text = ses.kube.mask.text(ses.whyNot(ctx, found))
 	}
+	if resting := found.slumber().String(); resting != "" {
+		o.Text = strings.Trim(resting+"; "+o.Text, "; ")
+	}
 	if st := last(past).Info.Status; st != release.StatusDeployed {
 		note := fmt.Sprintf("the last change (revision %d) is %s", last(past).Version, st)
 		if o.Health == sdk.Healthy {
@@ -100,6 +103,10 @@ func (s *session) look(ctx context.Context, objects []object) (*sight, error) {
 			gvk := o.live().GroupVersionKind()
 			mapping, err := s.cluster.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 			if err != nil {
+				gone, err := s.cluster.kindGone(err)
+				if gone {
+					found.objects[i] = seen{want: o, status: status{state: failed, text: "is missing: the cluster does not know its kind any more"}}
+				}
 				return err
 			}
 			var get dynamic.ResourceInterface = client.Resource(mapping.Resource)

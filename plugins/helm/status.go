@@ -101,6 +101,9 @@ func lookDeployment(u *unstructured.Unstructured) status {
 	if updated < want {
 		return counted(min(available, updated), want, false)
 	}
+	if want == 0 {
+		return goneBy(all)
+	}
 	if all > updated {
 		s := counted(min(available, updated), want, false)
 		s.text += fmt.Sprintf(", %s of the version before still there", count(all-updated, "pod"))
@@ -117,6 +120,9 @@ func lookStatefulSet(u *unstructured.Unstructured) status {
 	}
 	if strategy, _, _ := unstructured.NestedString(u.Object, "spec", "updateStrategy", "type"); strategy == "OnDelete" {
 		return counted(readyPods, want, true)
+	}
+	if want == 0 {
+		return goneBy(number(u, 0, "status", "replicas"))
 	}
 	partition := number(u, 0, "spec", "updateStrategy", "rollingUpdate", "partition")
 	updated := number(u, 0, "status", "updatedReplicas")
@@ -204,6 +210,14 @@ func lookService(u *unstructured.Unstructured) status {
 		return status{state: ready}
 	}
 	return status{text: "has no address from the load balancer yet"}
+}
+
+// goneBy is the status of a workload that is to have no pods and has that many.
+func goneBy(there int) status {
+	if there == 0 {
+		return status{state: ready}
+	}
+	return status{text: count(there, "pod") + " still there"}
 }
 
 // counted is ready when all pods are and settled holds.
