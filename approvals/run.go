@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/berth-dev/berth/actions"
@@ -131,13 +132,15 @@ type held struct {
 
 // execute has r, which is running, brought to its end under lease.
 func (w *Worker) execute(work context.Context, r *Request, lease *held, tries int) (step, error) {
-	ctx, cancel := context.WithCancelCause(work)
-	unwatch := w.watched(context.WithoutCancel(work), cancel, r, lease)
+	life, lose := context.WithCancelCause(work)
+	ctx, stop := actions.Stoppable(life)
+	unwatch := w.watched(context.WithoutCancel(work), lose, stop, r, lease)
 	began := time.Now()
 	run, err := w.callRun(ctx, lease.Lease, runRequest(r))
 	unwatch()
-	lost := actions.CodeOf(context.Cause(ctx)) == actions.CodeFenced
-	cancel(nil)
+	lost := actions.CodeOf(context.Cause(life)) == actions.CodeFenced
+	stop(nil)
+	lose(nil)
 	switch {
 	case lost || actions.CodeOf(err) == actions.CodeFenced:
 		w.log.WarnContext(work, "the lease of a run was lost; this worker stops", "request_id", r.ID, "run_id", r.RunID)
@@ -256,8 +259,13 @@ func outcomeOf(run *actions.Run) change {
 	case actions.RunCancelled:
 		return change{to: StateCancelled, edit: func(r *Request) {
 			r.Reason, r.Code = run.Error, actions.CodeCancelled
-			if r.Stop != nil {
-				r.Reason = saidBy("Stopped", r.Stop.By, r.Stop.Reason)
+			if r.Stop == nil {
+				return
+			}
+			// The run says so itself, and where it left what, unless somebody else's
+			// wish stopped it.
+			if said := saidBy("Stopped", r.Stop.By, r.Stop.Reason); !strings.HasPrefix(run.Error, said) {
+				r.Reason = said
 			}
 		}}
 	default:
@@ -272,15 +280,15 @@ func outcomeOf(run *actions.Run) change {
 
 // watched has r watched from soon on, until the returned function is called, which
 // waits for the watcher. What is over by then, as many runs are, costs nothing.
-func (w *Worker) watched(ctx context.Context, cancel context.CancelCauseFunc, r *Request, lease *held) (end func()) {
+func (w *Worker) watched(ctx context.Context, lose, stop context.CancelCauseFunc, r *Request, lease *held) (end func()) {
 	if r.Stop != nil {
-		cancel(stopped(r.Stop))
+		stop(stopped(r.Stop))
 	}
 	watching, unwatch := context.WithCancel(ctx)
 	over := make(chan struct{})
 	soon := time.AfterFunc(min(stopLook/2, w.lease/10), func() {
 		defer close(over)
-		w.watch(watching, cancel, r, lease)
+		w.watch(watching, lose, stop, r, lease)
 	})
 	return func() {
 		unwatch()
@@ -291,9 +299,9 @@ func (w *Worker) watched(ctx context.Context, cancel context.CancelCauseFunc, r 
 }
 
 // watch renews the lease of what runs and looks whether it is to stop, until ctx
-// ends, which is when nothing runs any more: what stops needs its lease too. It
-// cancels with the cause that Floor speaks of.
-func (w *Worker) watch(ctx context.Context, cancel context.CancelCauseFunc, r *Request, lease *held) {
+// ends, which is when nothing runs any more: what stops, and takes back what it
+// did, needs its lease too. It cancels with the causes that Floor speaks of.
+func (w *Worker) watch(ctx context.Context, lose, stop context.CancelCauseFunc, r *Request, lease *held) {
 	stopping := r.Stop != nil
 	renew, look := time.NewTicker(w.lease/3), time.NewTicker(stopLook)
 	defer renew.Stop()
@@ -301,7 +309,7 @@ func (w *Worker) watch(ctx context.Context, cancel context.CancelCauseFunc, r *R
 	// Once it was not renewed for its whole time somebody else may have it,
 	// though Redis cannot tell us so. What runs gets the last tenth to stop.
 	holds := w.lease * 9 / 10
-	lapse := time.AfterFunc(holds-time.Since(lease.asked), func() { cancel(lostLease(lease)) })
+	lapse := time.AfterFunc(holds-time.Since(lease.asked), func() { lose(lostLease(lease)) })
 	defer lapse.Stop()
 	for {
 		select {
@@ -312,7 +320,7 @@ func (w *Worker) watch(ctx context.Context, cancel context.CancelCauseFunc, r *R
 			w.stay(ctx, lease.in)
 			err := lease.Renew(ctx)
 			if actions.CodeOf(err) == actions.CodeFenced {
-				cancel(lostLease(lease))
+				lose(lostLease(lease))
 				return
 			}
 			if err == nil {
@@ -325,7 +333,7 @@ func (w *Worker) watch(ctx context.Context, cancel context.CancelCauseFunc, r *R
 			now, err := w.requests.load(ctx, "worker.watch", r.Order.Env, []string{r.ID})
 			if err == nil && len(now) == 1 && now[0].Stop != nil {
 				stopping = true
-				cancel(stopped(now[0].Stop))
+				stop(stopped(now[0].Stop))
 			}
 		}
 	}

@@ -93,7 +93,7 @@ func TestWorkersAndTheRealRunnerAgree(t *testing.T) {
 	}
 	r = b.untilState(r.ID, approvals.StateCancelled)
 	run, err := b.store.Run(t.Context(), r.RunID)
-	if err != nil || run.State != actions.RunCancelled || run.Error != "Stopped by ben." || r.Reason != "Stopped by ben." {
+	if err != nil || run.State != actions.RunCancelled || run.Error != "Stopped by ben. Where things are: web is as its deploy left it." || r.Reason != run.Error {
 		t.Errorf("its run is %+v, %v; the request says %q", run, err, r.Reason)
 	}
 

@@ -18,6 +18,8 @@ import (
 // Run's context is cancelled with a cause whose code says why: CodeCancelled
 // when somebody wants the action stopped, for good; CodeUnavailable when this
 // process goes and another is to carry on; CodeFenced when the lease is lost.
+// It is one of actions.Stoppable, so that the latter two are heard after the
+// first, while what was done is taken back.
 type Floor interface {
 	Plan(ctx context.Context, order actions.Order, brief bool) (*actions.Plan, error)
 	Run(ctx context.Context, lease *actions.Lease, req actions.RunRequest) (*actions.Run, error)
