@@ -100,7 +100,10 @@ func (x *Executor) deploy(ctx context.Context, step sdk.Step, out sdk.Events) er
 		if past, err = ses.history(side); err != nil {
 			return err
 		}
-		return ses.refuseRelease(past, step)
+		if err = ses.refuseRelease(past, step); err != nil {
+			return err
+		}
+		return ses.overData(side, past, step)
 	})
 	if err := group.Wait(); err != nil {
 		return timedOut(limited, ctx, err)
@@ -109,14 +112,19 @@ func (x *Executor) deploy(ctx context.Context, step sdk.Step, out sdk.Events) er
 		ses.kube.out.Log(note)
 	}
 	ses.kube.mask.learnValues(in.values)
-	ses.hooks.pinner = x.newPinner(limited, s, step.Agreed)
+	ses.records.pinner = x.newPinner(limited, s, step.Agreed)
 	rel, err := ses.bring(limited, step, in, past)
 	if err != nil {
 		return timedOut(limited, ctx, ses.kube.failed(err))
 	}
-	if ses.hooks.pinner != nil {
-		for _, note := range ses.hooks.pinner.notes() {
+	if ses.records.pinner != nil {
+		for _, note := range ses.records.pinner.notes() {
 			ses.kube.out.Log(note)
+		}
+	}
+	if ses.held != nil {
+		if err := ses.forget(limited); err != nil {
+			return timedOut(limited, ctx, err)
 		}
 	}
 	return ses.tellOutputs(limited, rel)
@@ -177,6 +185,9 @@ func (s *session) bring(ctx context.Context, step sdk.Step, in *inputs, past []*
 		s.kube.out.Log(fmt.Sprintf("upgrading release %s to chart %s %s", s.settings.Release, ch.Name(), ch.Metadata.Version))
 		a := action.NewUpgrade(cfg)
 		a.Namespace, a.Labels, a.MaxHistory, a.ResetValues = s.namespace, labels, maxHistory, true
+		if isArchive(last(past)) {
+			a.Labels[labelArchived] = "null" // Helm takes over the labels of the revision before, but for these
+		}
 		a.Wait, a.WaitForJobs, a.Timeout = s.settings.Wait, true, s.settings.Timeout
 		a.SkipSchemaValidation, a.DisableOpenAPIValidation = true, true
 		a.PostRenderer = s.postRenderer()
@@ -190,10 +201,10 @@ func (s *session) bring(ctx context.Context, step sdk.Step, in *inputs, past []*
 
 // postRenderer is what Helm passes a chart's manifest through, nil for nothing.
 func (s *session) postRenderer() postrender.PostRenderer {
-	if s.hooks.pinner == nil {
+	if s.records.pinner == nil {
 		return nil // not the pointer, which would be a post-renderer that is nil
 	}
-	return s.hooks.pinner
+	return s.records.pinner
 }
 
 // renderFailure tells a template's failure from the cluster's.
@@ -223,10 +234,15 @@ func releaseLabels(step sdk.Step, in *inputs) map[string]string {
 	for _, part := range []string{in.src.digest, in.digest, step.Commit} {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
-	id := sha256.Sum256([]byte(step.ID))
 	labels := stepOwner(step).labels()
-	labels[labelStep], labels[labelInputs] = hex.EncodeToString(id[:16]), hex.EncodeToString(h.Sum(nil)[:16])
+	labels[labelStep], labels[labelInputs] = stepLabel(step.ID), hex.EncodeToString(h.Sum(nil)[:16])
 	return labels
+}
+
+// stepLabel is a step's ID as a label's value.
+func stepLabel(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:16])
 }
 
 // labelValue is s where it can be a label's value, else a hash of it.

@@ -76,7 +76,7 @@ func (x *Executor) Describe() sdk.Description {
 	return sdk.Description{
 		Name:    "helm",
 		Version: Version,
-		Verbs:   slices.Concat([]sdk.Verb{sdk.Deploy, sdk.Cleanup}, workloadVerbs),
+		Verbs:   slices.Concat([]sdk.Verb{sdk.Deploy, sdk.Archive, sdk.Restore, sdk.Cleanup, sdk.Rollback}, workloadVerbs),
 		Schema:  withSchema(),
 	}
 }
@@ -89,6 +89,12 @@ func (x *Executor) Run(ctx context.Context, step sdk.Step, out sdk.Events) error
 		do = x.deploy
 	case sdk.Cleanup:
 		do = x.cleanup
+	case sdk.Archive:
+		do = x.archive
+	case sdk.Restore:
+		do = x.restore
+	case sdk.Rollback:
+		do = x.rollback
 	case sdk.Sleep:
 		do = x.sleep
 	case sdk.Wake:
@@ -109,6 +115,12 @@ func (x *Executor) Plan(ctx context.Context, step sdk.Step) (sdk.Plan, error) {
 		plan = x.planDeploy
 	case sdk.Cleanup:
 		plan = x.planCleanup
+	case sdk.Archive:
+		plan = x.planArchive
+	case sdk.Restore:
+		plan = x.planRestore
+	case sdk.Rollback:
+		plan = x.planRollback
 	case sdk.Sleep:
 		plan = x.planSleep
 	case sdk.Wake:

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/cli-runtime/pkg/resource"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/berth-dev/berth/plugins/sdk"
@@ -31,7 +32,8 @@ type session struct {
 	cluster   *cluster
 	kube      *kubeClient
 	storage   *storage.Storage
-	hooks     *hookPinner          // below storage
+	records   *records             // below storage
+	held      *archived            // what the step found archived, and deploys over; nil without
 	clientset kubernetes.Interface // its requests end with the call's context
 }
 
@@ -62,10 +64,10 @@ func (x *Executor) open(ctx context.Context, step sdk.Step, s settings, out sdk.
 		mask: stepMasker(x.masking, step), failFast: s.FailFast,
 	}
 	k.out = maskedEvents{out, k}
-	hooks := &hookPinner{Driver: driver.NewSecrets(free.CoreV1().Secrets(step.Namespace))}
+	recs := &records{Driver: driver.NewSecrets(free.CoreV1().Secrets(step.Namespace))}
 	ses := &session{
 		settings: s, namespace: step.Namespace, cluster: cl, kube: k, clientset: bound,
-		storage: storage.Init(hooks), hooks: hooks,
+		storage: storage.Init(recs), records: recs,
 	}
 	ses.storage.MaxHistory = maxHistory
 	return ses, nil
@@ -114,6 +116,7 @@ type kubeClient struct {
 	cluster   *cluster
 	lenient   bool                                  // when objects are deleted: those of unknown kinds are gone
 	unsettled map[string]*unstructured.Unstructured // what Update compares with instead, by fullID
+	asWas     map[string]map[string]any             // fields that objects get beside what their manifest says, by fullID
 
 	mu      sync.Mutex
 	failure error // the last error, which Helm may pass on as text only
@@ -215,6 +218,7 @@ func (k *kubeClient) Create(resources kube.ResourceList) (*kube.Result, error) {
 	if err := k.refuseStrays(resources); err != nil {
 		return nil, k.keep(err)
 	}
+	k.adjust(resources)
 	for _, r := range resources {
 		k.out.Log("creating " + r.Mapping.GroupVersionKind.Kind + " " + r.Name)
 	}
@@ -230,6 +234,7 @@ func (k *kubeClient) Update(original, to kube.ResourceList, force bool) (*kube.R
 	if err := k.refuseStrays(to); err != nil {
 		return &kube.Result{}, k.keep(err)
 	}
+	k.adjust(to)
 	if err := k.wakeBefore(to); err != nil {
 		return &kube.Result{}, k.keep(err)
 	}
@@ -255,18 +260,37 @@ func (k *kubeClient) settle(original kube.ResourceList) kube.ResourceList {
 	out := make(kube.ResourceList, len(original))
 	for i, r := range original {
 		out[i] = r
-		namespace := r.Namespace
-		if namespace == "" {
-			namespace = k.namespace
-		}
-		kind := r.Mapping.GroupVersionKind
-		if u := k.unsettled[kind.Group+"/"+kind.Kind+"/"+namespace+"/"+r.Name]; u != nil {
+		if u := k.unsettled[k.idOf(r)]; u != nil {
 			other := *r
 			other.Object = u
 			out[i] = &other
 		}
 	}
 	return out
+}
+
+// adjust gives objects the fields that they are to have beside what their
+// manifest says.
+func (k *kubeClient) adjust(list kube.ResourceList) {
+	for _, r := range list {
+		u, ok := r.Object.(*unstructured.Unstructured)
+		if !ok {
+			continue
+		}
+		for pointer, value := range k.asWas[k.idOf(r)] {
+			setPointer(u.Object, pointer, copyValue(value))
+		}
+	}
+}
+
+// idOf is the fullID of a resource.
+func (k *kubeClient) idOf(r *resource.Info) string {
+	namespace := r.Namespace
+	if namespace == "" {
+		namespace = k.namespace
+	}
+	kind := r.Mapping.GroupVersionKind
+	return kind.Group + "/" + kind.Kind + "/" + namespace + "/" + r.Name
 }
 
 func (k *kubeClient) logAll(what string, list kube.ResourceList) {

@@ -155,13 +155,11 @@ func (p *pinner) Run(manifest *bytes.Buffer) (*bytes.Buffer, error) {
 // pinned stays as it is, and so does one that cannot be read: Helm says what is
 // wrong with it.
 func (p *pinner) text(manifest string) (string, error) {
-	docs := releaseutil.SplitManifests(manifest)
-	keys := slices.Collect(maps.Keys(docs))
-	sort.Sort(releaseutil.BySplitManifestsOrder(keys))
-	contents := make([]map[string]any, len(keys))
+	docs := documents(manifest)
+	contents := make([]map[string]any, len(docs))
 	names := map[string]bool{}
-	for i, key := range keys {
-		if contents[i] = exactly(docs[key]); contents[i] != nil {
+	for i, doc := range docs {
+		if contents[i] = exactly(doc); contents[i] != nil {
 			imagesOf(contents[i], names)
 		}
 	}
@@ -173,8 +171,7 @@ func (p *pinner) text(manifest string) (string, error) {
 		return "", err // nothing is to be deployed by its tag for want of time
 	}
 	var b strings.Builder
-	for i, key := range keys {
-		doc := docs[key]
+	for i, doc := range docs {
 		if contents[i] != nil && p.pin(contents[i]) {
 			written, err := written(contents[i])
 			if err != nil {
@@ -185,6 +182,18 @@ func (p *pinner) text(manifest string) (string, error) {
 		b.WriteString("---\n" + strings.TrimSuffix(doc, "\n") + "\n")
 	}
 	return b.String(), nil
+}
+
+// documents are those of a manifest, in their order.
+func documents(manifest string) []string {
+	docs := releaseutil.SplitManifests(manifest)
+	keys := slices.Collect(maps.Keys(docs))
+	sort.Sort(releaseutil.BySplitManifestsOrder(keys))
+	out := make([]string, len(keys))
+	for i, key := range keys {
+		out[i] = docs[key]
+	}
+	return out
 }
 
 // exactly reads a document without touching its numbers; nil when it is no
@@ -292,29 +301,44 @@ func listOfMaps(v any) []map[string]any {
 	return out
 }
 
-// hookPinner pins the hooks of releases before they are recorded: Helm hands
-// them to no post-renderer, and runs them as the record has them, those of a
-// later cleanup included.
-type hookPinner struct {
+// records is where the release's records are kept, with what Berth adds to how
+// Helm writes them.
+type records struct {
 	driver.Driver
-	pinner *pinner // nil pins nothing
+	pinner *pinner           // pins hooks; nil pins nothing
+	labels map[string]string // go into the record that is made next, if set
+	keep   int               // the revision that an archive remembers, which stays however many follow
 }
 
-// Create implements driver.Driver.
-func (h *hookPinner) Create(key string, rel *release.Release) error {
-	if h.pinner != nil {
+// Create implements driver.Driver. Hooks are pinned before they are recorded:
+// Helm hands them to no post-renderer, and runs them as the record has them,
+// those of a later cleanup included.
+func (r *records) Create(key string, rel *release.Release) error {
+	if r.pinner != nil {
 		for _, hook := range rel.Hooks {
 			if testsOnly(hook) {
 				continue // Berth does not run it
 			}
-			pinned, err := h.pinner.text(hook.Manifest)
+			pinned, err := r.pinner.text(hook.Manifest)
 			if err != nil {
 				return err
 			}
 			hook.Manifest = pinned
 		}
 	}
-	return h.Driver.Create(key, rel)
+	if r.labels != nil {
+		rel.Labels = maps.Clone(r.labels) // Helm's rollback would take those of the step that made the earlier one
+	}
+	return r.Driver.Create(key, rel)
+}
+
+// Delete implements driver.Driver. Helm prunes the oldest revisions before it
+// adds one; the one that is to come back is not pruned.
+func (r *records) Delete(key string) (*release.Release, error) {
+	if r.keep > 0 && strings.HasSuffix(key, fmt.Sprintf(".v%d", r.keep)) {
+		return r.Get(key)
+	}
+	return r.Driver.Delete(key)
 }
 
 // testsOnly tells whether a hook is only for `helm test`.

@@ -3,6 +3,7 @@ package helm
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	"helm.sh/helm/v3/pkg/action"
@@ -11,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/cli-runtime/pkg/resource"
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
@@ -44,21 +46,24 @@ func (s *session) recover(ctx context.Context, past []*release.Release) ([]*rele
 	return past, nil
 }
 
-// sweep deletes what revisions that failed or were interrupted left behind:
-// objects that are in none of what is deployed, and still marked as this
-// release's. Helm compares with the last deployed revision only.
+// sweep deletes what earlier revisions left behind: objects that are in none of
+// what is deployed now, and still marked as this release's. Helm compares with
+// one revision only: the last that was deployed, or in a rollback the last.
 func (s *session) sweep(past []*release.Release, now *release.Release) error {
 	wanted := map[string]bool{}
 	for _, o := range manifestOf(now) {
 		wanted[s.fullID(o)] = true
 	}
 	var stray []object
-	for i := len(past) - 1; i >= 0 && past[i].Info.Status == release.StatusFailed; i-- {
+	for i := len(past) - 1; i >= 0; i-- {
 		for _, o := range manifestOf(past[i]) {
 			if id := s.fullID(o); !wanted[id] && !o.kept() {
 				wanted[id] = true
 				stray = append(stray, o)
 			}
+		}
+		if past[i].Info.Status != release.StatusFailed {
+			break // what was before it went when it was deployed
 		}
 	}
 	if len(stray) == 0 {
@@ -69,11 +74,18 @@ func (s *session) sweep(past []*release.Release, now *release.Release) error {
 		return err
 	}
 	mine, err := s.owned(list)
-	if err != nil || len(mine) == 0 {
+	if err != nil {
 		return err
 	}
+	mine = slices.DeleteFunc(mine, func(r *resource.Info) bool {
+		u, ok := r.Object.(*unstructured.Unstructured)
+		return ok && u.GetDeletionTimestamp() != nil // Helm has seen to it
+	})
 	for _, r := range mine {
-		s.kube.out.Log("deleting " + r.Mapping.GroupVersionKind.Kind + " " + r.Name + ", left behind by a revision that failed")
+		s.kube.out.Log("deleting " + r.Mapping.GroupVersionKind.Kind + " " + r.Name + ", left behind by an earlier revision")
+	}
+	if len(mine) == 0 {
+		return nil
 	}
 	_, errs := s.kube.Delete(mine)
 	return firstOf(errs)
@@ -252,8 +264,11 @@ func (s *session) hookObjects(past []*release.Release) (kube.ResourceList, error
 	return out, nil
 }
 
-// purge deletes the records of the release.
+// purge deletes the records of the release, and what an archive remembers of it.
 func (s *session) purge(past []*release.Release) error {
+	if err := s.forget(s.kube.ctx); err != nil {
+		return err
+	}
 	for _, rel := range past {
 		if _, err := s.storage.Delete(rel.Name, rel.Version); err != nil && !isNotFound(err) {
 			return err
