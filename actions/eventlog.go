@@ -13,7 +13,7 @@ import (
 type eventLog struct {
 	store *Store
 	lease *Lease
-	key   string
+	runID string
 	wake  chan struct{} // holds one when there is something to write
 
 	mu      sync.Mutex
@@ -34,7 +34,7 @@ const (
 
 // newEventLog makes a log of a run and its writer, which ends with ctx.
 func newEventLog(ctx context.Context, s *Store, lease *Lease, runID string) *eventLog {
-	l := &eventLog{store: s, lease: lease, key: s.Key(lease.Env, eventsKey(runID)), wake: make(chan struct{}, 1)}
+	l := &eventLog{store: s, lease: lease, runID: runID, wake: make(chan struct{}, 1)}
 	l.moved = sync.NewCond(&l.mu)
 	go l.write(ctx)
 	return l
@@ -54,9 +54,11 @@ func (l *eventLog) add(e Event) {
 	if l.over {
 		return
 	}
-	if len(l.waiting) >= eventBuffer {
+	if len(l.waiting) >= eventBuffer { // the last lines say why something failed
+		l.waiting = l.waiting[1:]
 		l.dropped++
-		return
+		l.settled++
+		l.moved.Broadcast()
 	}
 	l.waiting = append(l.waiting, text)
 	l.added++
@@ -116,12 +118,11 @@ func (l *eventLog) settle(n int, failed bool) {
 }
 
 // take gives the next events to write, and how many of them were added: a
-// notice of dropped ones may come with them.
+// notice of dropped ones, which were before them, may come first.
 func (l *eventLog) take() (batch []string, own int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	own = min(len(l.waiting), eventBatch)
-	batch, l.waiting = l.waiting[:own:own], l.waiting[own:]
 	if l.dropped > 0 {
 		text, err := encodeEvent(Event{Time: l.store.clock(), Kind: EventLog,
 			Text: fmt.Sprintf("… %d lines were dropped here, since Redis did not take them in time.", l.dropped)})
@@ -130,6 +131,7 @@ func (l *eventLog) take() (batch []string, own int) {
 		}
 		l.dropped = 0
 	}
+	batch, l.waiting = append(batch, l.waiting[:own]...), l.waiting[own:]
 	return batch, own
 }
 
@@ -152,18 +154,23 @@ func (l *eventLog) appendOrRetry(ctx context.Context, batch []string) error {
 
 func (l *eventLog) append(ctx context.Context, batch []string) error {
 	const op = "events.append"
-	args := make([]any, 0, len(batch)+2)
-	args = append(args, l.lease.Token, maxEvents)
+	args := make([]any, 0, len(batch)+1)
+	args = append(args, l.lease.Token)
 	for _, text := range batch {
 		args = append(args, text)
 	}
-	keys := []string{l.key, l.store.Key(l.lease.Env, tokenKey)}
-	kept, err := eventsScript.Run(ctx, l.store.rdb, keys, args...).Bool()
+	keys := []string{l.store.Key(l.lease.Env, eventsKey(l.runID)), l.store.Key(l.lease.Env, tokenKey)}
+	length, err := eventsScript.Run(ctx, l.store.rdb, keys, args...).Int64()
 	if err != nil {
 		return redisError(op, err)
 	}
-	if !kept {
+	if length < 0 {
 		return fenced(op, l.lease.Env)
+	}
+	if length >= foldAt {
+		if err := l.store.fold(ctx, l.lease.Env, l.runID, foldAt); err != nil {
+			l.store.log.WarnContext(ctx, "a run's log is not compressed yet", "env", l.lease.Env.String(), "run_id", l.runID, "error", err)
+		}
 	}
 	return nil
 }

@@ -3,8 +3,6 @@ package actions
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,9 +14,6 @@ const (
 	RunsKept = 50
 	// EventsKept is how long the events of a run are kept once it has ended.
 	EventsKept = 30 * 24 * time.Hour
-	// maxEvents is about how many events of a run are kept, the newest ones. A
-	// helm release makes some dozens; a script that builds may make thousands.
-	maxEvents = 5_000
 	// maxLine is the longest text of an event, in bytes.
 	maxLine = 4 << 10
 	// eventPoll is how often a waiting reader looks for new events. Readers do
@@ -29,10 +24,16 @@ const (
 	eventBuffer, eventBatch = 10_000, 500
 )
 
-// encodeEvent is an event as it stands in the stream, with its text cleaned.
+// encodeEvent is an event as it stands in the stream, with its texts cleaned.
 func encodeEvent(e Event) (string, error) {
 	e.ID = ""
 	e.Text = short(strings.TrimRight(e.Text, "\r\n"), maxLine)
+	e.Part, e.State = short(e.Part, maxDetail), short(e.State, maxDetail)
+	if e.Resource != nil {
+		r := *e.Resource
+		r.Kind, r.Name, r.Namespace = short(r.Kind, maxDetail), short(r.Name, maxDetail), short(r.Namespace, maxDetail)
+		e.Resource = &r
+	}
 	text, err := json.Marshal(e)
 	if err != nil {
 		return "", Wrap("event.encode", CodeInternal, err, "An event could not be written.")
@@ -42,21 +43,22 @@ func encodeEvent(e Event) (string, error) {
 
 // Events returns up to limit (at most 1000, which is also what 0 means) events
 // of a run after the one with ID after, "" meaning from the start, the oldest
-// first. When there is none yet it waits for one up to block. When events
-// between after and the first one returned were dropped, since only the newest
-// are kept, an event without ID says so. It returns CodeNotFound for an unknown
+// first. When there is none yet it waits for one up to block. Fewer than limit
+// are all that there are so far. Of a long log the middle is cut out: a line in
+// its place says so, whose ID is that of the last event that is gone. It returns CodeNotFound for an unknown
 // run and CodeInvalid for an after that is no ID.
 func (s *Store) Events(ctx context.Context, runID, after string, limit int, block time.Duration) ([]Event, error) {
 	const op, most = "store.events", 1000
 	if limit <= 0 || limit > most {
 		limit = most
 	}
-	from := "-"
+	var from *logID
 	if after != "" {
-		if !streamID(after) {
+		id, ok := parseLogID(after)
+		if !ok {
 			return nil, Errorf(op, CodeInvalid, "%q is no event's id; leave it out to read from the start.", clip(after))
 		}
-		from = "(" + after
+		from = &id
 	}
 	name, err := s.runEnv(ctx, runID)
 	if err != nil {
@@ -64,7 +66,7 @@ func (s *Store) Events(ctx context.Context, runID, after string, limit int, bloc
 	}
 	end := time.Now().Add(block)
 	for {
-		events, err := s.eventsNow(ctx, s.Key(name, eventsKey(runID)), from, limit)
+		events, err := s.eventsNow(ctx, name, runID, from, limit)
 		if err != nil || len(events) > 0 {
 			return events, err
 		}
@@ -82,36 +84,28 @@ func (s *Store) Events(ctx context.Context, runID, after string, limit int, bloc
 	}
 }
 
-// streamID tells whether s is an ID of a stream's entry: two numbers.
-func streamID(s string) bool {
-	ms, seq, ok := strings.Cut(s, "-")
-	number := func(t string) bool { _, err := strconv.ParseUint(t, 10, 64); return err == nil }
-	return number(ms) && (!ok || number(seq))
-}
-
-func (s *Store) eventsNow(ctx context.Context, key, from string, limit int) ([]Event, error) {
-	const op = "store.events"
-	var found, oldest *redis.XMessageSliceCmd
-	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		found, oldest = p.XRangeN(ctx, key, from, "+", int64(limit)), p.XRangeN(ctx, key, "-", "+", 1)
-		return nil
-	})
-	if err != nil {
-		return nil, redisError(op, err)
-	}
-	events := make([]Event, 0, len(found.Val())+1)
-	for _, m := range found.Val() {
-		text, _ := m.Values["e"].(string)
-		var e Event
-		if err := json.Unmarshal([]byte(text), &e); err != nil {
-			return nil, Wrap(op, CodeInternal, err, fmt.Sprintf("Event %s cannot be read.", m.ID))
+// eventsNow reads limit events after the given ID, or all there are when those
+// are fewer.
+func (s *Store) eventsNow(ctx context.Context, name Name, runID string, after *logID, limit int) ([]Event, error) {
+	var events []Event
+	for len(events) < limit {
+		part, err := s.readLog(ctx, name, runID, after, limit-len(events))
+		if err != nil {
+			return nil, err
 		}
-		e.ID = m.ID
-		events = append(events, e)
-	}
-	if o := oldest.Val(); len(events) > 0 && len(o) > 0 && o[0].ID == events[0].ID && o[0].Values["first"] != "1" {
-		cut := Event{Time: events[0].Time, Kind: EventLog, Text: fmt.Sprintf("… earlier events were dropped: the newest %d or so of a run are kept.", maxEvents)}
-		events = append([]Event{cut}, events...)
+		lines := part.withCut(after)
+		for _, l := range lines[:min(len(lines), limit-len(events))] {
+			var e Event
+			if err := json.Unmarshal([]byte(l.text), &e); err != nil {
+				s.log.ErrorContext(ctx, "an event of a run cannot be read", "env", name.String(), "run_id", runID, "event", l.id.String(), "error", err)
+				e = Event{Kind: EventLog, Text: "… a line cannot be read here; Berth's log says why."}
+			}
+			e.ID, after = l.id.String(), &l.id
+			events = append(events, e)
+		}
+		if part.end || len(lines) == 0 {
+			break
+		}
 	}
 	return events, nil
 }
@@ -120,13 +114,12 @@ func (s *Store) eventsNow(ctx context.Context, key, from string, limit int) ([]E
 //
 //	KEYS[1]  the events        KEYS[2]  the counter of lease tokens
 //	ARGV[1]  the writer's token
-//	ARGV[2]  how many events to keep
-//	ARGV[3]…  events, JSON
-//	output   1, or 0 when the writer is fenced
+//	ARGV[2]…  events, JSON
+//	output   how many there are in the stream then, or -1 when the writer is fenced
 var eventsScript = redis.NewScript(`
 local token = redis.call('GET', KEYS[2])
-if token and tonumber(token) > tonumber(ARGV[1]) then return 0 end
-for i = 3, #ARGV do
-	redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'e', ARGV[i], 'first', '0')
+if token and tonumber(token) > tonumber(ARGV[1]) then return -1 end
+for i = 2, #ARGV do
+	redis.call('XADD', KEYS[1], '*', 'e', ARGV[i])
 end
-return 1`)
+return redis.call('XLEN', KEYS[1])`)

@@ -37,3 +37,27 @@ func PutRun(ctx context.Context, s *Store, run *Run, events ...Event) error {
 	}
 	return nil
 }
+
+// AppendLog appends lines to a run's log, as its worker does, at most an event
+// batch at once.
+func AppendLog(ctx context.Context, s *Store, l *Lease, runID string, lines ...string) error {
+	log := &eventLog{store: s, lease: l, runID: runID}
+	for _, line := range lines {
+		text, err := encodeEvent(Event{Time: s.clock(), Kind: EventLog, Part: "web", Text: line})
+		if err != nil {
+			return err
+		}
+		log.waiting = append(log.waiting, text)
+	}
+	for batch, _ := log.take(); len(batch) > 0; batch, _ = log.take() {
+		if err := log.append(ctx, batch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Fold compresses all of a run's log.
+func Fold(ctx context.Context, s *Store, env Name, runID string) error {
+	return s.fold(ctx, env, runID, 1)
+}

@@ -43,7 +43,6 @@ type entry struct {
 	kind   string // of the audit record: "run.step.done"
 	detail map[string]string
 	events []Event
-	first  bool   // the first event is the run's first
 	app    string // see saving
 	// change makes the change. It is called again, on newer records, when
 	// somebody else changed the environment at the same moment.
@@ -83,7 +82,7 @@ func (j *journal) write(ctx context.Context, e entry) error {
 	for try := 1; ; try++ {
 		run, env := cloneRun(j.run), cloneEnv(j.env)
 		e.change(run, env)
-		err := j.save(ctx, saving{env: env, token: j.lease.Token, run: run, events: e.events, first: e.first, app: e.app, rec: j.record(run, e)})
+		err := j.save(ctx, saving{env: env, token: j.lease.Token, run: run, events: e.events, app: e.app, rec: j.record(run, e)})
 		switch {
 		case err == nil:
 			j.run, j.env = run, env

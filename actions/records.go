@@ -32,16 +32,17 @@ func runIndexKey(id string) string { return keyPrefix + "run:" + id }
 //	K[3]  the run              K[4]  the environment's runs
 //	K[5]  the run's events     K[6]  the app as the run found it
 //	K[7]  the environment's history
+//	K[8]  the chunks of the run's log
 //	A[1]  the revision that the environment has, 0 when there is none; "" leaves it alone
 //	A[2]  the writer's lease token; 0 for a change that needs no lease
 //	A[3]  the environment, JSON
 //	A[4]  the run's id; "" leaves the run alone
 //	A[5]  the run, JSON        A[6]  when it began, in milliseconds
-//	A[7]  how many events to keep
+//	A[7]  how long the log of a run that has ended is kept, in milliseconds
 //	A[8]  the app, JSON; "" leaves it alone, "-" deletes it
 //	A[9]  the line of a run that has ended for the history; "" for none
 //	A[10] how many lines to keep
-//	A[11]…  events, JSON; the first of a run begins with "!"
+//	A[11]…  events, JSON
 //	output  "ok"; "fenced" when a later lease was taken; "conflict" when the
 //	        environment has another revision
 var saveScript = NewScript(`
@@ -65,10 +66,10 @@ if A[4] ~= '' then
 		redis.call('LPUSH', K[7], A[9])
 		redis.call('LTRIM', K[7], 0, A[10] - 1)
 	end
-	for i = 11, #A do
-		local event, first = A[i], '0'
-		if event:sub(1, 1) == '!' then event, first = event:sub(2), '1' end
-		redis.call('XADD', K[5], 'MAXLEN', '~', A[7], '*', 'e', event, 'first', first)
+	for i = 11, #A do redis.call('XADD', K[5], '*', 'e', A[i]) end
+	if A[9] ~= '' then
+		redis.call('PEXPIRE', K[5], A[7])
+		redis.call('PEXPIRE', K[8], A[7])
 	end
 end
 return 'ok'`)
@@ -79,7 +80,6 @@ type saving struct {
 	token  int64        // of the lease; 0 when none is needed
 	run    *Run
 	events []Event
-	first  bool // the first event is the first of the run
 	app    string
 	rec    Record
 }
@@ -89,7 +89,7 @@ type saving struct {
 // environment came first).
 func (s *Store) save(ctx context.Context, name Name, c saving) error {
 	const op = "store.save"
-	args := []any{"", c.token, "", "", "", 0, maxEvents, c.app, "", HistoryKept}
+	args := []any{"", c.token, "", "", "", 0, s.kept(name.App).Logs.Milliseconds(), c.app, "", HistoryKept}
 	var next *Environment
 	if c.env != nil {
 		e := *c.env
@@ -117,20 +117,17 @@ func (s *Store) save(ctx context.Context, name Name, c saving) error {
 				return err
 			}
 		}
-		for i, e := range c.events {
+		for _, e := range c.events {
 			text, err := encodeEvent(e)
 			if err != nil {
 				return err
-			}
-			if c.first && i == 0 {
-				text = "!" + text
 			}
 			args = append(args, text)
 		}
 	}
 	keys := []string{
 		s.Key(name, envKey), s.Key(name, tokenKey), s.Key(name, runKey(id)), s.Key(name, runsKey),
-		s.Key(name, eventsKey(id)), s.Key(name, appKey(id)), s.Key(name, historyKey),
+		s.Key(name, eventsKey(id)), s.Key(name, appKey(id)), s.Key(name, historyKey), s.Key(name, logKey(id)),
 	}
 	reply, err := s.Exec(ctx, name, saveScript, keys, args, c.rec)
 	if err != nil {
@@ -349,6 +346,7 @@ func (s *Store) trimRuns(ctx context.Context, name Name) error {
 			p.Del(ctx, runIndexKey(id))
 			p.Del(ctx, s.Key(name, runKey(id)))
 			p.Del(ctx, s.Key(name, eventsKey(id)))
+			p.Del(ctx, s.Key(name, logKey(id)))
 			p.Del(ctx, s.Key(name, appKey(id)))
 			p.ZRem(ctx, key, id)
 		}

@@ -95,11 +95,10 @@ func (x *execution) begin(ctx context.Context, req RunRequest) (*Run, error) {
 		run.Before = settled(sc.env.State)
 	}
 	for _, part := range sc.app.Parts {
-		_, can, description, err := x.r.executor(ctx, part, sc.verb)
+		_, verb, can, _, err := x.r.executorOf(ctx, sc, part)
 		if sc.order.Verb == VerbExtend || (err == nil && !can) {
 			continue // left alone, as its plan says
 		}
-		verb := stepVerb(description, sc.verb)
 		run.Steps = append(run.Steps, StepRecord{ID: stepID(req.ID, part.Name, verb), Part: part.Name, Use: part.Use, Verb: verb, State: StepWaiting})
 	}
 	x.j.run, x.j.env = run, &Environment{}
@@ -108,7 +107,7 @@ func (x *execution) begin(ctx context.Context, req RunRequest) (*Run, error) {
 	}
 	err = x.j.write(ctx, entry{
 		kind: "run.started", detail: map[string]string{"verb": string(sc.order.Verb), "commit": sc.order.Commit.SHA},
-		events: []Event{x.j.runEvent(RunRunning, "")}, first: true, app: kept,
+		events: []Event{x.j.runEvent(RunRunning, "")}, app: kept,
 		change: func(run *Run, env *Environment) { x.start(run, env, now) },
 	})
 	if err != nil {
@@ -272,7 +271,7 @@ func (x *execution) refuse(ctx context.Context, req RunRequest, state RunState, 
 			env.LastAction = lastAction(run)
 		}
 		err = s.save(ctx, name, saving{
-			env: env, token: x.j.lease.Token, run: run, events: []Event{x.j.runEvent(state, run.Error)}, first: true,
+			env: env, token: x.j.lease.Token, run: run, events: []Event{x.j.runEvent(state, run.Error)},
 			rec: x.j.record(run, entry{kind: "run." + string(state), detail: map[string]string{"error": run.Error, "code": string(run.Code)}}),
 		})
 		if CodeOf(err) == CodeConflict && try < saveTries {
