@@ -29,11 +29,11 @@ test: ## Run every test under the race detector, against a real Redis and a real
 	@DEVCLUSTER="$(DEVCLUSTER)"; export DEVCLUSTER; \
 	go test -race ./... && go test -C cmd/devcluster ./...
 
-chaos: ## A thousand requests while replicas, Redis and the network break (REQUESTS=1000 SEED=7)
+chaos: ## A thousand requests, then two hundred environments, while everything breaks (REQUESTS=1000 ENVIRONMENTS=200 SEED=7; 0 leaves an act out)
 	@.ci/need redis-server
 	@$(MAKE) --no-print-directory build
 	@go build -o bin/ ./cmd/chaos
-	@bin/chaos $(if $(REQUESTS),-requests $(REQUESTS)) $(if $(SEED),-seed $(SEED))
+	@DEVCLUSTER="$(DEVCLUSTER)" bin/chaos $(if $(REQUESTS),-requests $(REQUESTS)) $(if $(ENVIRONMENTS),-environments $(ENVIRONMENTS)) $(if $(SEED),-seed $(SEED))
 
 lint: proto-check ## Lint the Go code and the protocol
 	$(TOOL) golangci-lint run ./...

@@ -40,6 +40,29 @@ func TestAHundredRequestsSurviveAStorm(t *testing.T) {
 	}
 }
 
+func TestEnvironmentsLiveThroughAStorm(t *testing.T) {
+	devcluster := os.Getenv("DEVCLUSTER")
+	if devcluster == "" {
+		t.Skip("needs a control plane: set DEVCLUSTER, as make test does")
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", dir+"/", "../berth", "../berth-helm").CombinedOutput(); err != nil {
+		t.Fatalf("building berth: %v\n%s", err, out)
+	}
+	chart, err := filepath.Abs("../../charts/preview")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	err = runLives(t.Context(), livesOptions{
+		environments: 8, actions: 4, seed: 7, berth: filepath.Join(dir, "berth"), devcluster: devcluster, chart: chart,
+	}, &out)
+	t.Log("\n" + out.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // newTestLedger is a ledger whose steps have these fates.
 func newTestLedger(t *testing.T) *ledger {
 	t.Helper()

@@ -27,7 +27,8 @@ func (d *deeds) count() int {
 	return d.asked
 }
 
-// choose takes an environment that nobody else is at.
+// choose takes an environment that nobody else is at. There are always more of
+// them than people, so that one is found soon.
 func (d *deeds) choose(names []string, r *rand.Rand) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -73,7 +74,7 @@ func (l *lives) live(ctx context.Context) {
 			}
 		}
 	})
-	for i := range hands {
+	for i := range min(hands, max(l.options.environments/2, 1)) {
 		people.Go(func() {
 			r, c := l.random("hand", i), newClient(l.token)
 			for n := range turns {
