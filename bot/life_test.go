@@ -61,6 +61,53 @@ func TestWhatACancelLeavesIsSaidBefore(t *testing.T) {
 	golden(t, "cancel_taken_back", w.Say("cancel wide/pr-1").Text)
 }
 
+func TestHistoryIsToldAndGoneBackTo(t *testing.T) {
+	w, name := bottest.New(t, redistest.Client(t), wide()), actions.Name{App: "wide", Env: "pr-1"}
+	w.Work()
+	must := func(line string, want approvals.State) {
+		t.Helper()
+		if r := w.Do(line); r.State != want {
+			t.Fatalf("%s is %s: %s", line, r.State, r.Reason)
+		}
+	}
+	if reply := w.Say("history wide/pr-1"); reply.Code != actions.CodeNotFound {
+		t.Errorf("%s: %s", reply.Code, reply.Text)
+	}
+	must("deploy wide/pr-1 --ref main", approvals.StateSucceeded)
+	golden(t, "history_first", w.Say("history wide/pr-1").Text)
+	must("deploy wide/pr-1 --ref other", approvals.StateSucceeded)
+	must("restart wide/pr-1", approvals.StateSucceeded)
+	must("rollback wide/pr-1", approvals.StateSucceeded)
+	if got := w.Executor.Runs(name, "web"); got != bottest.MainSHA {
+		t.Errorf("%q runs", got)
+	}
+	if reply := w.Say("rollback wide/pr-1 --to 4"); reply.Code != actions.CodeNotFound || !strings.Contains(reply.Text, "the newest is 3") {
+		t.Errorf("%s: %s", reply.Code, reply.Text)
+	}
+	w.Executor.Fail("web", actions.Errorf("memory.run", actions.CodeDownstream, "No image."), actions.VerbDeploy)
+	must("deploy wide/pr-1 --ref other", approvals.StateFailed)
+	w.Executor.Fail("web", nil)
+	golden(t, "history", w.Say("history wide/pr-1").Text)
+	golden(t, "status_taken_back", w.Say("status wide/pr-1").Text)
+	must("rollback wide/pr-1 --to 2", approvals.StateSucceeded)
+	if got := w.Executor.Runs(name, "web"); got != bottest.OtherSHA {
+		t.Errorf("%q runs", got)
+	}
+
+	must("sleep wide/pr-1", approvals.StateSucceeded)
+	golden(t, "status_sleeping", w.Say("status wide/pr-1").Text)
+	must("wake wide/pr-1", approvals.StateSucceeded)
+	must("extend wide/pr-1 --keep", approvals.StateSucceeded)
+	golden(t, "status_kept", w.Say("status wide/pr-1").Text)
+	golden(t, "list_kept", w.Say("list").Text)
+	must("archive wide/pr-1", approvals.StateSucceeded)
+	golden(t, "history_archived", w.Say("history wide/pr-1").Text)
+	must("restore wide/pr-1", approvals.StateSucceeded)
+	if got := w.Executor.Runs(name, "web"); got != bottest.OtherSHA {
+		t.Errorf("%q runs", got)
+	}
+}
+
 func TestDriftIsShown(t *testing.T) {
 	w := bottest.New(t, redistest.Client(t))
 	w.Work()

@@ -31,7 +31,7 @@ func (s *Service) marks(ctx context.Context, in Input, app *actions.App, env *ac
 	if env.State == actions.StateCleaned {
 		return lines
 	}
-	if env.Deployed > 0 {
+	if env.Deployed > 1 {
 		add(fmt.Sprintf("Revision %d; %s shows those before it.", env.Deployed, s.shown(in, VerbHistory, env.Name)))
 	}
 	if app != nil && len(app.Clusters) > 1 && env.Cluster != "" {

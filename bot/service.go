@@ -72,6 +72,13 @@ func (s *Service) Execute(ctx context.Context, in Input) (Reply, error) {
 	if err != nil {
 		return s.answer(ctx, in, Reply{}, err)
 	}
+	return s.Do(ctx, in, c)
+}
+
+// Do is Execute for a command that is understood already; in's Line means
+// nothing to it.
+func (s *Service) Do(ctx context.Context, in Input, c Command) (Reply, error) {
+	var err error
 	// Linking an account gives it what its person has, so that it needs no role
 	// before; the code shows whose it is.
 	if c.Verb != VerbHelp {

@@ -210,8 +210,12 @@ func (s *Service) next(in Input, env *actions.Environment) string {
 		if env.Sleeping {
 			return verb(actions.VerbWake) + " wakes it, " + verb(actions.VerbCleanup) + " removes it."
 		}
-		if env.LastAction != nil && env.LastAction.State == actions.RunFailed {
-			return s.shown(in, VerbLogs, env.Name) + " shows what happened; " + verb(actions.VerbDeploy) + " tries again, " + verb(actions.VerbCleanup) + " removes it."
+		if last := env.LastAction; last != nil && last.State == actions.RunFailed {
+			again := verb(actions.VerbDeploy) + " tries again, "
+			if env.Deployed > 0 && (last.Verb == actions.VerbDeploy || last.Verb == actions.VerbRollback) {
+				again += verb(actions.VerbRollback) + " brings back what ran before, "
+			}
+			return s.shown(in, VerbLogs, env.Name) + " shows what happened; " + again + verb(actions.VerbCleanup) + " removes it."
 		}
 		return verb(actions.VerbDeploy) + " updates it, " + verb(actions.VerbCleanup) + " removes it."
 	case actions.StateFailure:

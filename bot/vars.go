@@ -15,6 +15,7 @@ import (
 type Variable struct {
 	Name   string
 	Value  string    // Hidden where it may not be told
+	Told   bool      // whoever asks may know the value
 	Secret string    // the secret that it stands for, by the name that the config gives it
 	By     string    // who set it for this environment; "" means that it is the app's
 	At     time.Time // when that was
@@ -70,14 +71,14 @@ func variables(app *actions.App, env *actions.Environment, last time.Time, told 
 	all := map[string]Variable{}
 	if app != nil {
 		for name, v := range app.Vars {
-			all[name] = Variable{Name: name, Value: value(v)}
+			all[name] = Variable{Name: name, Value: value(v), Told: told}
 		}
 		for name, ref := range app.Secrets {
 			all[name] = Variable{Name: name, Secret: ref.Name}
 		}
 	}
 	for name, o := range env.Overrides {
-		v := Variable{Name: name, Secret: o.Secret, By: o.By, At: o.At, Next: o.At.After(last)}
+		v := Variable{Name: name, Secret: o.Secret, By: o.By, At: o.At, Told: told, Next: o.At.After(last)}
 		if o.Secret == "" {
 			v.Value = value(o.Value)
 		}

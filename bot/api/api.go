@@ -148,6 +148,7 @@ func (a *API) register() {
 	h := humago.New(a.mux, a.config())
 	a.readOperations(h)
 	a.writeOperations(h)
+	a.lifeOperations(h)
 	a.policyOperations(h)
 	a.streamOperations(h)
 }

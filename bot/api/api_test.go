@@ -45,9 +45,9 @@ type server struct {
 	router routers.Router
 }
 
-func start(t *testing.T) *server {
+func start(t *testing.T, apps ...*actions.App) *server {
 	t.Helper()
-	s := &server{World: bottest.New(t, redistest.Client(t)), t: t}
+	s := &server{World: bottest.New(t, redistest.Client(t), apps...), t: t}
 	handler, err := api.New(api.Options{Service: s.Service, Version: "1.2.3", Tokens: []api.Token{
 		{Actor: "ci", SHA256: hashed("ci-token"), Roles: []string{"deployer"}},
 		{Actor: "eve", SHA256: hashed("eve-token"), Roles: []string{"viewer"}},

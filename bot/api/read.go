@@ -34,6 +34,8 @@ type environmentsQuery struct {
 	App    string `query:"app" maxLength:"40" doc:"Only this app's."`
 	State  string `query:"state" enum:"CreatePending,UpdatePending,Running,Failure,ArchivePending,Archived,RestorePending,CleanupPending,Cleaned" doc:"Only those in this state."`
 	All    bool   `query:"all" doc:"Those that are gone (Cleaned) too."`
+	Pull   int    `query:"pull_request" minimum:"1" maximum:"2000000000" doc:"Only those of a pull request of this number: their own, or a component's."`
+	Repo   string `query:"repo" maxLength:"140" doc:"Only those of this repository: their own, or a component's. With pull_request, those that are built from that pull request." example:"acme/shop"`
 	Cursor string `query:"cursor" maxLength:"200" doc:"next of the page before."`
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
 }
@@ -60,7 +62,7 @@ func (a *API) readOperations(h huma.API) {
 
 func (a *API) environments(ctx context.Context, q *environmentsQuery) (*body[Page[Environment]], error) {
 	envs, next, err := a.service.Environments(ctx, actions.EnvFilter{
-		App: q.App, State: actions.State(q.State), All: q.All, Cursor: q.Cursor, Limit: q.Limit,
+		App: q.App, State: actions.State(q.State), All: q.All, PullRequest: q.Pull, Repo: q.Repo, Cursor: q.Cursor, Limit: q.Limit,
 	})
 	if err != nil {
 		return nil, a.fail(ctx, err)
@@ -72,7 +74,8 @@ func (a *API) environments(ctx context.Context, q *environmentsQuery) (*body[Pag
 	return &body[Page[Environment]]{page}, nil
 }
 
-func (a *API) environment(ctx context.Context, p *envPath) (*body[Environment], error) {
+// found is the environment of a path.
+func (a *API) found(ctx context.Context, p envPath) (*actions.Environment, error) {
 	name, err := actions.ParseName(p.App + "/" + p.Name)
 	if err != nil {
 		return nil, problem(actions.CodeNotFound, "There is no such environment; names are 2 to 40 of a-z, 0-9 and \"-\", starting with a letter.")
@@ -81,18 +84,26 @@ func (a *API) environment(ctx context.Context, p *envPath) (*body[Environment], 
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
+	return env, nil
+}
+
+func (a *API) environment(ctx context.Context, p *envPath) (*body[Environment], error) {
+	env, err := a.found(ctx, *p)
+	if err != nil {
+		return nil, err
+	}
 	// The executors are asked while Redis is: the slowest of them takes a while.
 	var (
 		seen  map[string]actions.Observation
 		looks sync.WaitGroup
 	)
 	looks.Go(func() { seen = a.service.Observe(ctx, env) })
-	runs, err := a.service.Runs(ctx, name, historyMost)
+	runs, err := a.service.Runs(ctx, env.Name, historyMost)
 	looks.Wait()
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	out := toEnvironment(a.service.App(name.App), env, seen)
+	out := toEnvironment(a.service.App(env.Name.App), env, seen)
 	for _, r := range runs {
 		out.History = append(out.History, toAction(r))
 	}

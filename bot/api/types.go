@@ -1,14 +1,11 @@
 package api
 
 import (
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/berth-dev/berth/actions"
-	"github.com/berth-dev/berth/approvals"
-	"github.com/berth-dev/berth/bot"
 )
 
 // Page is one page of a list.
@@ -35,7 +32,15 @@ type Environment struct {
 	Cluster     string            `json:"cluster,omitempty"`
 	Links       []actions.Link    `json:"links"`
 	Set         map[string]string `json:"set,omitempty" doc:"The keys that it was deployed with (--set). Values can be secrets and are shown as …"`
+	Deployed    int               `json:"deployed" doc:"The revision that runs, or ran last: 1 for the first deploy of the name, and one more for each that succeeded since; 0 when none has."`
+	Components  []Component       `json:"components,omitempty" doc:"What it was built from besides its commit, by name."`
+	Overrides   []Override        `json:"overrides,omitempty" doc:"The variables that people set for it, by name. They count from its next deploy on; their values are under /vars, for those who may set them."`
+	UsedAt      *time.Time        `json:"used_at,omitempty" doc:"When somebody last had something done with it."`
+	TTL         string            `json:"ttl,omitempty" doc:"How long after its last use it expires; absent when it never does." example:"72h"`
+	Keep        bool              `json:"keep,omitempty" doc:"Somebody said that it stays: it does not expire, and schedules leave it alone."`
+	OnExpiry    string            `json:"on_expiry,omitempty" enum:"cleanup,archive" doc:"What becomes of it when its time is over; absent when it does not expire."`
 	Sleeping    bool              `json:"sleeping,omitempty"`
+	SleptBy     string            `json:"slept_by,omitempty" doc:"Who put it to sleep." example:"schedule/nightly"`
 	Lock        *actions.Lock     `json:"lock,omitempty" doc:"Who keeps everybody's actions away from it."`
 	RunID       string            `json:"run_id,omitempty" doc:"The run that holds it now."`
 	CreatedAt   time.Time         `json:"created_at"`
@@ -55,9 +60,29 @@ type Part struct {
 	State   string            `json:"state" doc:"Of its last step; empty when none has run."`
 	Health  string            `json:"health" enum:"healthy,degraded,unhealthy,absent,unknown" doc:"As seen now where one environment is asked for, else from its last step. unknown means that it could not be seen, which is not absence."`
 	Text    string            `json:"text,omitempty" doc:"Why, when it is not healthy."`
-	Drift   []string          `json:"drift,omitempty" doc:"How it differs from what was deployed."`
+	Drift   []string          `json:"drift,omitempty" doc:"How it differs from what was deployed: as seen now, or, where it cannot be seen now, as it was at drift_at."`
+	DriftAt *time.Time        `json:"drift_at,omitempty" doc:"When the drift was seen, if that is not now."`
 	Outputs map[string]string `json:"outputs,omitempty"`
-	At      *time.Time        `json:"at,omitempty" doc:"When its last step ended."`
+	At      *time.Time        `json:"at,omitempty" doc:"When its last step ended, or it was last seen to have changed."`
+}
+
+// Component is what an environment was built from besides its own commit.
+type Component struct {
+	Name        string `json:"name" example:"api"`
+	Repo        string `json:"repo" example:"acme/api"`
+	PullRequest int    `json:"pull_request,omitempty"`
+	Ref         string `json:"ref,omitempty"`
+	Commit      string `json:"commit"`
+	Message     string `json:"commit_message,omitempty" doc:"The commit's first line."`
+}
+
+// Override is a variable that somebody set for one environment, without its
+// value.
+type Override struct {
+	Name   string    `json:"name" example:"LOG_LEVEL"`
+	Secret string    `json:"secret,omitempty" doc:"The secret that it stands for, by the name that the config gives it." example:"stripe"`
+	By     string    `json:"by" example:"ana"`
+	At     time.Time `json:"at"`
 }
 
 // LastAction says how the last action ended.
@@ -74,6 +99,8 @@ type LastAction struct {
 
 // Action is one run in an environment's history.
 type Action struct {
+	Revision  int        `json:"revision,omitempty" doc:"What its success made of the environment; absent when it made none."`
+	Back      int        `json:"back,omitempty" doc:"rollback: the revision that it went back to."`
 	Verb      string     `json:"verb"`
 	State     string     `json:"state" enum:"running,succeeded,failed,cancelled"`
 	Commit    string     `json:"commit,omitempty"`
@@ -104,6 +131,10 @@ type Request struct {
 	Code        string            `json:"code,omitempty" doc:"What kind of failure it was, when it failed or was refused."`
 	Ref         string            `json:"ref,omitempty"`
 	Commit      string            `json:"commit,omitempty" doc:"The SHA that the ref stands for, once it is planned."`
+	With        map[string]string `json:"with,omitempty" doc:"What components are taken from (--with)."`
+	Cluster     string            `json:"cluster,omitempty" doc:"Where to deploy (--cluster)."`
+	To          int               `json:"to,omitempty" doc:"rollback: the revision to go back to (--to)."`
+	Keep        bool              `json:"keep,omitempty" doc:"extend: it no longer expires (--keep)."`
 	Set         map[string]string `json:"set,omitempty" doc:"The keys of --set. Values can be secrets and are shown as …"`
 	DryRun      bool              `json:"dry_run,omitempty"`
 	Surface     string            `json:"surface" doc:"Where it came from." example:"github"`
@@ -124,6 +155,7 @@ type Plan struct {
 	Summary     string             `json:"summary"`
 	Commit      string             `json:"commit,omitempty"`
 	Namespace   string             `json:"namespace,omitempty"`
+	Components  []Component        `json:"components,omitempty" doc:"What it is built from besides its commit."`
 	Destructive bool               `json:"destructive,omitempty" doc:"It takes data away."`
 	Parts       []actions.PartPlan `json:"parts"`
 	MadeAt      time.Time          `json:"made_at"`
@@ -160,12 +192,44 @@ type Run struct {
 	Commit      string               `json:"commit,omitempty"`
 	Digest      string               `json:"digest"`
 	By          string               `json:"by"`
-	Steps       []actions.StepRecord `json:"steps"`
+	Revision    int                  `json:"revision,omitempty" doc:"What its success made of the environment: its deployed."`
+	Back        int                  `json:"back,omitempty" doc:"rollback: the revision that it went back to."`
+	Steps       []actions.StepRecord `json:"steps" doc:"In the order of the app's parts; those that take back what others did (undo) come last. receipts are the things that a step took away."`
 	Error       string               `json:"error,omitempty"`
 	Code        string               `json:"code,omitempty"`
 	Attempt     int                  `json:"attempt" doc:"1, and one more for each worker that took it over."`
 	StartedAt   time.Time            `json:"started_at"`
+	Deadline    *time.Time           `json:"deadline,omitempty" doc:"When it is stopped, and fails."`
 	EndedAt     *time.Time           `json:"ended_at"`
+}
+
+// Past is one ended run of an environment, kept for longer than the run itself.
+type Past struct {
+	RunID     string     `json:"run_id"`
+	RequestID string     `json:"request_id,omitempty"`
+	Verb      string     `json:"verb"`
+	State     string     `json:"state" enum:"succeeded,failed,cancelled"`
+	Revision  int        `json:"revision,omitempty" doc:"What its success made of the environment; absent when it made none."`
+	Back      int        `json:"back,omitempty" doc:"rollback: the revision that it went back to."`
+	Current   bool       `json:"current,omitempty" doc:"Its revision is the one that runs now."`
+	Commit    string     `json:"commit,omitempty"`
+	Message   string     `json:"commit_message,omitempty" doc:"The commit's first line."`
+	Ref       string     `json:"ref,omitempty"`
+	By        string     `json:"by,omitempty"`
+	Error     string     `json:"error,omitempty" doc:"Cut to 300 bytes."`
+	StartedAt time.Time  `json:"started_at"`
+	EndedAt   *time.Time `json:"ended_at"`
+	Kept      bool       `json:"kept" doc:"The run can still be read, with its steps and its log."`
+}
+
+// Variable is a variable of an environment, as its next deploy would get it.
+type Variable struct {
+	Name   string     `json:"name" example:"LOG_LEVEL"`
+	Value  *string    `json:"value,omitempty" doc:"Absent for a secret, and for whoever may not set it."`
+	Secret string     `json:"secret,omitempty" doc:"The secret that it stands for, by the name that the config gives it."`
+	By     string     `json:"by,omitempty" doc:"Who set it for this environment; absent when it is the app's."`
+	At     *time.Time `json:"at,omitempty" doc:"When that was."`
+	Next   bool       `json:"next_deploy,omitempty" doc:"It was set since the last deploy, and counts from the next one on."`
 }
 
 // App is what can be deployed.
@@ -174,6 +238,10 @@ type App struct {
 	Repo  string   `json:"repo,omitempty"`
 	TTL   string   `json:"ttl,omitempty" doc:"How long an environment lives after its last use." example:"72h"`
 	Parts []string `json:"parts"`
+
+	Clusters   []string `json:"clusters,omitempty" doc:"Those that it may be deployed to, the usual one first."`
+	Components []string `json:"components,omitempty" doc:"What --with may name."`
+	Secrets    []string `json:"offered_secrets,omitempty" doc:"What variables may be set to with --secret."`
 }
 
 // Answer is what a command is answered with, in words.
@@ -182,125 +250,4 @@ type Answer struct {
 	Text        string       `json:"text" doc:"GitHub-flavoured Markdown."`
 	Request     *Request     `json:"request,omitempty"`
 	Environment *Environment `json:"environment,omitempty"`
-}
-
-// nullable lets properties of s be null besides what they are.
-func nullable(s *huma.Schema, names ...string) *huma.Schema {
-	for _, name := range names {
-		if p := s.Properties[name]; p != nil {
-			s.Properties[name] = &huma.Schema{AnyOf: []*huma.Schema{p, {Type: "null"}}}
-		}
-	}
-	return s
-}
-
-func timeOrNull(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC()
-	return &t
-}
-
-// toEnvironment shows an environment. app may be nil, when the config knows it
-// no more; seen is what its parts look like now, nil when nobody looked.
-func toEnvironment(app *actions.App, e *actions.Environment, seen map[string]actions.Observation) Environment {
-	out := Environment{
-		App: e.Name.App, Name: e.Name.Env, State: string(e.State), Commit: e.Commit.SHA, Message: e.Commit.Message, URL: e.URL, ExpiresAt: timeOrNull(e.ExpiresAt),
-		Summary: strings.ReplaceAll(bot.Unescape(bot.Sentence(e)), "`", ""), Repo: e.Repo, PullRequest: e.PullRequest, Namespace: e.Namespace, Cluster: e.Cluster,
-		Links: e.Links, Set: bot.Masked(e.Set), Sleeping: e.Sleeping, Lock: e.Lock, RunID: e.RunID, CreatedAt: e.CreatedAt.UTC(), UpdatedAt: e.UpdatedAt.UTC(),
-		Parts: []Part{},
-	}
-	if out.Links == nil {
-		out.Links = []actions.Link{}
-	}
-	if l := e.LastAction; l != nil {
-		out.LastAction = &LastAction{
-			Verb: string(l.Verb), State: string(l.State), Commit: l.Commit.SHA, Error: l.Error, By: l.By, At: l.At.UTC(),
-			RequestID: l.RequestID, RunID: l.RunID,
-		}
-	}
-	for _, name := range bot.PartNames(app, e) {
-		out.Parts = append(out.Parts, toPart(app, e, name, seen))
-	}
-	return out
-}
-
-func toPart(app *actions.App, e *actions.Environment, name string, seen map[string]actions.Observation) Part {
-	status := e.Parts[name]
-	p := Part{
-		Name: name, Use: status.Use, State: status.State, Health: string(status.Health), Text: status.Text, Outputs: status.Outputs, At: timeOrNull(status.At),
-	}
-	if app != nil && p.Use == "" {
-		configured, _ := app.Part(name)
-		p.Use = configured.Use
-	}
-	if o, ok := seen[name]; ok {
-		p.Health, p.Text, p.Drift = string(o.Health), o.Text, o.Drift
-	}
-	if p.Health == "" {
-		p.Health = string(actions.Unknown)
-	}
-	return p
-}
-
-func toRequest(r *approvals.Request) Request {
-	out := Request{
-		ID: r.ID, State: string(r.State), Verb: string(r.Order.Verb), App: r.Order.Env.App, Environment: r.Order.Env.String(), Command: r.Command,
-		Requester: r.Requester.Actor, Identity: r.Requester.Identity, Digest: r.Digest, Approvals: []Decision{}, RunID: r.RunID, CreatedAt: r.CreatedAt.UTC(),
-		EndedAt: timeOrNull(r.EndedAt), Reason: r.Reason, Code: string(r.Code), Ref: r.Order.Ref, Commit: r.Order.Commit.SHA, Set: bot.Masked(r.Order.Set),
-		DryRun: r.DryRun, Surface: r.Place.Surface, Place: r.Place.ID, Stopping: r.Stop != nil && !r.State.Ended(), UpdatedAt: r.UpdatedAt.UTC(), Plan: toPlan(r.Plan),
-		Policy: toPolicy(r.Outcome), Glass: toGlass(r.Glass), Changed: r.Changed, RetryOf: r.RetryOf, RetriedAs: r.RetriedAs,
-	}
-	for _, d := range r.Decisions {
-		out.Approvals = append(out.Approvals, Decision{
-			Decision: string(d.Verdict), By: d.By.Actor, Identity: d.By.Identity, Reason: d.Reason, At: d.At.UTC(), Digest: d.Digest,
-			Surface: d.Place.Surface, Glass: d.BreakGlass,
-		})
-	}
-	return out
-}
-
-func toPlan(p *actions.Plan) *Plan {
-	if p == nil {
-		return nil
-	}
-	out := &Plan{
-		Digest: p.Digest, Summary: p.Summary, Commit: p.Order.Commit.SHA, Namespace: p.Namespace, Destructive: p.Destructive,
-		Parts: p.Parts, MadeAt: p.MadeAt.UTC(),
-	}
-	if out.Parts == nil {
-		out.Parts = []actions.PartPlan{}
-	}
-	return out
-}
-
-func toRun(r *actions.Run) Run {
-	out := Run{
-		ID: r.ID, RequestID: r.RequestID, App: r.Order.Env.App, Environment: r.Order.Env.String(), Verb: string(r.Order.Verb), State: string(r.State),
-		Commit: r.Order.Commit.SHA, Digest: r.Digest, By: r.Order.By, Steps: r.Steps, Error: r.Error, Code: string(r.Code), Attempt: r.Attempt,
-		StartedAt: r.StartedAt.UTC(), EndedAt: timeOrNull(r.EndedAt),
-	}
-	if out.Steps == nil {
-		out.Steps = []actions.StepRecord{}
-	}
-	return out
-}
-
-func toAction(r *actions.Run) Action {
-	return Action{
-		Verb: string(r.Order.Verb), State: string(r.State), Commit: r.Order.Commit.SHA, Error: r.Error, By: r.Order.By,
-		RequestID: r.RequestID, RunID: r.ID, StartedAt: r.StartedAt.UTC(), EndedAt: timeOrNull(r.EndedAt),
-	}
-}
-
-func toApp(a *actions.App) App {
-	out := App{Name: a.Name, Repo: a.Repo, Parts: []string{}}
-	if a.TTL > 0 {
-		out.TTL = bot.FormatTTL(a.TTL)
-	}
-	for _, p := range a.Parts {
-		out.Parts = append(out.Parts, p.Name)
-	}
-	return out
 }

@@ -105,21 +105,40 @@ func (c *Client) Requests(ctx context.Context, f RequestFilter) (*api.Page[api.R
 // Environment returns one environment.
 func (c *Client) Environment(ctx context.Context, name actions.Name) (*api.Environment, error) {
 	var out api.Environment
-	path := "/api/v1/environments/" + url.PathEscape(name.App) + "/" + url.PathEscape(name.Env)
-	return orNil(&out, c.get(ctx, path, nil, &out))
+	return orNil(&out, c.get(ctx, pathOf(name), nil, &out))
+}
+
+func pathOf(name actions.Name) string {
+	return "/api/v1/environments/" + url.PathEscape(name.App) + "/" + url.PathEscape(name.Env)
+}
+
+// History returns up to limit of what was done to an environment, the newest
+// first.
+func (c *Client) History(ctx context.Context, name actions.Name, limit int) ([]api.Past, error) {
+	var out api.Page[api.Past]
+	err := c.get(ctx, pathOf(name)+"/history", query("limit", count(limit)), &out)
+	return out.Items, err
+}
+
+// Variables returns the variables of an environment.
+func (c *Client) Variables(ctx context.Context, name actions.Name) ([]api.Variable, error) {
+	var out api.Page[api.Variable]
+	err := c.get(ctx, pathOf(name)+"/vars", nil, &out)
+	return out.Items, err
 }
 
 // EnvironmentFilter says which environments are wanted; what is zero filters
 // nothing, but that those which are gone come only with All.
 type EnvironmentFilter struct {
-	App, State, Cursor string
-	All                bool
-	Limit              int
+	App, State, Repo, Cursor string
+	PullRequest              int
+	All                      bool
+	Limit                    int
 }
 
 // Environments returns a page of environments.
 func (c *Client) Environments(ctx context.Context, f EnvironmentFilter) (*api.Page[api.Environment], error) {
-	q := query("app", f.App, "state", f.State, "cursor", f.Cursor, "limit", count(f.Limit))
+	q := query("app", f.App, "state", f.State, "repo", f.Repo, "pull_request", count(f.PullRequest), "cursor", f.Cursor, "limit", count(f.Limit))
 	if f.All {
 		q.Set("all", "true")
 	}

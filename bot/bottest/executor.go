@@ -3,6 +3,7 @@ package bottest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/berth-dev/berth/actions"
@@ -14,13 +15,26 @@ import (
 type Executor struct {
 	mu      sync.Mutex
 	parts   map[string]part // by "app/name/part"
-	fails   map[string]error
+	fails   map[string]failure
 	gates   map[string]chan struct{}
 	blind   map[string]bool
 	drift   map[string][]string
 	changes map[string]int // of what a part's plan stands for
 	done    map[string]bool
 	made    map[string]string // SHA by the id of the step that deployed it
+}
+
+// failure is what a part's steps fail with.
+type failure struct {
+	err   error
+	verbs []actions.Verb // none means all
+}
+
+func (f failure) of(v actions.Verb) error {
+	if len(f.verbs) > 0 && !slices.Contains(f.verbs, v) {
+		return nil
+	}
+	return f.err
 }
 
 // part is one part as it is: what runs, and what is kept while it does not.
@@ -34,7 +48,7 @@ type part struct {
 
 func newExecutor() *Executor {
 	return &Executor{
-		parts: map[string]part{}, fails: map[string]error{}, gates: map[string]chan struct{}{}, blind: map[string]bool{}, drift: map[string][]string{},
+		parts: map[string]part{}, fails: map[string]failure{}, gates: map[string]chan struct{}{}, blind: map[string]bool{}, drift: map[string][]string{},
 		changes: map[string]int{}, done: map[string]bool{}, made: map[string]string{},
 	}
 }
@@ -64,11 +78,12 @@ func (x *Executor) Runs(env actions.Name, part string) string {
 	return ""
 }
 
-// Fail lets every step of a part fail with err, until it is called with nil.
-func (x *Executor) Fail(part string, err error) {
+// Fail lets the steps of a part with these verbs fail with err, or every one
+// where none is named, until it is called with nil.
+func (x *Executor) Fail(part string, err error, verbs ...actions.Verb) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.fails[part] = err
+	x.fails[part] = failure{err, verbs}
 }
 
 // Blind says whether a part cannot be seen.
@@ -136,7 +151,7 @@ func (x *Executor) Plan(_ context.Context, s actions.Step) (actions.PartPlan, er
 // Run does the step.
 func (x *Executor) Run(ctx context.Context, s actions.Step, sink func(actions.Event)) (actions.Outputs, error) {
 	x.mu.Lock()
-	gate, err := x.gates[s.Part], x.fails[s.Part]
+	gate, err := x.gates[s.Part], x.fails[s.Part].of(s.Verb)
 	x.mu.Unlock()
 	sink(actions.Event{Kind: actions.EventLog, Text: "begin " + string(s.Verb)})
 	if gate != nil {
