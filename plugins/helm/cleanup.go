@@ -2,7 +2,10 @@ package helm
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"helm.sh/helm/v3/pkg/release"
@@ -10,6 +13,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/metadata"
 
 	"github.com/berth-dev/berth/plugins/sdk"
 )
@@ -18,11 +23,30 @@ import (
 // Source: https://helm.sh/docs/chart_best_practices/labels/
 const labelInstance = "app.kubernetes.io/instance"
 
-// cleanup takes the release away: its objects, its claims, its records, and the
-// namespace if Berth made it and nothing else is in it. The records go after
-// the objects, so that an interrupted cleanup finds out again what there is.
-func (x *Executor) cleanup(ctx context.Context, step sdk.Step, out sdk.Events) error {
+// looseSettings are the settings of a step that needs no chart. An environment
+// that was found by its marks alone has none, nor has one whose part has lost its
+// chart since.
+func looseSettings(step sdk.Step) (settings, error) {
+	if chart, _ := step.With["chart"].(string); strings.TrimSpace(chart) != "" {
+		return readSettings(step)
+	}
+	with := maps.Clone(step.With)
+	if with == nil {
+		with = map[string]any{}
+	}
+	with["chart"] = "unknown"
+	step.With = with
 	s, err := readSettings(step)
+	s.Chart = ""
+	return s, err
+}
+
+// cleanup takes the part's releases away: their objects, claims and records, what
+// an archive keeps, and the namespace if Berth made it and nothing else is in it.
+// Each thing gets a receipt. The records go after the objects, so that an
+// interrupted cleanup finds out again what there is.
+func (x *Executor) cleanup(ctx context.Context, step sdk.Step, out sdk.Events) error {
+	s, err := looseSettings(step)
 	if err != nil {
 		return err
 	}
@@ -39,6 +63,29 @@ func (s *session) cleanup(ctx context.Context, step sdk.Step) error {
 	if _, err := s.cluster.capabilities(ctx); err != nil {
 		return err
 	}
+	mine, err := s.marked(ctx, step)
+	if err != nil {
+		return err
+	}
+	s.kube.ledger = newLedger()
+	for _, name := range mine.releases {
+		s.settings.Release = name
+		if err := s.cleanRelease(ctx, step, mine); err != nil {
+			return err
+		}
+	}
+	for _, a := range mine.archives {
+		err := s.clientset.CoreV1().Secrets(s.namespace).Delete(ctx, a.name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &a.uid}})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+		s.kube.ledger.receipt(s.kube.out, sdk.Resource{Kind: kindArchive, Name: a.name, Namespace: s.namespace, Destructive: true})
+	}
+	return s.removeNamespace(ctx, step)
+}
+
+// cleanRelease takes the session's release away, and its claims.
+func (s *session) cleanRelease(ctx context.Context, step sdk.Step, mine *marked) error {
 	past, err := s.history(ctx)
 	if err != nil {
 		return err
@@ -50,6 +97,7 @@ func (s *session) cleanup(ctx context.Context, step sdk.Step) error {
 	if err != nil {
 		return err
 	}
+	byName := s.claimNames(past)
 	switch {
 	case len(past) == 0:
 		s.kube.out.Log("there is no release " + s.settings.Release + " in namespace " + s.namespace)
@@ -57,21 +105,100 @@ func (s *session) cleanup(ctx context.Context, step sdk.Step) error {
 		s.kube.out.Log("release " + s.settings.Release + " in namespace " + s.namespace + " stays: " + own.stays)
 	default:
 		s.kube.out.Log("uninstalling release " + s.settings.Release)
+		if err := s.notePresent(ctx, past); err != nil {
+			return err
+		}
 		if err := s.uninstall(ctx, past); err != nil {
 			return err
 		}
 	}
-	if own.claims {
-		if err := s.removeClaims(ctx, s.claimNames(past)); err != nil {
+	if own.claims || len(mine.claims) > 0 {
+		if err := s.removeClaims(ctx, own.claims, byName, mine.claims); err != nil {
 			return err
 		}
 	}
-	if own.release {
-		if err := s.purge(past); err != nil {
-			return err
+	if len(past) == 0 || !own.release {
+		return nil
+	}
+	if err := s.purge(past); err != nil {
+		return err
+	}
+	s.kube.ledger.receipt(s.kube.out, sdk.Resource{Kind: kindRelease, Name: s.settings.Release, Namespace: s.namespace})
+	return nil
+}
+
+// marked is what bears the marks of a step's part in its namespace.
+type marked struct {
+	releases []string // with the one that the settings name
+	archives []markedSecret
+	claims   map[types.UID]bool // that archives keep
+}
+
+type markedSecret struct {
+	name string
+	uid  types.UID
+}
+
+// marked finds the part's releases and archives: the settings may name another
+// release than they did when it was deployed, or none at all.
+func (s *session) marked(ctx context.Context, step sdk.Step) (*marked, error) {
+	client, err := metadata.NewForConfig(s.cluster.config(ctx))
+	if err != nil {
+		return nil, sdk.Internal("The cluster's client cannot be made: %w", err)
+	}
+	mine := stepOwner(step)
+	selector := labelApp + "=" + mine.app + "," + labelEnvironment + "=" + mine.env
+	if step.Part != "" {
+		selector += "," + labelPart + "=" + mine.part
+	}
+	list, err := listAll(ctx, client, s.namespace, "secrets", selector, inventoryPage)
+	if err != nil {
+		return nil, err
+	}
+	out := &marked{claims: map[types.UID]bool{}}
+	names := map[string]bool{s.settings.Release: true}
+	for _, f := range ownedSecrets(list) {
+		if !sameEnvironment(f.owner, mine) {
+			continue // of another Berth
+		}
+		if f.kind == kindRelease {
+			names[f.Name] = true
+			continue
+		}
+		out.archives = append(out.archives, markedSecret{f.Name, f.UID})
+		if err := s.claimsKept(ctx, f.Name, out.claims); err != nil {
+			return nil, err
 		}
 	}
-	return s.removeNamespace(ctx, step)
+	out.releases = sortedIDs(names)
+	return out, nil
+}
+
+// claimsKept adds the claims that an archive remembers to those of claims. A
+// record that cannot be read names none; it goes all the same.
+func (s *session) claimsKept(ctx context.Context, secret string, claims map[types.UID]bool) error {
+	got, err := s.clientset.CoreV1().Secrets(s.namespace).Get(ctx, secret, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var record struct {
+		Claims []struct {
+			UID types.UID `json:"uid"`
+		} `json:"claims"`
+	}
+	for _, data := range got.Data {
+		if json.Unmarshal(data, &record) != nil {
+			s.kube.out.Log("what Secret " + secret + " remembers cannot be read")
+			continue
+		}
+		for _, c := range record.Claims {
+			claims[c.UID] = true
+		}
+	}
+	return nil
 }
 
 // claimNames matches the claims that StatefulSets of the release made from
@@ -95,27 +222,29 @@ func (s *session) claimNames(past []*release.Release) *regexp.Regexp {
 	if len(names) == 0 {
 		return nil
 	}
-	return regexp.MustCompile(`^(` + strings.Join(names, "|") + `)$`)
+	slices.Sort(names)
+	return regexp.MustCompile(`^(` + strings.Join(slices.Compact(names), "|") + `)$`)
 }
 
-// claims are the release's volume claims that are still there.
-func (s *session) claims(ctx context.Context, byName *regexp.Regexp) ([]corev1.PersistentVolumeClaim, error) {
+// claims are the volume claims that are still there: the release's, where release
+// is set, by its label or by name, and those that an archive keeps.
+func (s *session) claims(ctx context.Context, release bool, byName *regexp.Regexp, kept map[types.UID]bool) ([]corev1.PersistentVolumeClaim, error) {
 	list, err := s.clientset.CoreV1().PersistentVolumeClaims(s.namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
 	}
 	var out []corev1.PersistentVolumeClaim
 	for _, c := range list.Items {
-		mine := c.Labels[labelInstance] == s.settings.Release || byName != nil && byName.MatchString(c.Name)
-		if mine && !strings.EqualFold(c.Annotations[keepPolicy], "keep") {
+		mine := release && (c.Labels[labelInstance] == s.settings.Release || byName != nil && byName.MatchString(c.Name))
+		if (mine || kept[c.UID]) && !strings.EqualFold(c.Annotations[keepPolicy], "keep") {
 			out = append(out, c)
 		}
 	}
 	return out, nil
 }
 
-func (s *session) removeClaims(ctx context.Context, byName *regexp.Regexp) error {
-	claims, err := s.claims(ctx, byName)
+func (s *session) removeClaims(ctx context.Context, release bool, byName *regexp.Regexp, kept map[types.UID]bool) error {
+	claims, err := s.claims(ctx, release, byName, kept)
 	if err != nil || len(claims) == 0 {
 		return err
 	}
@@ -126,10 +255,7 @@ func (s *session) removeClaims(ctx context.Context, byName *regexp.Regexp) error
 			return err
 		}
 		s.kube.out.Log("deleting PersistentVolumeClaim " + c.Name)
-		objects = append(objects, object{map[string]any{
-			"apiVersion": "v1", "kind": "PersistentVolumeClaim",
-			"metadata": map[string]any{"name": c.Name, "namespace": s.namespace},
-		}})
+		objects = append(objects, claimOf(c))
 	}
 	list, err := s.kube.resourcesOf(objects)
 	if err != nil {

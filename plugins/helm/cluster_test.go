@@ -162,6 +162,7 @@ type recorder struct {
 	logs     []string
 	progress []string
 	outputs  map[string]string
+	receipts []sdk.Resource
 	on       func(text string) // told of each progress
 }
 
@@ -189,7 +190,11 @@ func (r *recorder) Output(key, value string) {
 	r.outputs[key] = value
 }
 
-func (r *recorder) Receipt(sdk.Resource) {}
+func (r *recorder) Receipt(of sdk.Resource) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.receipts = append(r.receipts, of)
+}
 
 func (r *recorder) all() string {
 	r.mu.Lock()

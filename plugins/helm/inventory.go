@@ -62,11 +62,11 @@ func (x *Executor) inventory(ctx context.Context, at sdk.Cluster, installation s
 		return nil, sdk.Internal("The cluster's client cannot be made: %w", err)
 	}
 	marked := labelApp + "," + labelEnvironment
-	secrets, err := listAll(ctx, client, "secrets", marked, inventoryPage)
+	secrets, err := listAll(ctx, client, "", "secrets", marked, inventoryPage)
 	if err != nil {
 		return nil, err
 	}
-	namespaces, err := listAll(ctx, client, "namespaces", marked+","+labelManagedBy+"="+managedByBerth, inventoryPage)
+	namespaces, err := listAll(ctx, client, "", "namespaces", marked+","+labelManagedBy+"="+managedByBerth, inventoryPage)
 	if err != nil {
 		return nil, err
 	}
@@ -87,24 +87,24 @@ type found struct {
 }
 
 // listAll has the metadata of all objects of a kind that the labels select, from
-// every page of so many.
-func listAll(ctx context.Context, client metadata.Interface, resource, selector string, page int64) ([]metav1.PartialObjectMetadata, error) {
+// every page of so many. An empty namespace means all of them.
+func listAll(ctx context.Context, client metadata.Interface, namespace, resource, selector string, page int64) ([]metav1.PartialObjectMetadata, error) {
 	var err error
 	for range inventoryTries {
 		var all []metav1.PartialObjectMetadata
-		if all, err = listOnce(ctx, client, resource, selector, page); err == nil || !apierrors.IsResourceExpired(err) {
+		if all, err = listOnce(ctx, client, namespace, resource, selector, page); err == nil || !apierrors.IsResourceExpired(err) {
 			return all, err
 		}
 	}
 	return nil, err
 }
 
-func listOnce(ctx context.Context, client metadata.Interface, resource, selector string, page int64) ([]metav1.PartialObjectMetadata, error) {
+func listOnce(ctx context.Context, client metadata.Interface, namespace, resource, selector string, page int64) ([]metav1.PartialObjectMetadata, error) {
 	var all []metav1.PartialObjectMetadata
 	next := ""
 	for {
 		got, err := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: resource}).
-			List(ctx, metav1.ListOptions{LabelSelector: selector, Limit: page, Continue: next})
+			Namespace(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector, Limit: page, Continue: next})
 		if err != nil {
 			return nil, err
 		}
@@ -125,7 +125,9 @@ func ownedSecrets(secrets []metav1.PartialObjectMetadata) []found {
 	var out []found
 	for _, s := range secrets {
 		if s.Labels["owner"] != "helm" {
-			out = append(out, found{labelsOwner(s.Labels), kindArchive, s})
+			if s.Labels[labelManagedBy] == managedByBerth {
+				out = append(out, found{labelsOwner(s.Labels), kindArchive, s})
+			}
 			continue
 		}
 		id := release{s.Namespace, s.Labels["name"]}

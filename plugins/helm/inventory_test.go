@@ -43,6 +43,7 @@ func TestInventoryListsWhatAnInstallationOwns(t *testing.T) {
 	run(t, x, verb(first, sdk.Deploy)) // a second revision is the same release
 	run(t, x, other)
 	archive := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "kept", Labels: stepOwner(first).labels()}}
+	archive.Labels[labelManagedBy] = managedByBerth
 	if _, err := cs.CoreV1().Secrets(first.Namespace).Create(t.Context(), archive, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +193,7 @@ func TestInventoryReadsEveryPage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			found, err := listAll(t.Context(), metadata.NewForConfigOrDie(config), "secrets", "paged="+ns, 2)
+			found, err := listAll(t.Context(), metadata.NewForConfigOrDie(config), "", "secrets", "paged="+ns, 2)
 			if len(found) != tt.want || (err == nil) != (tt.want > 0) {
 				t.Errorf("got %d, %v", len(found), err)
 			}

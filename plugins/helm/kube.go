@@ -116,6 +116,7 @@ type kubeClient struct {
 	cluster   *cluster
 	lenient   bool                                  // when objects are deleted: those of unknown kinds are gone
 	unsettled map[string]*unstructured.Unstructured // what Update compares with instead, by fullID
+	ledger    *ledger                               // of a step that takes things away for good; nil without
 	asWas     map[string]map[string]any             // fields that objects get beside what their manifest says, by fullID
 
 	mu      sync.Mutex

@@ -181,7 +181,11 @@ func (s *session) removeNamespace(ctx context.Context, step sdk.Step) error {
 		out.Log("deleting namespace " + s.namespace)
 	}
 	out.Progress("namespace "+s.namespace+": waiting until it is gone", 0, 0)
-	return s.awaitNamespaceGone(ctx, ns.UID)
+	if err := s.awaitNamespaceGone(ctx, ns.UID); err != nil {
+		return err
+	}
+	s.kube.ledger.receipt(out, sdk.Resource{Kind: kindNamespace, Name: s.namespace, Destructive: true})
+	return nil
 }
 
 // passing are kinds that come and go with others, or that Kubernetes makes.

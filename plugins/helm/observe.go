@@ -24,7 +24,7 @@ const observeLimit = 30 * time.Second
 // Observe implements sdk.Observer. A cluster that cannot be looked at gives
 // Unknown and why; it is never taken for an absent release.
 func (x *Executor) Observe(ctx context.Context, step sdk.Step) (sdk.Observation, error) {
-	s, err := readSettings(step)
+	s, err := looseSettings(step)
 	if err != nil {
 		return sdk.Observation{}, x.finish(ctx, step, err)
 	}

@@ -101,6 +101,12 @@ func environmentOwner(step sdk.Step) owner {
 	return o
 }
 
+// sameEnvironment tells whether both are of one environment, whatever part.
+func sameEnvironment(a, b owner) bool {
+	a.part, b.part = "", ""
+	return a.is(b)
+}
+
 // refuseNamespace says why step may not deploy into ns, nil when it may. One
 // without Berth's labels is whoever's it is, and used as it is.
 func refuseNamespace(ns *corev1.Namespace, step sdk.Step) error {
@@ -173,7 +179,7 @@ type holdings struct {
 func (s *session) holdings(ctx context.Context, past []*release.Release, step sdk.Step) (holdings, error) {
 	o, mine := releaseOwner(past), stepOwner(step)
 	switch {
-	case o.is(mine):
+	case o.is(mine), step.Part == "" && o.known() && sameEnvironment(o, mine):
 		return holdings{release: true, claims: true}, nil
 	case o.known():
 		return holdings{stays: fmt.Sprintf("it is that of environment %s", o.of(mine))}, nil

@@ -3,12 +3,10 @@ package helm
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/release"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/berth-dev/berth/plugins/sdk"
 )
@@ -192,117 +190,4 @@ func summary(chartName string, installed *release.Release, c *changes) string {
 		return what + "no changes"
 	}
 	return what + strings.Join(parts, ", ")
-}
-
-// planCleanup says what cleanup would take away.
-func (x *Executor) planCleanup(ctx context.Context, step sdk.Step) (sdk.Plan, error) {
-	s, err := readSettings(step)
-	if err != nil {
-		return sdk.Plan{}, err
-	}
-	plan := sdk.Plan{
-		Summary: "uninstall release " + s.Release,
-		Inputs:  map[string]string{"release": step.Namespace + "/" + s.Release},
-	}
-	if step.Brief {
-		return plan, nil
-	}
-	ses, past, err := x.installed(ctx, step, s)
-	if err != nil {
-		return sdk.Plan{}, err
-	}
-	own, err := ses.holdings(ctx, past, step)
-	if err != nil {
-		return sdk.Plan{}, err
-	}
-	if len(past) > 0 && !own.release {
-		plan.Summary += ": it stays, since " + own.stays
-		return plan, nil
-	}
-	var claims []corev1.PersistentVolumeClaim
-	if own.claims {
-		if claims, err = ses.claims(ctx, ses.claimNames(past)); err != nil {
-			return sdk.Plan{}, err
-		}
-	}
-	err = x.tellLoss(&plan, past, claims, step.Namespace)
-	return plan, err
-}
-
-// tellLoss says in plan what goes with the last of past, which may be none, and
-// with claims.
-func (x *Executor) tellLoss(plan *sdk.Plan, past []*release.Release, claims []corev1.PersistentVolumeClaim, namespace string) error {
-	rel := last(past)
-	var before []object
-	if rel != nil {
-		before = manifestOf(rel)
-	}
-	mask := newMasker(x.masking, configOf(rel), before)
-	c, err := compare(before, nil, mask, mask)
-	if err != nil {
-		return err
-	}
-	var b strings.Builder
-	for _, o := range c.removed {
-		b.WriteString("- " + o.kind() + "/" + o.name() + "\n")
-	}
-	for _, claim := range claims {
-		line := "- PersistentVolumeClaim/" + claim.Name + "\n"
-		if !strings.Contains(b.String(), line) {
-			b.WriteString(line)
-		}
-	}
-	plan.Diff = b.String()
-	for _, claim := range claims {
-		c.removed = append(c.removed, claimOf(claim))
-	}
-	removed := len(c.removed) - len(claims)
-	c.removed = append(c.removed, leftByHooks(past)...)
-	plan.Resources = c.touched(namespace)
-	plan.Destructive = anyDestructive(plan.Resources)
-	if freed := needOf(before).String(); freed != "" {
-		plan.Cost = "gives back " + freed
-	}
-	switch {
-	case rel == nil && len(claims) == 0:
-		plan.Summary += ": it is not there"
-	case len(claims) > 0:
-		plan.Summary += fmt.Sprintf(": %s, and %s with data", count(removed, "object"), count(len(claims), "volume claim"))
-	default:
-		plan.Summary += ": " + count(removed, "object")
-	}
-	return nil
-}
-
-// claimOf is a claim as an object.
-func claimOf(c corev1.PersistentVolumeClaim) object {
-	return object{map[string]any{
-		"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": map[string]any{"name": c.Name, "namespace": c.Namespace},
-	}}
-}
-
-// leftByHooks are the objects of hooks that an uninstall takes away too; Helm
-// alone would leave them.
-func leftByHooks(past []*release.Release) []object {
-	var out []object
-	for _, rel := range past {
-		for _, h := range rel.Hooks {
-			if h.LastRun.StartedAt.IsZero() || h.Kind == "CustomResourceDefinition" || h.Kind == "Namespace" {
-				continue
-			}
-			if over := map[release.HookPhase]release.HookDeletePolicy{release.HookPhaseSucceeded: release.HookSucceeded, release.HookPhaseFailed: release.HookFailed}[h.LastRun.Phase]; slices.Contains(h.DeletePolicies, over) {
-				continue // Helm has taken it away when it ended
-			}
-			objects, err := parseManifest(h.Manifest)
-			if err != nil {
-				continue // a cleanup cannot read it either, and leaves it
-			}
-			for _, o := range objects {
-				if !o.kept() {
-					out = append(out, o)
-				}
-			}
-		}
-	}
-	return out
 }

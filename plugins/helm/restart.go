@@ -44,7 +44,7 @@ func restartPatch(step sdk.Step, now time.Time) func(*unstructured.Unstructured)
 // restart replaces the pods of the release, as its workloads' own strategies
 // say, and waits until they are ready. The same step restarts each workload once.
 func (x *Executor) restart(ctx context.Context, step sdk.Step, out sdk.Events) error {
-	s, err := readSettings(step)
+	s, err := looseSettings(step)
 	if err != nil {
 		return err
 	}

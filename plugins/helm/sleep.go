@@ -234,7 +234,7 @@ func sleepPatch(u *unstructured.Unstructured) map[string]any {
 // sleep takes the replicas of the release away. What scales goes before what it
 // scales, and each object remembers on itself what it was.
 func (x *Executor) sleep(ctx context.Context, step sdk.Step, out sdk.Events) error {
-	s, err := readSettings(step)
+	s, err := looseSettings(step)
 	if err != nil {
 		return err
 	}

@@ -141,6 +141,9 @@ func (v *vigil) followTarget(ctx context.Context, t *target) {
 func (v *vigil) seen(t *target, u *unstructured.Unstructured, gone bool) {
 	delete(v.troubles, t)
 	if gone {
+		if v.goal == removal && !t.done {
+			v.k.gone(t.info)
+		}
 		t.done = v.goal != rollout // a hook that deletes itself has run
 		t.status = status{text: "is not there any more"}
 		return

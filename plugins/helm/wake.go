@@ -24,7 +24,7 @@ func wakePatch(u *unstructured.Unstructured) map[string]any {
 // scales is let loose before what it scales has replicas: KEDA would take them
 // away again.
 func (x *Executor) wake(ctx context.Context, step sdk.Step, out sdk.Events) error {
-	s, err := readSettings(step)
+	s, err := looseSettings(step)
 	if err != nil {
 		return err
 	}

@@ -176,7 +176,7 @@ func (s *session) nothingDeployed() error {
 // planWorkloads is the plan of a verb that patches objects of the release: each
 // object that change has something for is told, with the lines that differ.
 func (x *Executor) planWorkloads(ctx context.Context, step sdk.Step, title string, change func(*unstructured.Unstructured) map[string]any) (sdk.Plan, *session, *sight, error) {
-	s, err := readSettings(step)
+	s, err := looseSettings(step)
 	if err != nil {
 		return sdk.Plan{}, nil, nil, err
 	}
