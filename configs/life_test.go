@@ -254,3 +254,22 @@ func TestAnAddressIsReadWithoutBeingRepeated(t *testing.T) {
 		})
 	}
 }
+
+func TestAPlaceIsTheSameWhereverItStandsAndTellsNoSecret(t *testing.T) {
+	tests := map[string]struct {
+		outlet Outlet
+		want   string
+	}{
+		"an issue":                {outlet: Outlet{Surface: "github", Channel: "acme/ops#7"}, want: "acme/ops#7"},
+		"home":                    {outlet: Outlet{Surface: "home"}},
+		"a webhook by reference":  {outlet: Outlet{Surface: "webhook", URL: Address{From: Secret{Env: "HOOK"}}, Secret: Secret{File: "s"}}, want: "env:HOOK file:s"},
+		"a webhook that is shown": {outlet: Outlet{Surface: "webhook", URL: Address{URL: "https://x.org/hook"}, Secret: Secret{Env: "S"}}, want: "https://x.org/hook env:S"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := test.outlet.Place(); got != test.want {
+				t.Errorf("Place() = %q, want %q", got, test.want)
+			}
+		})
+	}
+}

@@ -36,6 +36,24 @@ type Outlet struct {
 	Secret Secret `yaml:"secret" json:"secret,omitzero"`
 }
 
+// Place tells where the outlet leads, as far as that is no secret: its channel, or
+// how a webhook's address and secret are written. It stays the same while the
+// config says the same, wherever in it the outlet stands.
+func (o Outlet) Place() string {
+	if o.Surface != "webhook" {
+		return o.Channel
+	}
+	return o.URL.String() + " " + o.Secret.String()
+}
+
+// String is how the address is written: the reference, where it is one.
+func (a Address) String() string {
+	if a.From.IsZero() {
+		return a.URL
+	}
+	return a.From.String()
+}
+
 // Address is an address of the web, or a reference to one that is a secret.
 type Address struct {
 	URL  string

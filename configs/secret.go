@@ -19,6 +19,18 @@ type Secret struct {
 // IsZero tells whether there is no reference.
 func (s Secret) IsZero() bool { return s == Secret{} }
 
+// String is the reference, which says where the secret is and nothing of it.
+func (s Secret) String() string {
+	switch {
+	case s.Env != "":
+		return "env:" + s.Env
+	case s.File != "":
+		return "file:" + s.File
+	default:
+		return ""
+	}
+}
+
 // Value reads the secret; white space around it is dropped. The error says
 // what is missing and never holds any of it.
 func (s Secret) Value() (string, error) {
