@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"helm.sh/helm/v3/pkg/action"
+	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/postrender"
 	"helm.sh/helm/v3/pkg/release"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -42,11 +43,13 @@ type inputs struct {
 	src    *source
 	name   string // of the chart, and its version
 	values map[string]any
+	hidden [][]string // paths of values that are secrets
 	notes  []string
-	digest string // of the values
+	digest string // of the values, with references in the place of secrets
 }
 
-// gather finds the chart and puts the values together.
+// gather finds the chart and puts the values together. For a brief plan secrets
+// stay what they are referred to as, since nothing is rendered from them.
 func (x *Executor) gather(ctx context.Context, s settings, step sdk.Step) (*inputs, error) {
 	src, err := x.charts.find(ctx, s)
 	if err != nil {
@@ -57,14 +60,37 @@ func (x *Executor) gather(ctx context.Context, s settings, step sdk.Step) (*inpu
 		return nil, err
 	}
 	in := &inputs{src: src, name: ch.Name() + " " + ch.Metadata.Version}
-	if in.values, in.notes, err = layered(ch, s, step); err != nil {
+	if in.hidden, err = secretPaths(s, step); err != nil {
 		return nil, err
 	}
-	if err := checkSchema(src, in.values); err != nil {
+	if in.values, in.notes, err = layered(ch, s, step, references(step)); err != nil {
 		return nil, err
 	}
-	in.digest, err = valuesDigest(in.values)
-	return in, err
+	if in.digest, err = valuesDigest(in.values); err != nil {
+		return nil, err
+	}
+	if len(step.Secrets) > 0 {
+		if step.Brief {
+			return in, nil
+		}
+		secrets, err := x.secrets(ctx, step)
+		if err != nil {
+			return nil, err
+		}
+		if in.values, in.notes, err = layered(ch, s, step, secrets); err != nil {
+			return nil, err
+		}
+	}
+	return in, checkSchema(src, in.values)
+}
+
+// fresh is the chart, as it is to be recorded; each use needs one of its own.
+func (in *inputs) fresh() (*chart.Chart, error) {
+	ch, err := in.src.chart()
+	if err != nil {
+		return nil, err
+	}
+	return ch, noteSecrets(ch, in.hidden)
 }
 
 // deploy installs or upgrades the release and waits until it is ready.
@@ -155,7 +181,7 @@ func (s *session) bring(ctx context.Context, step sdk.Step, in *inputs, past []*
 	if err != nil {
 		return nil, err
 	}
-	ch, err := in.src.chart()
+	ch, err := in.fresh()
 	if err != nil {
 		return nil, err
 	}

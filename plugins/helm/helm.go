@@ -27,8 +27,9 @@ type Options struct {
 	// images; nil is a client with
 	// timeouts of its own.
 	HTTP *http.Client
-	// Getenv looks up the environment; nil sees nothing. Only DOCKER_CONFIG is
-	// asked for: the folder with credentials for OCI registries.
+	// Getenv looks up the environment; nil sees nothing. DOCKER_CONFIG is asked
+	// for, the folder with credentials for OCI registries, and the variables that
+	// a step's Secrets name.
 	Getenv func(string) string
 }
 
@@ -39,6 +40,7 @@ type Executor struct {
 	clusters *clusters
 	charts   *charts
 	images   *images
+	getenv   func(string) string
 	masking  []byte // keys the short hashes that stand for secrets in diffs; of this process alone
 }
 
@@ -65,6 +67,7 @@ func New(o Options) *Executor {
 		clusters: newClusters(),
 		charts:   newCharts(o.HTTP, o.Getenv("DOCKER_CONFIG")),
 		images:   newImages(o.HTTP, o.Getenv("DOCKER_CONFIG")),
+		getenv:   o.Getenv,
 		masking:  randomKey(),
 	}
 }
@@ -104,6 +107,7 @@ func (x *Executor) Run(ctx context.Context, step sdk.Step, out sdk.Events) error
 	default:
 		return x.cannot(step.Verb)
 	}
+	ctx = x.withMasker(ctx, step)
 	return x.finish(ctx, step, do(ctx, step, out))
 }
 
@@ -130,7 +134,9 @@ func (x *Executor) Plan(ctx context.Context, step sdk.Step) (sdk.Plan, error) {
 	default:
 		return sdk.Plan{}, x.cannot(step.Verb)
 	}
+	ctx = x.withMasker(ctx, step)
 	made, err := plan(ctx, step)
+	x.maskerFor(ctx, step).maskPlan(&made)
 	return made, x.finish(ctx, step, err)
 }
 
@@ -151,14 +157,14 @@ func (x *Executor) finish(ctx context.Context, step sdk.Step, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	e := x.explained(err, step)
+	e := x.explained(ctx, err, step)
 	x.log.Info("step failed", "step", step.ID, "env", step.App+"/"+step.Env, "part", step.Part, "verb", string(step.Verb), "error", e.Error())
 	return e
 }
 
 // explained is err in plain words, without the secrets that the step was given.
-func (x *Executor) explained(err error, step sdk.Step) *sdk.Error {
-	mask := stepMasker(x.masking, step)
+func (x *Executor) explained(ctx context.Context, err error, step sdk.Step) *sdk.Error {
+	mask := x.maskerFor(ctx, step)
 	e := explain(err, step.Cluster)
 	e.Msg = mask.text(e.Msg)
 	if e.Err != nil {

@@ -61,10 +61,10 @@ func (x *Executor) open(ctx context.Context, step sdk.Step, s settings, out sdk.
 	}
 	k := &kubeClient{
 		Client: inner, ctx: ctx, clientset: bound, free: free, namespace: step.Namespace, mine: environmentOwner(step), cluster: cl,
-		mask: stepMasker(x.masking, step), failFast: s.FailFast,
+		mask: x.maskerFor(ctx, step), failFast: s.FailFast,
 	}
 	k.out = maskedEvents{out, k}
-	recs := &records{Driver: driver.NewSecrets(free.CoreV1().Secrets(step.Namespace))}
+	recs := &records{Driver: driver.NewSecrets(free.CoreV1().Secrets(step.Namespace)), mask: k.mask}
 	ses := &session{
 		settings: s, namespace: step.Namespace, cluster: cl, kube: k, clientset: bound,
 		storage: storage.Init(recs), records: recs,
@@ -98,6 +98,9 @@ func (s *session) history(ctx context.Context) ([]*release.Release, error) {
 		return nil, err
 	}
 	releaseutil.SortByRevision(list)
+	for _, rel := range list {
+		s.kube.mask.learnExact(secretsIn(rel))
+	}
 	return list, nil
 }
 
@@ -398,7 +401,7 @@ func (m maskedEvents) Log(line string) { m.out.Log(m.k.mask.text(line)) }
 func (m maskedEvents) Progress(text string, done, total int) {
 	m.out.Progress(m.k.mask.text(text), done, total)
 }
-func (m maskedEvents) Output(key, value string) { m.out.Output(key, value) }
+func (m maskedEvents) Output(key, value string) { m.out.Output(key, m.k.mask.exactText(value)) }
 func (m maskedEvents) Receipt(r sdk.Resource)   { m.out.Receipt(r) }
 
 // silent is for calls that nobody listens to.

@@ -34,7 +34,7 @@ func (s *session) links(ctx context.Context, f *sight) []sdk.Link {
 		}
 		known := slices.ContainsFunc(out, func(l sdk.Link) bool { return l.URL == address })
 		if !known && len(out) < maxLinks {
-			out = append(out, sdk.Link{Name: name, URL: address})
+			out = append(out, sdk.Link{Name: name, URL: s.kube.mask.exactText(address)})
 		}
 	}
 	if s.settings.URL != "" {

@@ -61,12 +61,15 @@ type masker struct {
 
 	mu    sync.RWMutex
 	known map[string]bool
-	hide  *strings.Replacer // nil while nothing is known
+	exact map[string]bool   // values that are secrets because somebody said so, not by how they look
+	forms map[string]bool   // how those are written
+	hide  *strings.Replacer // all that is known; nil while nothing is
+	only  *strings.Replacer // forms alone
 }
 
 // newMasker knows what values and objects hold.
 func newMasker(key []byte, values map[string]any, objects ...[]object) *masker {
-	m := &masker{key: key, known: map[string]bool{}}
+	m := &masker{key: key, known: map[string]bool{}, exact: map[string]bool{}, forms: map[string]bool{}}
 	m.learnValues(values)
 	for _, list := range objects {
 		m.learnObjects(list)
@@ -110,16 +113,70 @@ func (m *masker) learn(secrets []string) {
 			m.known[s] = true
 		}
 	}
-	if len(m.known) == before {
-		return
+	if len(m.known) != before {
+		m.hide = replacerOf(m.known, m.forms)
+	}
+}
+
+// learnExact learns secrets that were given as such: they are hidden however
+// short they are, in all the ways in which they may be written, and everywhere.
+func (m *masker) learnExact(secrets []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := len(m.exact)
+	for _, s := range secrets {
+		if s == "" || m.exact[s] {
+			continue
+		}
+		m.exact[s] = true
+		for _, form := range sdk.SecretForms(s) {
+			m.forms[form] = true
+		}
+	}
+	if len(m.exact) != before {
+		m.hide, m.only = replacerOf(m.known, m.forms), replacerOf(m.forms)
+	}
+}
+
+// like makes m know the secrets that other was given.
+func (m *masker) like(other *masker) *masker {
+	other.mu.RLock()
+	given := slices.Collect(maps.Keys(other.exact))
+	other.mu.RUnlock()
+	m.learnExact(given)
+	return m
+}
+
+// replacerOf hides all of the sets' texts.
+func replacerOf(sets ...map[string]bool) *strings.Replacer {
+	all := map[string]bool{}
+	for _, set := range sets {
+		maps.Copy(all, set)
 	}
 	// The longest first: one secret may be a part of another.
-	list := slices.SortedFunc(maps.Keys(m.known), func(a, b string) int { return len(b) - len(a) })
+	list := slices.SortedFunc(maps.Keys(all), func(a, b string) int { return len(b) - len(a) })
 	pairs := make([]string, 0, 2*len(list))
 	for _, s := range list {
 		pairs = append(pairs, s, hidden)
 	}
-	m.hide = strings.NewReplacer(pairs...)
+	return strings.NewReplacer(pairs...)
+}
+
+// exactText hides the secrets that were given as such, and nothing else.
+func (m *masker) exactText(s string) string {
+	m.mu.RLock()
+	only := m.only
+	m.mu.RUnlock()
+	if only != nil {
+		return only.Replace(s)
+	}
+	return s
+}
+
+func (m *masker) isExact(s string) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.exact[s]
 }
 
 // text hides secrets in a line.
@@ -181,7 +238,7 @@ func (m *masker) maskValue(v any) any {
 			text, isText := value.(string)
 			switch {
 			case isText && strings.HasPrefix(text, hidden+" ("):
-			case isText && (looksSecret(key) || key == "value" && named && looksSecret(name)):
+			case isText && (m.isExact(text) || looksSecret(key) || key == "value" && named && looksSecret(name)):
 				v[key] = m.stand(text)
 			default:
 				v[key] = m.maskValue(value)
@@ -194,6 +251,9 @@ func (m *masker) maskValue(v any) any {
 		}
 		return v
 	case string:
+		if m.isExact(v) {
+			return m.stand(v)
+		}
 		return m.text(v)
 	default:
 		return v

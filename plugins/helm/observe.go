@@ -24,6 +24,7 @@ const observeLimit = 30 * time.Second
 // Observe implements sdk.Observer. A cluster that cannot be looked at gives
 // Unknown and why; it is never taken for an absent release.
 func (x *Executor) Observe(ctx context.Context, step sdk.Step) (sdk.Observation, error) {
+	ctx = x.withMasker(ctx, step)
 	s, err := looseSettings(step)
 	if err != nil {
 		return sdk.Observation{}, x.finish(ctx, step, err)
@@ -37,7 +38,7 @@ func (x *Executor) Observe(ctx context.Context, step sdk.Step) (sdk.Observation,
 	if ctx.Err() != nil {
 		return sdk.Observation{}, ctx.Err()
 	}
-	return sdk.Observation{Health: sdk.Unknown, Text: x.explained(timedOut(limited, ctx, err), step).Msg}, nil
+	return sdk.Observation{Health: sdk.Unknown, Text: x.explained(ctx, timedOut(limited, ctx, err), step).Msg}, nil
 }
 
 func (x *Executor) observe(ctx context.Context, step sdk.Step, s settings) (sdk.Observation, error) {
@@ -61,6 +62,9 @@ func (x *Executor) observe(ctx context.Context, step sdk.Step, s settings) (sdk.
 	found, err := ses.look(ctx, objects)
 	if err != nil {
 		return sdk.Observation{}, err
+	}
+	if isArchive(rel) {
+		return ses.archivedSight(ctx, found, past)
 	}
 	o := sdk.Observation{Health: found.health(), Links: ses.links(ctx, found), Drift: found.drift(ses.kube.mask)}
 	if o.Health != sdk.Healthy {

@@ -307,6 +307,7 @@ type records struct {
 	driver.Driver
 	pinner *pinner           // pins hooks; nil pins nothing
 	labels map[string]string // go into the record that is made next, if set
+	mask   *masker           // hides secrets in what `helm status` shows
 	keep   int               // the revision that an archive remembers, which stays however many follow
 }
 
@@ -329,7 +330,24 @@ func (r *records) Create(key string, rel *release.Release) error {
 	if r.labels != nil {
 		rel.Labels = maps.Clone(r.labels) // Helm's rollback would take those of the step that made the earlier one
 	}
+	r.hide(rel)
 	return r.Driver.Create(key, rel)
+}
+
+// Update implements driver.Driver.
+func (r *records) Update(key string, rel *release.Release) error {
+	r.hide(rel)
+	return r.Driver.Update(key, rel)
+}
+
+// hide takes secrets out of the texts of a record: a chart's notes are shown to
+// whoever may look at the release, and a failure may repeat a value.
+func (r *records) hide(rel *release.Release) {
+	if r.mask == nil || rel.Info == nil {
+		return
+	}
+	rel.Info.Notes = r.mask.exactText(rel.Info.Notes)
+	rel.Info.Description = r.mask.text(rel.Info.Description)
 }
 
 // Delete implements driver.Driver. Helm prunes the oldest revisions before it

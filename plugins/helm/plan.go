@@ -60,7 +60,8 @@ func (x *Executor) planDeploy(ctx context.Context, step sdk.Step) (sdk.Plan, err
 		return plan, nil
 	}
 	before := manifestOf(current)
-	c, err := compare(before, r.objects, newMasker(x.masking, configOf(current), before), newMasker(x.masking, in.values, r.objects))
+	given := x.maskerFor(ctx, step)
+	c, err := compare(before, r.objects, newMasker(x.masking, configOf(current), before).like(given), newMasker(x.masking, in.values, r.objects).like(given))
 	if err != nil {
 		return sdk.Plan{}, err
 	}
@@ -82,7 +83,7 @@ func (in *inputs) rendered(ctx context.Context, ses *session, past []*release.Re
 	if rel := last(past); rel != nil {
 		options.Revision = rel.Version + 1
 	}
-	ch, err := in.src.chart()
+	ch, err := in.fresh()
 	if err != nil {
 		return nil, err
 	}

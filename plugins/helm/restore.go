@@ -242,6 +242,31 @@ func (s *session) archivedData(ctx context.Context, past []*release.Release, ste
 	return record, found, err
 }
 
+// archivedSight is what is seen of an archived release: it runs nothing, and its
+// data is there, or what of it is not.
+func (s *session) archivedSight(ctx context.Context, found *sight, past []*release.Release) (sdk.Observation, error) {
+	o := sdk.Observation{Health: sdk.Absent, Text: "archived", Drift: found.drift(s.kube.mask)}
+	record, err := s.remembered(ctx)
+	if err != nil {
+		return sdk.Observation{}, err
+	}
+	if !record.current(past) {
+		o.Drift = append(o.Drift, "Nothing tells any more what was archived.")
+		return o, nil
+	}
+	gone, err := s.lost(ctx, record.Claims)
+	if err != nil {
+		return sdk.Observation{}, err
+	}
+	for _, claim := range gone {
+		o.Drift = append(o.Drift, "Data is gone: "+claim+".")
+	}
+	if n := len(record.Claims) - len(gone); n > 0 {
+		o.Text += ", with " + count(n, "volume") + " kept"
+	}
+	return o, nil
+}
+
 // planRestore says what comes back, over which data, or why nothing can.
 func (x *Executor) planRestore(ctx context.Context, step sdk.Step) (sdk.Plan, error) {
 	s, err := readSettings(step)
@@ -274,7 +299,7 @@ func (x *Executor) planRestore(ctx context.Context, step sdk.Step) (sdk.Plan, er
 	if step.Brief {
 		return plan, nil
 	}
-	err = x.tellComeback(&plan, how.past, how.target, step.Namespace)
+	err = x.tellComeback(&plan, how.past, how.target, step.Namespace, ses.kube.mask)
 	return plan, err
 }
 
@@ -301,10 +326,10 @@ func (x *Executor) planOverData(ctx context.Context, step sdk.Step, ses *session
 
 // tellComeback says in plan what changes when the release becomes what target
 // was.
-func (x *Executor) tellComeback(plan *sdk.Plan, past []*release.Release, target *release.Release, namespace string) error {
+func (x *Executor) tellComeback(plan *sdk.Plan, past []*release.Release, target *release.Release, namespace string, given *masker) error {
 	current := deployed(past)
 	before, after := manifestOf(current), manifestOf(target)
-	c, err := compare(before, after, newMasker(x.masking, configOf(current), before), newMasker(x.masking, target.Config, after))
+	c, err := compare(before, after, newMasker(x.masking, configOf(current), before).like(given), newMasker(x.masking, target.Config, after).like(given))
 	if err != nil {
 		return err
 	}

@@ -142,7 +142,7 @@ func (x *Executor) planRollback(ctx context.Context, step sdk.Step) (sdk.Plan, e
 	if step.Brief {
 		return plan, nil
 	}
-	if err := x.tellComeback(&plan, past, target, step.Namespace); err != nil {
+	if err := x.tellComeback(&plan, past, target, step.Namespace, ses.kube.mask); err != nil {
 		return sdk.Plan{}, err
 	}
 	if plan.Diff == "" {

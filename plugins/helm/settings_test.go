@@ -151,7 +151,7 @@ func TestLayeredValues(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, _, err := layered(testChart(), settings{Values: tt.values, VarsKey: tt.key}, sdk.Step{Vars: tt.vars, Set: tt.set})
+			got, _, err := layered(testChart(), settings{Values: tt.values, VarsKey: tt.key}, sdk.Step{Vars: tt.vars, Set: tt.set}, nil)
 			if tt.says != "" {
 				fault(t, err, sdk.FaultInvalid, tt.says)
 				return
@@ -167,7 +167,7 @@ func TestSettingNeverChangesTheSettingsOrTheChart(t *testing.T) {
 	t.Parallel()
 	s := settings{Values: map[string]any{"list": []any{map[string]any{"a": "1"}}}, VarsKey: "env"}
 	ch := testChart()
-	if _, _, err := layered(ch, s, sdk.Step{Vars: map[string]string{"A": "1"}, Set: map[string]string{"list[0].a": "2", "group.a": "9", "env.B": "2"}}); err != nil {
+	if _, _, err := layered(ch, s, sdk.Step{Vars: map[string]string{"A": "1"}, Set: map[string]string{"list[0].a": "2", "group.a": "9", "env.B": "2"}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(s.Values, map[string]any{"list": []any{map[string]any{"a": "1"}}}) {
@@ -189,7 +189,7 @@ func FuzzSet(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, key, value string) {
 		base := testChart().Values
-		got, _, err := layered(testChart(), settings{}, sdk.Step{Set: map[string]string{key: value}})
+		got, _, err := layered(testChart(), settings{}, sdk.Step{Set: map[string]string{key: value}}, nil)
 		if err != nil {
 			if _, ok := err.(*sdk.Error); !ok { //nolint:errorlint // exactly this type is what people are shown
 				t.Fatalf("%q=%q: %v (%T)", key, value, err, err)

@@ -14,17 +14,23 @@ import (
 	"github.com/berth-dev/berth/plugins/sdk"
 )
 
-// layered puts a part's values together: its settings, the app's variables
-// over them, and what the requester set over those. The chart's own defaults
-// lie below all of it and are not in the result. Notes are sentences for the
-// log of the run.
-func layered(ch *chart.Chart, s settings, step sdk.Step) (values map[string]any, notes []string, err error) {
+// layered puts a part's values together: its settings, the app's variables and
+// secrets over them, and what the requester set over those. The chart's own
+// defaults lie below all of it and are not in the result. Notes are sentences
+// for the log of the run.
+func layered(ch *chart.Chart, s settings, step sdk.Step, secrets map[string]string) (values map[string]any, notes []string, err error) {
 	values, _ = copyValue(s.Values).(map[string]any)
 	if values == nil {
 		values = map[string]any{}
 	}
-	if len(step.Vars) > 0 && s.VarsKey != "" {
-		note, err := addVars(ch, values, s.VarsKey, step.Vars)
+	vars := make(map[string]string, len(step.Vars)+len(secrets))
+	maps.Copy(vars, step.Vars)
+	maps.Copy(vars, secrets)
+	if len(secrets) > 0 && s.VarsKey == "" {
+		notes = append(notes, "The app has secrets, which do not reach the chart: `vars_key` is empty.")
+	}
+	if len(vars) > 0 && s.VarsKey != "" {
+		note, err := addVars(ch, values, s.VarsKey, vars)
 		if err != nil {
 			return nil, nil, err
 		}
