@@ -45,6 +45,7 @@ type Environment struct {
 	RunID         string                `json:"run_id,omitempty"` // the run that holds it now
 	Sleeping      bool                  `json:"sleeping,omitempty"`
 	SleptBy       string                `json:"slept_by,omitempty"`    // who put it to sleep: Order.By
+	Mixed         bool                  `json:"mixed,omitempty"`       // parts of it may not be what revision Deployed made of them: an update or a cleanup began, and did not end
 	HasArchive    bool                  `json:"has_archive,omitempty"` // parts of it may be archived; a deploy would start them empty
 	Lock          *Lock                 `json:"lock,omitempty"`
 	CreatedAt     time.Time             `json:"created_at"`
@@ -140,6 +141,7 @@ type Run struct {
 	Error     string    `json:"error,omitempty"`
 	Code      Code      `json:"code,omitempty"`
 	Attempt   int       `json:"attempt"`            // 1, and one more for each worker that took it over
+	Mixed     bool      `json:"mixed,omitempty"`    // Environment.Mixed when it began
 	Before    State     `json:"before,omitempty"`   // the environment's state when it began
 	Revision  int       `json:"revision,omitempty"` // what its success made of the environment: Environment.Deployed
 	Back      int       `json:"back,omitempty"`     // rollback: the revision that it went back to

@@ -208,6 +208,7 @@ func (x *execution) stepStarts(ctx context.Context, i int, last error) error {
 			if step.Verb == VerbArchive || step.Verb == VerbRestore {
 				env.HasArchive = true
 			}
+			env.Mixed = env.Mixed || step.Verb == VerbCleanup || (makesRevision(run.Order.Verb) && !x.sc.then.AsWas)
 		},
 	})
 }

@@ -130,6 +130,9 @@ func (x *execution) settle(run *Run, env *Environment, o outcome) {
 	default:
 		env.State, _ = next(env.State, verb, Failed)
 	}
+	if run.State != RunSucceeded && !o.untouched && x.whole(run) {
+		env.Mixed = false
+	}
 	for name, seen := range o.seen {
 		p := env.Parts[name]
 		p.Health, p.At = seen.Health, run.EndedAt
@@ -152,7 +155,7 @@ func (x *execution) succeeded(run *Run, env *Environment) {
 	case VerbDeploy, VerbRollback, VerbRestore:
 		env.Commit, env.Ref, env.Set, env.Vars = run.Order.Commit, x.sc.ref, x.sc.set, x.sc.app.Vars
 		env.Components = run.Order.Components
-		env.Sleeping, env.SleptBy, env.HasArchive = false, "", false
+		env.Sleeping, env.SleptBy, env.HasArchive, env.Mixed = false, "", false, false
 		if env.FirstRevision == 0 { // of a Berth that did not count them
 			env.FirstRevision = env.Deployed + 1
 		}
@@ -176,7 +179,7 @@ func emptied(env *Environment) {
 	env.Commit, env.Ref, env.Set, env.Vars = Commit{}, "", nil, nil
 	env.Components, env.Overrides = nil, nil
 	env.Sleeping, env.SleptBy, env.HasArchive, env.Lock = false, "", false, nil
-	env.TTL, env.Keep, env.UsedAt = 0, false, time.Time{}
+	env.TTL, env.Keep, env.UsedAt, env.Mixed = 0, false, time.Time{}, false
 }
 
 // maxLinks is more than people look at.

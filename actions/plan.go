@@ -77,14 +77,13 @@ func (r *Runner) planParts(ctx context.Context, sc *scene, brief bool) ([]PartPl
 func (r *Runner) planPart(ctx context.Context, sc *scene, part Part, brief bool) (out PartPlan, err error) {
 	const op = "plan.part"
 	defer survive(op, &err)
-	ex, can, description, err := r.executor(ctx, part, sc.verb)
+	ex, verb, can, description, err := r.executorOf(ctx, sc, part)
 	if err != nil {
 		return PartPlan{}, err
 	}
 	if !can {
 		return PartPlan{Part: part.Name, Use: part.Use, Summary: leftAlone(part.Use, sc.verb), Executor: description.Binary}, nil
 	}
-	verb := stepVerb(description, sc.verb)
 	step, provisional, err := sc.step(ctx, part, sc.env, verb, "plan/"+part.Name+"/"+string(verb), sc.leniency(func(error) {}))
 	if err != nil {
 		return PartPlan{}, err

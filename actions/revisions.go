@@ -62,6 +62,18 @@ func stepVerb(d Description, v Verb) Verb {
 	return v
 }
 
+// executorOf finds a part's executor, what reaches it, and whether it does that.
+// What was put aside and is restored at another commit, or with other settings,
+// is deployed where there was nothing to put aside.
+func (r *Runner) executorOf(ctx context.Context, sc *scene, part Part) (ex Executor, verb Verb, can bool, d Description, err error) {
+	ex, can, d, err = r.executor(ctx, part, sc.verb)
+	if err == nil && !can && sc.verb == VerbRestore && !sc.then.AsWas {
+		ex, can, d, err = r.executor(ctx, part, VerbDeploy)
+		return ex, VerbDeploy, can, d, err
+	}
+	return ex, stepVerb(d, sc.verb), can, d, err
+}
+
 // stepID is the id of the step of a part in a run.
 func stepID(run, part string, v Verb) string { return run + "/" + part + "/" + string(v) }
 
@@ -221,7 +233,9 @@ func (r *Runner) chooseArchived(ctx context.Context, sc *scene) error {
 	if err != nil {
 		return err
 	}
-	sc.then.AsWas = len(set) == 0
+	// What was not whole when it was put aside is not restored to that.
+	ran, known := env.ranBefore()
+	sc.then.AsWas = len(set) == 0 && !env.Mixed && (ran || !known)
 	if rev == nil {
 		// It never ran, or was archived by a Berth that kept nothing.
 		sc.order.Commit, sc.ref, sc.order.Components = env.Commit, env.Ref, env.Components
@@ -260,11 +274,7 @@ func (r *Runner) chooseEarlier(ctx context.Context, sc *scene) error {
 		}
 		target = kept[i]
 	} else {
-		halfway, err := r.halfway(ctx, env)
-		if err != nil {
-			return err
-		}
-		target = before(kept, env.Deployed, halfway)
+		target = before(kept, env.Deployed, env.Mixed || settled(env.State) == StateFailure)
 	}
 	if target == nil {
 		return Errorf(op, CodeConflict, "%s has no earlier commit to go back to; deploy the one that you want with --ref.", env.Name)
@@ -304,26 +314,4 @@ func thereAre(kept []*revision) string {
 		names[len(kept)-1-i] = strconv.Itoa(rev.Number)
 	}
 	return "; there are " + strings.Join(names, ", ")
-}
-
-// halfway tells whether the last update of env began, failed, and was not taken
-// back.
-func (r *Runner) halfway(ctx context.Context, env *Environment) (bool, error) {
-	last := env.LastAction
-	if settled(env.State) == StateFailure {
-		return true, nil
-	}
-	if last == nil || last.State == RunSucceeded || !makesRevision(last.Verb) {
-		return false, nil
-	}
-	run, err := r.store.run(ctx, env.Name, last.RunID)
-	if err != nil || run == nil {
-		return false, err
-	}
-	for _, s := range run.Steps {
-		if !s.Undo && s.Tries > 0 && !run.undone(s.Part) {
-			return true, nil
-		}
-	}
-	return false, nil
 }

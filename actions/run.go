@@ -92,7 +92,7 @@ func (x *execution) begin(ctx context.Context, req RunRequest) (*Run, error) {
 	now := x.r.clock()
 	run := &Run{ID: req.ID, RequestID: req.RequestID, Order: sc.order, Digest: req.Digest, State: RunRunning, Attempt: 1, Back: sc.then.Revision, StartedAt: now, Deadline: now.Add(runWithin(sc.app))}
 	if sc.env != nil {
-		run.Before = settled(sc.env.State)
+		run.Before, run.Mixed = settled(sc.env.State), sc.env.Mixed
 	}
 	for _, part := range sc.app.Parts {
 		_, verb, can, _, err := x.r.executorOf(ctx, sc, part)

@@ -117,13 +117,13 @@ func (x *execution) undoStep(ctx context.Context, run *Run, env *Environment, s 
 	}
 	undo := StepRecord{ID: stepID(run.ID, s.Part, undoVerb), Part: s.Part, Use: s.Use, Verb: VerbCleanup, State: StepWaiting, Undo: true}
 	switch {
-	case run.Order.Verb == VerbRestore:
+	case s.Verb == VerbRestore:
 		// What was archived was kept on purpose: it is put aside again, never
 		// cleaned up.
 		undo.Verb = VerbArchive
 		_, can, _, err := x.r.executor(ctx, part, VerbArchive)
 		return undo, can || err != nil
-	case part.OnFailure == FailureCleanup:
+	case part.OnFailure == FailureCleanup && run.Order.Verb != VerbRestore:
 		return undo, true
 	}
 	ran, known := env.ranBefore()
@@ -302,7 +302,8 @@ func doneBy(v Verb, sha string) string {
 }
 
 // undoneWhole tells whether the run has left nothing of what it did: each step
-// that had begun was taken back by v.
+// that had begun was taken back by v, or, in a restore, by bringing back what was
+// never put aside.
 func (r *Run) undoneWhole(v Verb) bool {
 	begun := 0
 	for _, s := range r.Steps {
@@ -310,11 +311,36 @@ func (r *Run) undoneWhole(v Verb) bool {
 			continue
 		}
 		begun++
-		if !slices.ContainsFunc(r.Steps, func(u StepRecord) bool { return u.Undo && u.Part == s.Part && u.Verb == v && u.State == StepDone }) {
+		by := v
+		if r.Order.Verb == VerbRestore && s.Verb != VerbRestore {
+			by = VerbRollback
+		}
+		if !slices.ContainsFunc(r.Steps, func(u StepRecord) bool { return u.Undo && u.Part == s.Part && u.Verb == by && u.State == StepDone }) {
 			return false
 		}
 	}
 	return begun > 0
+}
+
+// whole tells whether every part is what revision Deployed made of it after the
+// run, which did not succeed: each was, and what the run changed it brought back,
+// or it brought back all of them.
+func (x *execution) whole(run *Run) bool {
+	if x.broughtBack(run) {
+		return true
+	}
+	for _, s := range run.Steps {
+		changes := s.Verb == VerbCleanup || (makesRevision(run.Order.Verb) && !x.sc.then.AsWas)
+		if s.Undo || s.Tries == 0 || !changes {
+			continue
+		}
+		if !slices.ContainsFunc(run.Steps, func(u StepRecord) bool {
+			return u.Undo && u.Part == s.Part && u.Verb == VerbRollback && u.State == StepDone
+		}) {
+			return false
+		}
+	}
+	return !run.Mixed
 }
 
 // broughtBack tells whether every part of what ran before was brought back by
