@@ -163,29 +163,33 @@ func (b *bench) plan(t *testing.T) {
 		t.Skip("the executor does not plan")
 	}
 	for _, v := range b.description.Verbs {
-		switch {
-		case v == sdk.Deploy, v == sdk.Cleanup && b.deployed:
-		default:
-			continue
+		if v != sdk.Deploy && !b.deployed || v == sdk.Restore {
+			continue // of what is not there; a restore is planned when there is an archive
 		}
-		b.unchanged(t, func() {
-			s := wire(t, b.do(v))
-			first, second := b.planned(t, s, false, nil), b.planned(t, s, false, nil)
-			if !proto.Equal(first, second) {
-				t.Errorf("two plans of %s differ:\n%v\n%v", v, first, second)
-			}
-			if brief := b.planned(t, s, true, nil); !maps.Equal(brief.GetInputs(), first.GetInputs()) {
-				t.Errorf("a brief plan of %s has other inputs: %v, %v", v, brief.GetInputs(), first.GetInputs())
-			}
-			if check := b.planned(t, s, true, first.GetInputs()); !maps.Equal(check.GetInputs(), first.GetInputs()) {
-				t.Errorf("a plan of %s that checks what was agreed on has other inputs: %v, %v", v, check.GetInputs(), first.GetInputs())
-			}
-			resources(t, v, first)
-			if sum := first.GetSummary(); strings.TrimSpace(sum) == "" || strings.Contains(sum, "\n") {
-				t.Errorf("the summary of %s is not one line: %q", v, sum)
-			}
-		})
+		b.planOne(t, v)
 	}
+}
+
+// planOne plans a verb in all the ways in which Berth does.
+func (b *bench) planOne(t *testing.T, v sdk.Verb) {
+	t.Helper()
+	b.unchanged(t, func() {
+		s := wire(t, b.do(v))
+		first, second := b.planned(t, s, false, nil), b.planned(t, s, false, nil)
+		if !proto.Equal(first, second) {
+			t.Errorf("two plans of %s differ:\n%v\n%v", v, first, second)
+		}
+		if brief := b.planned(t, s, true, nil); !maps.Equal(brief.GetInputs(), first.GetInputs()) {
+			t.Errorf("a brief plan of %s has other inputs: %v, %v", v, brief.GetInputs(), first.GetInputs())
+		}
+		if check := b.planned(t, s, true, first.GetInputs()); !maps.Equal(check.GetInputs(), first.GetInputs()) {
+			t.Errorf("a plan of %s that checks what was agreed on has other inputs: %v, %v", v, check.GetInputs(), first.GetInputs())
+		}
+		resources(t, v, first)
+		if sum := first.GetSummary(); strings.TrimSpace(sum) == "" || strings.Contains(sum, "\n") {
+			t.Errorf("the summary of %s is not one line: %q", v, sum)
+		}
+	})
 }
 
 // resources checks what a plan says that it touches.
@@ -257,8 +261,71 @@ func (b *bench) archive(t *testing.T) {
 		t.Skip("the executor does not archive and restore")
 	}
 	b.twice(t, sdk.Archive)
+	if b.plans {
+		b.planOne(t, sdk.Restore)
+	}
 	b.twice(t, sdk.Restore)
 	b.healthy(t)
+}
+
+// others are the verbs that an executor may leave out.
+func (b *bench) others(t *testing.T) {
+	some := false
+	for _, v := range []sdk.Verb{sdk.Rollback, sdk.Restart, sdk.Sleep, sdk.Wake} {
+		if !b.can(v) || v == sdk.Sleep && !b.can(sdk.Wake) {
+			continue
+		}
+		some = true
+		b.twice(t, v)
+		if v != sdk.Sleep {
+			b.healthy(t)
+		}
+	}
+	if !some {
+		t.Skip("the executor has none of these verbs")
+	}
+}
+
+// missingSecret is for executors that look secrets up: one that is not there is
+// refused by its name, and never taken for empty.
+func (b *bench) missingSecret(t *testing.T) {
+	if len(b.Step.Secrets) == 0 {
+		t.Skip("the suite's step has no secrets")
+	}
+	const name = "sdktest-missing"
+	s := b.do(sdk.Deploy)
+	s.Secrets = map[string]sdk.SecretRef{}
+	for variable := range b.Step.Secrets {
+		s.Secrets[variable] = sdk.SecretRef{Name: name, Env: "SDKTEST_NO_SUCH_VARIABLE"}
+	}
+	named := func(what string, err error) {
+		b.refused(t, what, err)
+		if f := failureOf(err); f != nil && !strings.Contains(f.GetMessage(), name) {
+			t.Errorf("%s does not name the secret %q: %s", what, name, f.GetMessage())
+		}
+	}
+	b.unchanged(t, func() {
+		_, err := b.client.run(b.context(t), wire(t, s), nil)
+		named("Run without a secret", err)
+		if b.plans {
+			_, err := b.client.Plan(b.context(t), &executorv1.PlanRequest{Step: wire(t, s)})
+			named("Plan without a secret", b.client.note("the error of Plan", err))
+		}
+	})
+}
+
+func (b *bench) rotate(t *testing.T) {
+	if b.Rotate == nil || !b.plans {
+		t.Skip("the suite does not rotate secrets, or the executor does not plan")
+	}
+	s := wire(t, b.do(sdk.Deploy))
+	before := b.planned(t, s, false, nil).GetInputs()
+	b.Rotate(t)
+	for _, brief := range []bool{true, false} {
+		if after := b.planned(t, s, brief, before).GetInputs(); !maps.Equal(before, after) {
+			t.Errorf("another value of a secret changes the inputs of a plan (brief %v) from %v to %v", brief, before, after)
+		}
+	}
 }
 
 func (b *bench) cleanup(t *testing.T) {

@@ -173,6 +173,11 @@ func (c *client) run(ctx context.Context, s *executorv1.Step, on func()) (map[st
 		case *executorv1.RunResponse_Output:
 			c.seen.text("the output "+e.Output.GetKey(), e.Output.GetKey(), e.Output.GetValue())
 			outputs[e.Output.GetKey()] = e.Output.GetValue()
+		case *executorv1.RunResponse_Receipt:
+			c.seen.text("a receipt of Run", e.Receipt.GetKind(), e.Receipt.GetName(), e.Receipt.GetNamespace())
+			if e.Receipt.GetKind() == "" || e.Receipt.GetName() == "" {
+				return nil, fmt.Errorf("a receipt without a kind or a name: %v", e.Receipt)
+			}
 		case *executorv1.RunResponse_Done:
 			done = true
 		}
@@ -224,11 +229,29 @@ func wire(t *testing.T, s sdk.Step) *executorv1.Step {
 	w := &executorv1.Step{
 		Id: s.ID, App: s.App, Environment: s.Env, Part: s.Part, Verb: wireVerbs[s.Verb], With: with,
 		Vars: s.Vars, Set: s.Set, Commit: s.Commit, Namespace: s.Namespace,
-		Cluster: &executorv1.Cluster{Kubeconfig: s.Cluster.Kubeconfig, Context: s.Cluster.Context},
-		Outputs: map[string]*executorv1.Outputs{},
+		Cluster:      &executorv1.Cluster{Kubeconfig: s.Cluster.Kubeconfig, Context: s.Cluster.Context, Name: s.Cluster.Name},
+		Outputs:      map[string]*executorv1.Outputs{},
+		Installation: s.Installation, Earlier: s.Earlier, AsWas: s.AsWas,
+		Secrets: map[string]*executorv1.SecretRef{},
+	}
+	for name, ref := range s.Secrets {
+		w.Secrets[name] = wireSecret(ref)
 	}
 	for part, out := range s.Outputs {
 		w.Outputs[part] = &executorv1.Outputs{Values: out}
+	}
+	return w
+}
+
+func wireSecret(ref sdk.SecretRef) *executorv1.SecretRef {
+	w := &executorv1.SecretRef{Name: ref.Name}
+	switch {
+	case ref.Env != "":
+		w.From = &executorv1.SecretRef_Env{Env: ref.Env}
+	case ref.File != "":
+		w.From = &executorv1.SecretRef_File{File: ref.File}
+	case ref.SecretName != "":
+		w.From = &executorv1.SecretRef_Kubernetes{Kubernetes: &executorv1.SecretKey{Namespace: ref.SecretNamespace, Name: ref.SecretName, Key: ref.SecretKey}}
 	}
 	return w
 }

@@ -12,7 +12,6 @@ package sdktest
 
 import (
 	"context"
-	"encoding/base64"
 	"strings"
 	"sync"
 	"testing"
@@ -43,8 +42,12 @@ type Suite struct {
 	// cancelled. Nil leaves cancellation untested.
 	Slow *sdk.Step
 	// Secrets are texts, such as the values in Env and in Step.With that must
-	// stay where they are: none may be seen in anything that comes back.
+	// stay where they are, and those that Step.Secrets refers to: none may be seen
+	// in anything that comes back, however it is written (see sdk.SecretForms).
 	Secrets []string
+	// Rotate gives what Step.Secrets refers to other values, which are among
+	// Secrets too. What was agreed on must hold after it. Nil leaves that untested.
+	Rotate func(t *testing.T)
 	// Snapshot is the state of the world that the executor changes, in any
 	// form. It is compared before and after calls that must change nothing.
 	// Nil compares only what Observe says.
@@ -66,7 +69,7 @@ func Run(t *testing.T, s Suite) {
 		t.Fatal("sdktest: set either Command or New")
 	}
 	s.fill()
-	seen := &seen{secrets: s.Secrets}
+	seen := newSeen(s.Secrets)
 	b := &bench{Suite: s, seen: seen, client: connect(t, s, seen)}
 	for _, part := range []struct {
 		name string
@@ -75,11 +78,14 @@ func Run(t *testing.T, s Suite) {
 		{"it describes itself, the same every time", (*bench).describe},
 		{"it refuses what it does not know", (*bench).unknownVerb},
 		{"it refuses settings that are wrong", (*bench).invalid},
+		{"it names a secret that is missing", (*bench).missingSecret},
 		{"a plan of what is not there changes nothing", (*bench).plan},
 		{"deploy is done twice without harm", (*bench).deploy},
 		{"it is healthy after a deploy", (*bench).healthy},
 		{"a plan of what is there changes nothing", (*bench).plan},
+		{"another value of a secret voids no plan", (*bench).rotate},
 		{"archive and restore are done twice without harm", (*bench).archive},
+		{"rollback, restart, sleep and wake are done twice without harm", (*bench).others},
 		{"a step can be stopped", (*bench).cancel},
 		{"cleanup is done twice without harm", (*bench).cleanup},
 		{"it is absent after a cleanup", (*bench).absent},
@@ -149,6 +155,12 @@ func (b *bench) do(v sdk.Verb) sdk.Step {
 	s := b.Step
 	s.Verb = v
 	s.ID += "-" + string(v)
+	switch v {
+	case sdk.Restore:
+		s.AsWas = true
+	case sdk.Rollback:
+		s.Earlier = b.Step.ID + "-" + string(sdk.Deploy)
+	}
 	return s
 }
 
@@ -161,20 +173,25 @@ func (b *bench) context(t *testing.T) context.Context {
 // seen collects every text that came from the executor, and remembers the
 // places in which a secret was.
 type seen struct {
-	secrets []string
+	forms []string // how the secrets may be written
 
 	mu    sync.Mutex
 	leaks []string
 }
 
+func newSeen(secrets []string) *seen {
+	s := &seen{}
+	for _, secret := range secrets {
+		s.forms = append(s.forms, sdk.SecretForms(secret)...)
+	}
+	return s
+}
+
 // text notes what was seen at a place.
 func (s *seen) text(place string, texts ...string) {
 	for _, text := range texts {
-		for _, secret := range s.secrets {
-			if secret == "" {
-				continue
-			}
-			if strings.Contains(text, secret) || strings.Contains(text, base64.StdEncoding.EncodeToString([]byte(secret))) {
+		for _, form := range s.forms {
+			if strings.Contains(text, form) {
 				s.mu.Lock()
 				s.leaks = append(s.leaks, place)
 				s.mu.Unlock()

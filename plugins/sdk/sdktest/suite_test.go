@@ -3,8 +3,10 @@ package sdktest_test
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -39,7 +41,7 @@ const secret = "hunter2-hunter2"
 func (m *memory) Describe() sdk.Description {
 	d := sdk.Description{
 		Name: "memory", Version: "0.1.0",
-		Verbs:  []sdk.Verb{sdk.Deploy, sdk.Cleanup, sdk.Archive, sdk.Restore},
+		Verbs:  []sdk.Verb{sdk.Deploy, sdk.Cleanup, sdk.Archive, sdk.Restore, sdk.Rollback},
 		Schema: map[string]any{"type": "object", "required": []any{"text"}},
 	}
 	switch m.flaw {
@@ -64,8 +66,21 @@ func (m *memory) check(s sdk.Step) error {
 	return nil
 }
 
+// token is the value of the step's secret.
+func (m *memory) token(s sdk.Step) (string, error) {
+	values, err := sdk.Secrets{Getenv: os.Getenv}.Resolve(context.Background(), s)
+	if m.flaw == "secret is guessed" {
+		err = nil
+	}
+	return values["TOKEN"], err
+}
+
 func (m *memory) Plan(_ context.Context, s sdk.Step) (sdk.Plan, error) {
 	if err := m.check(s); err != nil {
+		return sdk.Plan{}, err
+	}
+	token, err := m.token(s)
+	if err != nil {
 		return sdk.Plan{}, err
 	}
 	p := sdk.Plan{Summary: "set " + s.Part, Inputs: map[string]string{"text": fmt.Sprint(len(s.With))}}
@@ -74,6 +89,10 @@ func (m *memory) Plan(_ context.Context, s sdk.Step) (sdk.Plan, error) {
 		m.world.Store(s.Part, true)
 	case "plan leaks":
 		p.Diff = "+ password: " + fmt.Sprint(s.With["text"])
+	case "address leaks":
+		p.Diff = "+ https://x.example.org/?token=" + url.QueryEscape(token)
+	case "secret decides":
+		p.Inputs["token"] = fmt.Sprint(len(token))
 	case "resources leak":
 		p.Resources = []sdk.Resource{{Kind: "Text", Name: fmt.Sprint(s.With["text"]), Change: sdk.ChangeCreate}}
 	case "plan is harmless":
@@ -110,7 +129,10 @@ func (m *memory) Run(ctx context.Context, s sdk.Step, out sdk.Events) error {
 		return ctx.Err()
 	}
 	switch s.Verb {
-	case sdk.Deploy, sdk.Restore:
+	case sdk.Deploy, sdk.Restore, sdk.Rollback:
+		if _, err := m.token(s); err != nil {
+			return err
+		}
 		_, there := m.world.Swap(s.Part, true)
 		if there && m.flaw == "once" {
 			return sdk.Downstream("It already exists.")
@@ -123,17 +145,30 @@ func (m *memory) Run(ctx context.Context, s sdk.Step, out sdk.Events) error {
 	return nil
 }
 
-func suite() sdktest.Suite {
+func suite(t *testing.T) sdktest.Suite {
+	t.Helper()
+	const token, other = "t0k<en>& 1", "an0ther t0k&n"
+	file := filepath.Join(t.TempDir(), "token")
+	rotate := func(value string) {
+		if err := os.WriteFile(file, []byte(value+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rotate(token)
 	return sdktest.Suite{
-		Step:    sdk.Step{With: map[string]any{"text": secret}},
+		Step: sdk.Step{
+			With:    map[string]any{"text": secret},
+			Secrets: map[string]sdk.SecretRef{"TOKEN": {Name: "token", File: file}},
+		},
+		Rotate:  func(*testing.T) { rotate(other) },
 		Slow:    &sdk.Step{With: map[string]any{"text": "x"}},
 		Invalid: map[string]map[string]any{"no text": {}, "a number": {"text": 5}},
-		Secrets: []string{secret},
+		Secrets: []string{secret, token, other},
 	}
 }
 
 func TestGoodExecutorInThisProcess(t *testing.T) {
-	s, world := suite(), &sync.Map{}
+	s, world := suite(t), &sync.Map{}
 	s.New = func() sdk.Executor { return newMemory("", world) }
 	s.Snapshot = func(*testing.T) string {
 		all := ""
@@ -148,7 +183,7 @@ func TestGoodExecutorAsAProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := suite()
+	s := suite(t)
 	s.Command = []string{self}
 	sdktest.Run(t, s)
 }
@@ -160,7 +195,7 @@ func TestFlawed(t *testing.T) {
 	if flaw == "" {
 		t.Skip("it fails, and is run by TestSuiteFindsFlaws")
 	}
-	s, world := suite(), &sync.Map{}
+	s, world := suite(t), &sync.Map{}
 	s.New = func() sdk.Executor { return newMemory(flaw, world) }
 	s.HealthyWithin, s.CancelWithin = time.Second, time.Second
 	sdktest.Run(t, s)
@@ -178,6 +213,10 @@ func TestSuiteFindsFlaws(t *testing.T) {
 		"speechless":   "failed with FAULT_INTERNAL, want FAULT_INVALID",
 		"plan deploys": "it changed the world",
 		"plan leaks":   "a secret is in the diff of Plan",
+
+		"address leaks":     "a secret is in the diff of Plan",
+		"secret decides":    "another value of a secret changes the inputs",
+		"secret is guessed": "Run without a secret is a success",
 
 		"resources leak":   "a secret is in the resources of Plan",
 		"plan is harmless": "is not destructive, and what it does to Text /",
