@@ -171,7 +171,7 @@ func (k *keeper) begin(ctx context.Context, op string) (inst *instance, inner co
 			k.mu.Unlock()
 			return nil, nil, nil, &actions.Error{Op: op, Code: actions.CodeUnavailable, Msg: "Berth is stopping; the step goes on when it is back.", Retry: true}
 		}
-		if inst != nil {
+		if inst != nil && !inst.ended() {
 			k.calls++
 			k.mu.Unlock()
 			inner, done := k.bind(ctx)

@@ -151,6 +151,14 @@ func TestInventory(t *testing.T) {
 			t.Errorf("%s: inventory %v, error %v", cluster, got, err)
 		}
 	}
+	// What is found so is cleaned up without its settings, which are not known.
+	found := step("")
+	for verb, code := range map[actions.Verb]actions.Code{actions.VerbCleanup: "", actions.VerbDeploy: actions.CodeInvalid} {
+		found.Verb, found.With = verb, nil
+		if _, err := x.Run(t.Context(), found, nil); actions.CodeOf(err) != code {
+			t.Errorf("%s without settings: %v", verb, err)
+		}
+	}
 	_, x = start(t, options(&buffer{}, host.Plugin{}))
 	if _, err := x.(actions.Inventory).Inventory(t.Context(), actions.Cluster{}, ""); actions.CodeOf(err) != actions.CodeInvalid {
 		t.Errorf("one that cannot: %v", err)

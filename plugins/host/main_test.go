@@ -109,6 +109,9 @@ func (x *testExecutor) Describe() sdk.Description {
 			},
 		},
 	}
+	if slices.Contains(x.args, "inventory") {
+		d.Schema["required"] = []any{"do"}
+	}
 	for _, a := range x.args {
 		if a == "bad-schema" {
 			d.Schema = map[string]any{"type": "nonsense"}
