@@ -131,7 +131,10 @@ func (x *execution) undoStep(ctx context.Context, run *Run, env *Environment, s 
 		if was, had := x.undo.scene.app.Part(s.Part); had && prior.Steps[s.Part] != "" {
 			undo.Verb, undo.Use = VerbRollback, was.Use
 		}
-		return undo, true
+		return undo, undo.Verb == VerbRollback || run.Order.Verb != VerbRestore
+	}
+	if run.Order.Verb == VerbRestore {
+		return StepRecord{}, false // what was kept may have parts of it
 	}
 	if ran || !known {
 		undo.Verb, undo.State, undo.EndedAt = VerbRollback, StepFailed, x.r.clock()
