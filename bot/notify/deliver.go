@@ -160,7 +160,8 @@ func (n *Notifier) told(ctx context.Context, c *claim, w waiting, err error) (en
 		return end{next: now, ready: now}, true
 	}
 	log := n.log.With("outlet", c.target.Outlet, "channel", c.target.Channel, "event", w.Notice.Event, "env", w.Notice.Env.String(), "error", err)
-	if _, final := errors.AsType[finalError](err); final || now.Sub(w.At) >= giveUp {
+	_, final := errors.AsType[finalError](err)
+	if final || actions.CodeOf(err) == actions.CodeInvalid || now.Sub(w.At) >= giveUp {
 		log.ErrorContext(ctx, "a notice could not be told and is put aside", "title", w.Notice.Title, "tries", w.Tries+1)
 		if err := n.putAside(ctx, c.target, w, err); err != nil {
 			return end{}, false // it is told again when the claim has run out

@@ -53,8 +53,9 @@ const (
 type Outlet interface {
 	// Tell tells n in a channel. It may be called again for a notice that was
 	// told, with the same n.Key. An error means that it is tried again later,
-	// unless Final made it. CodeNotFound says that there is no such place for n,
-	// as when an environment lives nowhere: then it goes to the log.
+	// unless Final made it, or it is CodeInvalid. CodeNotFound says that there is no
+	// such place for n, as when an environment lives nowhere: then it goes to the
+	// log.
 	Tell(ctx context.Context, channel string, n bot.Notice) error
 }
 

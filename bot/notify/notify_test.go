@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/berth-dev/berth/actions"
@@ -190,6 +191,7 @@ func TestAPlaceThatNeverAnswersIsGivenUp(t *testing.T) {
 func TestWhatCannotBeToldHoldsUpNothing(t *testing.T) {
 	tests := map[string]func(bot.Notice) error{
 		"what trying again would not help": func(bot.Notice) error { return Final(errAway) },
+		"what is no channel":               func(bot.Notice) error { return actions.Errorf("tell", actions.CodeInvalid, "It is no channel.") },
 		"what fails each time":             func(bot.Notice) error { return errAway },
 		"what panics":                      func(bot.Notice) error { panic("oh") },
 	}
@@ -340,5 +342,39 @@ func TestASpoiltRecordIsDroppedAlone(t *testing.T) {
 	over(t, n, c, 2*time.Second, time.Second)
 	if got := b.titles(); len(got) != 1 || rdb.ZCard(t.Context(), dueKey).Val() != 0 {
 		t.Errorf("told %q", got)
+	}
+}
+
+// TestOnEveryRedis holds that the scripts do on a Cluster, and on the Redis that
+// Berth has within itself where none is installed.
+func TestOnEveryRedis(t *testing.T) {
+	within := miniredis.RunT(t)
+	tests := map[string]redis.UniversalClient{
+		"a Cluster":          redistest.StartCluster(t),
+		"the one within":     redis.NewClient(&redis.Options{Addr: within.Addr()}),
+		"an ordinary server": redistest.Client(t),
+	}
+	for name, rdb := range tests {
+		t.Run(name, func(t *testing.T) {
+			c, b := newClock(), newBoard()
+			n := newNotifier(t, rdb, c, b, []Route{{To: []Target{{"board", "ops"}, {"board", "dev"}}}})
+			b.fail(func(bot.Notice) error { return errAway })
+			for i := range 20 {
+				must(t, n.Notify(t.Context(), stopped(i)))
+				must(t, n.Notify(t.Context(), stopped(i)))
+			}
+			over(t, n, c, time.Minute, time.Second)
+			b.fail(nil)
+			must(t, n.Notify(t.Context(), bot.Notice{Event: bot.EventMissed, Key: "m", Title: "ticks were missed"}))
+			over(t, n, c, 5*time.Minute, time.Second)
+			got := b.titles()
+			slices.Sort(got)
+			if want := []string{"20 × reconcile.stopped", "20 × reconcile.stopped", "ticks were missed", "ticks were missed"}; !slices.Equal(got, want) {
+				t.Errorf("told %q, want %q", got, want)
+			}
+			if rdb.ZCard(t.Context(), dueKey).Val() != 0 || rdb.Get(t.Context(), sizeKey).Val() != "0" || rdb.HLen(t.Context(), heldKey).Val() != 0 {
+				t.Error("something is left")
+			}
+		})
 	}
 }

@@ -141,7 +141,8 @@ return redis.call('HINCRBY', KEYS[2], 'hands', 1)
 //	ARGV[7]  how long the state is kept, in milliseconds
 //	ARGV[8]  how many fields of the state are set; names and values follow
 //	then     how many notices are put, ids and texts; then the ids that leave
-//	output   1, or 0 when the target is another's by now, and nothing changed
+//	output   1, or 0 when the target is another's by now, and nothing changed.
+//	         When nothing waits anywhere the size is set right, should it be wrong
 var finishScript = redis.NewScript(`
 local due, held, size, queue, state = unpack(KEYS)
 if redis.call('HGET', held, ARGV[1]) ~= ARGV[2] then return 0 end
@@ -167,6 +168,7 @@ end
 redis.call('PEXPIRE', state, ARGV[7])
 if redis.call('HLEN', queue) == 0 and tonumber(redis.call('HGET', state, 'lost') or '0') <= 0 then
 	redis.call('ZREM', due, ARGV[1])
+	if redis.call('ZCARD', due) == 0 then redis.call('SET', size, 0) end
 else
 	local at = tonumber(ARGV[3])
 	if came then at = math.min(at, tonumber(ARGV[4])) end

@@ -69,8 +69,10 @@ func TestWhatHappensIsToldToRoutesThatWantIt(t *testing.T) {
 	if n := next(t, b); n.Event != bot.EventCleaned {
 		t.Errorf("told %+v", n)
 	}
-	if failed := w.Do("deploy shop/pr-2 --ref no-such-branch"); failed.State != approvals.StateFailed && failed.State != approvals.StateRefused {
-		t.Fatalf("it is %s", failed.State)
+	w.Executor.Fail("web", errors.New("no room for @everyone"))
+	failed := w.Do("deploy shop/pr-2")
+	if n := next(t, b); n.Event != bot.EventFailed || n.Severity != bot.SeverityError || n.Commands[0].Command != "logs "+failed.RunID || strings.Contains(n.Text, "@everyone") {
+		t.Errorf("told %+v", n)
 	}
 }
 
