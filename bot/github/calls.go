@@ -22,9 +22,12 @@ const (
 
 // pull is what Berth reads of a pull request.
 type pull struct {
-	open   bool
-	sha    string // of its head
-	origin string // the repository of its commits; "" when that fork is gone
+	open     bool
+	sha      string    // of its head
+	origin   string    // the repository of its commits; "" when that fork is gone
+	number   int       // as the answer has it
+	repo     string    // that it is in, as the answer has it: another than was asked for once that was renamed
+	closedAt time.Time // zero while it is open
 }
 
 // fork tells whether the pull request's commits are from another repository.
@@ -33,13 +36,42 @@ func (p pull) fork(repo string) bool { return !strings.EqualFold(p.origin, repo)
 func (c *client) pull(ctx context.Context, repo string, number int) (p pull, err error) {
 	err = c.do(ctx, call{what: fmt.Sprintf("get pull request %d of", number), repo: repo}, func(ctx context.Context, at place) error {
 		found, _, err := at.PullRequests.Get(ctx, at.owner, at.name, number)
-		if err == nil && (found.State == nil || found.GetHead().SHA == nil) {
+		state := found.GetState()
+		if err == nil && ((state != "open" && state != "closed") || found.GetHead().SHA == nil) {
 			return errors.New("an answer that is no pull request") // rather than a closed one
 		}
-		p = pull{open: found.GetState() == "open", sha: found.GetHead().GetSHA(), origin: found.GetHead().GetRepo().GetFullName()}
+		p = pull{
+			open: state == "open", sha: found.GetHead().GetSHA(), origin: found.GetHead().GetRepo().GetFullName(),
+			number: found.GetNumber(), repo: found.GetBase().GetRepo().GetFullName(), closedAt: found.GetClosedAt().Time,
+		}
 		return err
 	})
 	return p, err
+}
+
+// openPulls are the numbers of a repository's open pull requests, the first ones
+// of them where there are more than maxPages hold.
+func (c *client) openPulls(ctx context.Context, repo string) (numbers []int, err error) {
+	options := gh.PullRequestListOptions{State: "open", ListOptions: gh.ListOptions{PerPage: perPage}}
+	for options.Page = 1; options.Page <= maxPages; options.Page++ {
+		var found []*gh.PullRequest
+		err := c.do(ctx, call{what: "list the open pull requests of", repo: repo}, func(ctx context.Context, at place) (err error) {
+			found, _, err = at.PullRequests.List(ctx, at.owner, at.name, &options)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range found {
+			if p.GetState() == "open" && p.GetNumber() > 0 {
+				numbers = append(numbers, p.GetNumber())
+			}
+		}
+		if len(found) < perPage {
+			break
+		}
+	}
+	return numbers, nil
 }
 
 // permission is the role of a user on a repository, in GitHub's words: "none",

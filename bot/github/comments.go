@@ -85,12 +85,15 @@ func (s *Surface) commented(ctx context.Context, p parcel) error {
 		log.InfoContext(ctx, "a bot's commands are not followed")
 	case e.Issue.PullRequest == nil:
 		log.InfoContext(ctx, "commands on an issue are not followed; they belong on a pull request")
-	case len(s.appsOf(repo)) == 0:
+	case len(s.appsOf(repo)) == 0 && !s.componentRepo(repo):
 		log.InfoContext(ctx, "commands are not followed on a repository that no app names")
 	default:
 		c := conversation{repo: repo, number: e.Issue.Number, comment: e.Comment.ID, login: e.Sender.Login, account: e.Sender}
 		if at, err := time.Parse(time.RFC3339, e.Comment.Created); err == nil {
 			c.at = at
+		}
+		if len(s.appsOf(repo)) == 0 {
+			return s.obeyComponent(ctx, c, e.Issue.State, lines)
 		}
 		return s.obey(ctx, c, e.Issue.State, lines)
 	}
@@ -105,6 +108,10 @@ type conversation struct {
 	login   string
 	account account   // of that login
 	at      time.Time // when it was written, zero when GitHub does not say
+	// as and asNumber are the pull request that commands mean, where it is not the
+	// one that they stand on: on that of a component, the environment's.
+	as       string
+	asNumber int
 }
 
 // afterwards are the verbs that work on a closed pull request too: those that
@@ -214,12 +221,16 @@ func (s *Surface) execute(ctx context.Context, c conversation, fork bool, actor 
 	reaction := ""
 	tooMany := len(lines) > bot.MaxCommands
 	lines = lines[:min(len(lines), bot.MaxCommands)]
+	meant, meantNumber := c.repo, c.number
+	if c.as != "" {
+		meant, meantNumber = c.as, c.asNumber
+	}
 	for i, line := range lines {
 		reply, err := s.service.Execute(ctx, bot.Input{
 			Line:  line,
 			Actor: actor,
 			Place: approvals.Place{Surface: "github", ID: placeID(c.repo, c.number), Message: strconv.FormatInt(c.comment, 10)},
-			Repo:  c.repo, PullRequest: c.number, Fork: fork, At: c.at,
+			Repo:  meant, PullRequest: meantNumber, Fork: fork, At: c.at,
 			Key: fmt.Sprintf("github:comment:%d:%d", c.comment, i),
 		})
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
@@ -43,13 +44,18 @@ func (s *Surface) pullChanged(ctx context.Context, p parcel) error {
 		return fmt.Errorf("%w: a pull request without its repository or number", errMalformed)
 	}
 	apps := s.appsOf(repo)
-	if len(apps) == 0 {
-		return nil
+	switch {
+	case len(apps) == 0:
+	case e.Action == "synchronize":
+		if err := s.pushed(ctx, e, apps); err != nil {
+			return err
+		}
+	default:
+		if err := s.closed(ctx, e, apps); err != nil {
+			return err
+		}
 	}
-	if e.Action == "synchronize" {
-		return s.pushed(ctx, e, apps)
-	}
-	return s.closed(ctx, e, apps)
+	return s.componentChanged(ctx, e)
 }
 
 // closed cleans up after a pull request. What is on its way to being deployed
@@ -76,13 +82,17 @@ func (s *Surface) closed(ctx context.Context, e pullEvent, apps []*actions.App) 
 	if err != nil {
 		return err
 	}
+	c := closing{repo: repo, number: e.Number, at: e.PullRequest.ClosedAt, by: by}
+	if !now.closedAt.IsZero() { // it may have been opened and closed again since
+		c.at = closedStamp(now.closedAt)
+	}
 	for _, app := range apps {
 		names, err := s.environmentsOf(ctx, app, repo, e.Number)
 		if err != nil {
 			return err
 		}
 		for _, name := range names {
-			if err := s.cleanup(ctx, name, e, by); err != nil {
+			if _, err := s.cleanup(ctx, name, c); err != nil {
 				return err
 			}
 		}
@@ -122,50 +132,72 @@ func (s *Surface) environmentsOf(ctx context.Context, app *actions.App, repo str
 	}
 }
 
-func (s *Surface) cleanup(ctx context.Context, name actions.Name, e pullEvent, by approvals.Requester) error {
+// closing is the end of a pull request.
+type closing struct {
+	repo   string
+	number int
+	at     string // when, as it stands in the idempotency key
+	again  string // tells a cleanup that is asked for anew from those before; else ""
+	by     approvals.Requester
+}
+
+// key is the same for whoever sees the pull request's end first.
+func (c closing) key() string {
+	key := fmt.Sprintf("github:pr-closed:%s#%d:%s", strings.ToLower(c.repo), c.number, c.at)
+	if c.again != "" {
+		key += ":" + c.again
+	}
+	return key
+}
+
+// closedStamp is when a pull request was closed as payloads have it.
+func closedStamp(at time.Time) string { return at.UTC().Format(time.RFC3339) }
+
+// cleanup asks for the cleanup of an environment whose pull request is closed.
+// It returns nil when there is nothing to ask for.
+func (s *Surface) cleanup(ctx context.Context, name actions.Name, c closing) (*approvals.Request, error) {
 	env, err := s.environment(ctx, name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	active, err := s.active(ctx, name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	begun := false
 	for _, r := range active {
 		if r.Order.Verb == actions.VerbCleanup {
-			return nil // it is on its way out
+			return nil, nil // it is on its way out
 		}
 		if !r.State.Waiting() {
 			begun = true
 			continue
 		}
-		stopped, err := s.requests.Cancel(ctx, r.ID, by, "the pull request was closed")
+		stopped, err := s.requests.Cancel(ctx, r.ID, c.by, "the pull request was closed")
 		if err != nil && actions.CodeOf(err) != actions.CodeConflict {
-			return err
+			return nil, err
 		}
 		// One that began in between is stopped now, and leaves something behind.
 		begun = begun || err != nil || (stopped != nil && !stopped.State.Ended())
 	}
 	if !begun && (env == nil || env.State == actions.StateCleaned) {
-		return nil
+		return nil, nil
 	}
-	repo := e.Repository.FullName
 	return s.submit(ctx, approvals.Request{
-		Order:   actions.Order{Env: name, Verb: actions.VerbCleanup, PullRequest: e.Number, By: by.Actor, Reason: "the pull request was closed"},
-		Command: "cleanup " + name.String(), Requester: by,
-		Place: approvals.Place{Surface: "github", ID: placeID(repo, e.Number)},
-		Key:   fmt.Sprintf("github:pr-closed:%s#%d:%s", strings.ToLower(repo), e.Number, e.PullRequest.ClosedAt),
+		Order:   actions.Order{Env: name, Verb: actions.VerbCleanup, PullRequest: c.number, By: c.by.Actor, Reason: "the pull request was closed"},
+		Command: "cleanup " + name.String(), Requester: c.by,
+		Place: approvals.Place{Surface: "github", ID: placeID(c.repo, c.number)},
+		Key:   c.key(),
 	})
 }
 
 // submit makes a request that nobody typed.
-func (s *Surface) submit(ctx context.Context, r approvals.Request) error {
+func (s *Surface) submit(ctx context.Context, r approvals.Request) (*approvals.Request, error) {
 	made, _, err := s.requests.Submit(ctx, r)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return s.expect(ctx, made.Order.Env, made.ID)
+	return made, s.expect(ctx, made.Order.Env, made.ID)
 }
 
 // environment is the record of name, nil when there is none.
@@ -220,7 +252,7 @@ func (s *Surface) pushed(ctx context.Context, e pullEvent, apps []*actions.App) 
 			return err
 		}
 		by := requester(pusher)
-		if err := s.submit(ctx, approvals.Request{
+		if _, err := s.submit(ctx, approvals.Request{
 			Order: actions.Order{
 				Env: name, Verb: actions.VerbDeploy, PullRequest: e.Number, Set: env.Set, By: by.Actor, Reason: "a push to the pull request",
 			},

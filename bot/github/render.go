@@ -30,10 +30,12 @@ func (s *Surface) render(sc *scene) string {
 	}
 	b.WriteString(s.factsTable(sc))
 	b.WriteString(partsTable(sc))
+	b.WriteString(driftText(sc))
 	if next := s.nextSteps(sc); next != "" {
 		b.WriteString("**Next:** " + next + "\n")
 	}
 	b.WriteString(planSection(sc))
+	b.WriteString(receiptsSection(sc))
 	b.WriteString(s.logSection(sc))
 	return fit(strings.TrimRight(b.String(), "\n") + "\n")
 }
@@ -49,10 +51,16 @@ func headline(sc *scene) (icon, title string) {
 	switch sc.env.State {
 	case actions.StateRunning:
 		switch last := sc.env.LastAction; {
+		case sc.env.Sleeping && last != nil && last.State == actions.RunFailed:
+			return "🟠", "is sleeping, and the last " + string(last.Verb) + " failed"
 		case sc.env.Sleeping:
 			return "😴", "is sleeping"
 		case last != nil && last.State == actions.RunFailed:
 			return "🟠", "is running, but the last " + string(last.Verb) + " failed"
+		case last != nil && last.State == actions.RunCancelled:
+			return "🟠", "is running; the last " + string(last.Verb) + " was cancelled"
+		case len(driftOf(sc.env)) > 0:
+			return "🟡", "is running, and is not what was deployed any more"
 		default:
 			return "🟢", "is running"
 		}
@@ -98,6 +106,9 @@ func explain(sc *scene) string {
 	var text []string
 	if sc.env != nil && !sc.underway() && !plain(sc.env) {
 		text = append(text, "It "+bot.Sentence(sc.env)+".")
+		if left := leftText(sc.env); left != "" {
+			text = append(text, left)
+		}
 	}
 	if r := sc.latest; r != nil && r.State.Ended() && r.State != approvals.StateSucceeded && !toldByEnvironment(sc) {
 		end := fmt.Sprintf("The last request, %s, ended as **%s**", bot.Code("/"+r.Command, 200), r.State)
@@ -144,7 +155,12 @@ func (s *Surface) factsTable(sc *scene) string {
 		}
 	}
 	if sc.env != nil && sc.env.State != actions.StateCleaned {
-		row("**Runs**", s.commitLink(sc.repo, sc.env.Commit))
+		runs := s.commitLink(sc.repo, sc.env.Commit)
+		if runs != "" && sc.env.Deployed > 0 {
+			runs += fmt.Sprintf(" (revision %d)", sc.env.Deployed)
+		}
+		row("**Runs**", runs)
+		s.componentRows(sc, row)
 	}
 	if r := sc.latest; sc.underway() && r.Order.Verb.TakesCommit() {
 		row("**Deploying**", s.commitLink(sc.repo, r.Order.Commit))
@@ -161,10 +177,8 @@ func (s *Surface) factsTable(sc *scene) string {
 			row(name, bot.Link(l))
 		}
 	}
-	leaving := sc.underway() && sc.latest.Order.Verb == actions.VerbCleanup
-	if sc.env != nil && !sc.env.ExpiresAt.IsZero() && sc.env.State != actions.StateCleaned && !leaving {
-		row("**Expires**", moment(sc.env.ExpiresAt)+", unless it is extended or deployed again before")
-	}
+	row("**Sleeps**", sleepText(sc))
+	row("**Expires**", expiryText(sc))
 	if r := sc.latest; r != nil {
 		by := bot.Escape(r.Requester.Actor, 80)
 		if r.Place.Message != "" || r.Place.Surface != "github" {
@@ -271,6 +285,9 @@ func (s *Surface) nextSteps(sc *scene) string {
 	case actions.StateRunning:
 		if last := sc.env.LastAction; last != nil && last.State == actions.RunFailed {
 			return logs + " shows what happened, " + deploy + " tries again, " + cleanup + " takes it away."
+		}
+		if sc.env.Sleeping {
+			return code("wake") + " brings it back as it was, " + deploy + " updates it, " + cleanup + " takes it away."
 		}
 		return deploy + " updates it, " + code("extend", "--ttl 24h") + " keeps it longer, " + cleanup + " takes it away."
 	case actions.StateFailure:

@@ -116,6 +116,34 @@ func TestRender(t *testing.T) {
 		},
 		"locked":   func(sc *scene) { sc.env.Lock = &actions.Lock{By: "rob", Reason: "a demo for @acme/sales", At: then} },
 		"sleeping": func(sc *scene) { sc.env.Sleeping = true },
+		"put to sleep": func(sc *scene) {
+			sc.env.Sleeping, sc.env.SleptBy, sc.app.OnExpiry = true, "schedule/nights", actions.VerbArchive
+		},
+		"kept with components": func(sc *scene) {
+			sc.env.Keep, sc.env.Deployed = true, 7
+			sc.env.Components = map[string]actions.Built{
+				"api":  {Repo: "acme/api", PullRequest: 12, Commit: actions.Commit{SHA: newSHA, Message: "Faster, says @eve"}},
+				"auth": {Repo: "acme/auth", Ref: "main", Commit: actions.Commit{SHA: oldSHA}},
+			}
+		},
+		"drifted": func(sc *scene) {
+			web := sc.env.Parts["web"]
+			web.Drift = []string{"Deployment web: replicas is 3, deployed was 1", "ConfigMap <b>web</b> @eve is gone"}
+			sc.env.Parts["web"] = web
+		},
+		"cancelled": func(sc *scene) {
+			updating(sc, approvals.StateCancelled)
+			sc.env.LastAction.State, sc.env.LastAction.Commit = actions.RunCancelled, sc.latest.Order.Commit
+			sc.env.LastAction.Error = "It was cancelled. " + strings.Repeat("There is much to say. ", 30) + "Where things are: db is as its deploy left it; web is back at revision 3 (1111111)."
+		},
+		"cleaned with receipts": func(sc *scene) {
+			cleaning(sc, approvals.StateSucceeded, actions.StateCleaned)
+			sc.run.State, sc.run.Order.Verb = actions.RunSucceeded, actions.VerbCleanup
+			for i := range 60 {
+				sc.run.Steps[1].Receipts = append(sc.run.Steps[1].Receipts, actions.Resource{Kind: "Secret", Namespace: "shop-pr-42", Name: fmt.Sprintf("s-%d", i), Destructive: i == 0})
+			}
+			sc.run.Steps[1].ReceiptsLeft = 5
+		},
 		"archived": func(sc *scene) { sc.env.State = actions.StateArchived },
 		"cleaning": func(sc *scene) { cleaning(sc, approvals.StateRunning, actions.StateCleanupPending) },
 		"cleaned":  func(sc *scene) { cleaning(sc, approvals.StateSucceeded, actions.StateCleaned) },

@@ -124,6 +124,8 @@ func (s *Surface) showEnvironment(ctx context.Context, name actions.Name) (again
 		return 0, errors.Join(err, ends)
 	}
 	asked, cards := s.showCards(ctx, sc)
+	elsewhere, parts := s.showComponents(ctx, sc)
+	asked, cards = sooner(asked, elsewhere), errors.Join(cards, parts)
 	if sc.number == 0 {
 		return asked, errors.Join(cards, ends)
 	}
@@ -217,7 +219,8 @@ func (s *Surface) tellEnd(ctx context.Context, r *approvals.Request) error {
 	switch r.State {
 	case approvals.StateSucceeded:
 		p.Reaction = reactionDone
-		if !r.DryRun && r.Order.Env.PullRequest() != number {
+		shown := len(r.Order.With) > 0 && r.Place.Message == "" // a push to a component: its comment shows the environment
+		if !r.DryRun && r.Order.Env.PullRequest() != number && !shown {
 			p.Text = address(r) + bot.Code("/"+r.Command, 300) + " succeeded." // nothing else here shows it
 		}
 		if r.DryRun {

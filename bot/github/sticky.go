@@ -31,13 +31,20 @@ type sticky struct {
 	phase string    // of what it says; see phaseOf
 }
 
-func (s *Surface) loadSticky(ctx context.Context, sc *scene) (sticky, error) {
-	m, err := s.rdb.HGetAll(ctx, keySticky(sc.name)).Result()
+// stickyPlace is where a comment of an environment is, and is remembered.
+type stickyPlace struct {
+	key    string
+	repo   string
+	number int
+}
+
+func (s *Surface) loadSticky(ctx context.Context, at stickyPlace) (sticky, error) {
+	m, err := s.rdb.HGetAll(ctx, at.key).Result()
 	if err != nil {
 		return sticky{}, err
 	}
-	if m["place"] != placeID(sc.repo, sc.number) {
-		return sticky{place: placeID(sc.repo, sc.number)}, nil
+	if m["place"] != placeID(at.repo, at.number) {
+		return sticky{place: placeID(at.repo, at.number)}, nil
 	}
 	k := sticky{place: m["place"], sum: m["sum"], phase: m["phase"]}
 	k.id, _ = strconv.ParseInt(m["id"], 10, 64) // what cannot be read is looked for again
@@ -47,29 +54,37 @@ func (s *Surface) loadSticky(ctx context.Context, sc *scene) (sticky, error) {
 	return k, nil
 }
 
-func (s *Surface) saveSticky(ctx context.Context, sc *scene, k sticky) error {
-	return s.rdb.HSet(context.WithoutCancel(ctx), keySticky(sc.name),
+func (s *Surface) saveSticky(ctx context.Context, at stickyPlace, k sticky) error {
+	return s.rdb.HSet(context.WithoutCancel(ctx), at.key,
 		"place", k.place, "id", k.id, "sum", k.sum, "at", k.at.UnixMilli(), "phase", k.phase).Err()
 }
 
-// showComment makes the one comment of an environment say how it is. It returns
-// when there may be more to say.
+// showComment makes the one comment of an environment on its pull request say
+// how it is. It returns when there may be more to say.
 func (s *Surface) showComment(ctx context.Context, sc *scene) (again time.Duration, err error) {
-	k, err := s.loadSticky(ctx, sc)
+	at := stickyPlace{key: keySticky(sc.name), repo: sc.repo, number: sc.number}
+	worth := worthAComment(sc)
+	again, err = s.showSticky(ctx, sc, at, s.render(sc), worth)
+	if err == nil && worth && sc.underway() && sc.latest.State != approvals.StatePending {
+		again = sooner(again, quietApart)
+	}
+	return again, err
+}
+
+// showSticky makes a comment say body. It makes one only where that is worth it.
+// It returns when it may be edited, if it may not yet.
+func (s *Surface) showSticky(ctx context.Context, sc *scene, at stickyPlace, body string, worth bool) (again time.Duration, err error) {
+	k, err := s.loadSticky(ctx, at)
 	if err != nil {
 		return 0, err
 	}
-	if k.id == 0 && !worthAComment(sc) {
+	if k.id == 0 && !worth {
 		return 0, nil
 	}
-	body := s.render(sc)
 	hash := sha256.Sum256([]byte(body))
 	sum, phase := hex.EncodeToString(hash[:]), phaseOf(sc)
-	if sc.underway() && sc.latest.State != approvals.StatePending {
-		again = quietApart
-	}
 	if k.id != 0 && k.sum == sum {
-		return again, nil
+		return 0, nil
 	}
 	apart := editApart
 	switch {
@@ -81,11 +96,11 @@ func (s *Surface) showComment(ctx context.Context, sc *scene) (again time.Durati
 	if wait := k.at.Add(apart).Sub(s.now()); k.id != 0 && wait > 0 {
 		return wait, nil
 	}
-	if k.id, err = s.writeComment(ctx, sc, k.id, body); err != nil {
-		return again, err
+	if k.id, err = s.writeComment(ctx, sc, at, k.id, body); err != nil {
+		return 0, err
 	}
 	k.sum, k.at, k.phase = sum, s.now(), phase
-	return again, s.saveSticky(ctx, sc, k)
+	return 0, s.saveSticky(ctx, at, k)
 }
 
 // worthAComment tells whether there is something to show that a first comment
@@ -118,22 +133,22 @@ func phaseOf(sc *scene) string {
 // writeComment edits the comment, or makes it when there is none. Making it is
 // preceded by looking for it, so that a crash in between makes no second one;
 // the lease that the caller holds keeps other replicas from doing the same.
-func (s *Surface) writeComment(ctx context.Context, sc *scene, id int64, body string) (int64, error) {
+func (s *Surface) writeComment(ctx context.Context, sc *scene, at stickyPlace, id int64, body string) (int64, error) {
 	if id == 0 {
-		found, err := s.client.ownComment(ctx, sc.repo, sc.number, stickyMarker(sc.name), time.Time{})
+		found, err := s.client.ownComment(ctx, at.repo, at.number, stickyMarker(sc.name), time.Time{})
 		if err != nil {
 			return 0, err
 		}
 		id = found
 	}
 	if id != 0 {
-		err := s.client.editComment(ctx, sc.repo, id, body, sc.underway())
+		err := s.client.editComment(ctx, at.repo, id, body, sc.underway())
 		if err == nil || (statusOf(err) != http.StatusNotFound && statusOf(err) != http.StatusGone) {
 			return id, err
 		}
 		s.log.InfoContext(ctx, "an environment's comment was deleted; it is made anew", "env", sc.name.String(), "repo", sc.repo, "number", sc.number)
 	}
-	return s.client.createComment(ctx, sc.repo, sc.number, body)
+	return s.client.createComment(ctx, at.repo, at.number, body)
 }
 
 func stickyMarker(name actions.Name) string { return markerStart + "env=" + name.String() + " -->" }

@@ -140,6 +140,7 @@ type Surface struct {
 	replica  string
 	handling set // entries of the intake
 	showing  set // what reporters are at
+	said     set // what was logged once for all
 	tails    tails
 	wake     chan struct{} // holds one: something may be due
 	checks   checkCache

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -17,6 +18,7 @@ type fault struct {
 	status int
 	header http.Header
 	cut    bool
+	empty  bool // an empty list is the answer
 	delay  time.Duration
 }
 
@@ -41,11 +43,55 @@ func (s *Server) Delay(method, pattern string, d time.Duration, times int) {
 	s.addFault(&fault{method: method, path: glob(pattern), times: times, delay: d})
 }
 
-// Heal ends all that Fail, FailWith and Delay began.
+// Outage is a way in which all of GitHub is not itself.
+type Outage int
+
+// The ways. Deliveries go on in each.
+const (
+	// OutageErrors answers every call of the API with 500.
+	OutageErrors Outage = iota + 1
+	// OutageEmpty answers lists with none, as a GitHub that has lost sight of its
+	// data might, other reads with 404, and writes with 500.
+	OutageEmpty
+)
+
+// Break begins an outage, in place of one that there is, until Heal.
+func (s *Server) Break(o Outage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outage = o
+	s.touch()
+}
+
+// lists are the last segments of the paths of operations that answer with a list.
+var lists = []string{
+	"pulls", "comments", "reactions", "deployments", "statuses", "hooks", "deliveries", "commits", "files", "branches-where-head", "installations",
+}
+
+// out is how an outage answers r; nil when there is none.
+func (s *Server) out(r *http.Request) *fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	path := strings.TrimPrefix(r.URL.Path, "/api/v3")
+	rt, _ := findRoute(r.Method, path)
+	switch {
+	case s.outage == 0 || rt == nil:
+		return nil
+	case s.outage == OutageErrors || r.Method != http.MethodGet:
+		return &fault{status: http.StatusInternalServerError}
+	case slices.Contains(lists, rt.template[strings.LastIndex(rt.template, "/")+1:]):
+		return &fault{status: http.StatusOK, empty: true}
+	default:
+		return &fault{status: http.StatusNotFound}
+	}
+}
+
+// Heal ends all that Fail, FailWith, Delay and Break began.
 func (s *Server) Heal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults = nil
+	s.faults, s.outage = nil, 0
+	s.touch()
 }
 
 func (s *Server) addFault(f *fault) {
@@ -101,6 +147,9 @@ func (s *Server) inject(w http.ResponseWriter, r *http.Request) bool {
 		}
 	}
 	if failure == nil {
+		failure = s.out(r)
+	}
+	if failure == nil {
 		return false
 	}
 	if failure.cut {
@@ -121,7 +170,11 @@ func (s *Server) inject(w http.ResponseWriter, r *http.Request) bool {
 	if failure.status >= 500 {
 		text = "Server Error"
 	}
-	_ = json.NewEncoder(w).Encode(obj{"message": text, "status": fmt.Sprint(failure.status)}) // The client is gone.
+	var body any = obj{"message": text, "status": fmt.Sprint(failure.status)}
+	if failure.empty {
+		body = []any{}
+	}
+	_ = json.NewEncoder(w).Encode(body) // The client is gone.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	who := &caller{key: "anonymous"}

@@ -85,6 +85,7 @@ type Server struct {
 	requests      []Request
 	violations    []Violation
 	faults        []*fault
+	outage        Outage
 	budgets       map[string]*budget
 	inFlight      map[string]int
 }
