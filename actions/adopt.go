@@ -47,9 +47,6 @@ func (s *Store) Adopt(ctx context.Context, name Name, found []Owned, rec Record)
 		s.adopt(env, found)
 		rec.Kind = "environment.adopted"
 		rec.Detail = map[string]string{"cluster": env.Cluster, "namespace": env.Namespace, "things": strconv.Itoa(len(found))}
-		if err := s.list(ctx, name, true); err != nil {
-			return nil, err
-		}
 		err = s.save(ctx, name, saving{env: env, rec: rec})
 		if err == nil {
 			return env, nil

@@ -91,6 +91,7 @@ func (s *Store) save(ctx context.Context, name Name, c saving) error {
 	const op = "store.save"
 	args := []any{"", c.token, "", "", "", 0, s.kept(name.App).Logs.Milliseconds(), c.app, "", HistoryKept}
 	var next *Environment
+	var hints proposal
 	if c.env != nil {
 		e := *c.env
 		e.Revision++
@@ -103,6 +104,7 @@ func (s *Store) save(ctx context.Context, name Name, c saving) error {
 			return Wrap(op, CodeInternal, err, "The environment's record could not be written.")
 		}
 		args[0], args[2], next = c.env.Revision, text, &e
+		hints = s.propose(name, next)
 	}
 	id := ""
 	if c.run != nil {
@@ -129,7 +131,7 @@ func (s *Store) save(ctx context.Context, name Name, c saving) error {
 		s.Key(name, envKey), s.Key(name, tokenKey), s.Key(name, runKey(id)), s.Key(name, runsKey),
 		s.Key(name, eventsKey(id)), s.Key(name, appKey(id)), s.Key(name, historyKey), s.Key(name, logKey(id)),
 	}
-	reply, err := s.Exec(ctx, name, saveScript, keys, args, c.rec)
+	reply, err := s.ExecAll(ctx, name, Execution{Script: saveScript, Keys: keys, Args: args, Records: []Record{c.rec}, Ahead: hints.ahead(ctx)})
 	if err != nil {
 		return err
 	}
@@ -137,6 +139,7 @@ func (s *Store) save(ctx context.Context, name Name, c saving) error {
 	case "ok":
 		if next != nil {
 			*c.env = *next
+			s.settle(hints)
 		}
 		return nil
 	case "fenced":

@@ -34,6 +34,9 @@ type Store struct {
 	stripes [stripeCount]stripe
 
 	installation atomic.Pointer[string] // once it was read
+	settled      settledHints
+	complete     atomic.Bool // the index is known to lead to all records
+	mending      atomic.Bool // somebody makes it so
 }
 
 // StoreOptions are what a Store needs besides Redis.
