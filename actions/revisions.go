@@ -210,8 +210,8 @@ func (s *Store) dropRevisions(ctx context.Context, env *Environment) error {
 }
 
 // adopt makes the scene go by what a revision went by: its commit, components,
-// settings and parts. The way into the cluster, and what an app allows, are
-// today's.
+// settings and parts. The way into the cluster, what an app allows, and what
+// becomes of a part when the action fails, are today's.
 func (sc *scene) adopt(rev *revision) error {
 	b, err := decodeBasis(rev.Basis)
 	if err != nil {
@@ -219,6 +219,11 @@ func (sc *scene) adopt(rev *revision) error {
 	}
 	app := *sc.app
 	app.Parts, app.Vars, app.Secrets, app.Components = b.App.Parts, b.App.Vars, b.App.Secrets, b.App.Components
+	for i := range app.Parts {
+		if now, there := sc.app.Part(app.Parts[i].Name); there {
+			app.Parts[i].OnFailure = now.OnFailure
+		}
+	}
 	sc.app, sc.ref, sc.set = &app, b.Ref, b.Set
 	sc.order.Commit, sc.order.Components = rev.Commit, rev.Components
 	sc.then.Same, sc.then.Digest = rev.Same, rev.Digest
