@@ -2,6 +2,7 @@ package helm
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -25,7 +26,14 @@ func TestConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const secret = "c0nf0rmance-s3cret"
+	const secret, token, rotated = "c0nf0rmance-s3cret", "t0k<en> by & ref", "an0ther t0k&n"
+	file := filepath.Join(t.TempDir(), "token")
+	rotate := func(value string) {
+		if err := os.WriteFile(file, []byte(value+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rotate(token)
 	ns := namespace(t)
 	cs := client(t)
 	images := newImageRegistry(t)
@@ -34,8 +42,10 @@ func TestConformance(t *testing.T) {
 	sdktest.Run(t, sdktest.Suite{
 		Command: []string{binary},
 		Env:     []string{"REGISTRY_PASSWORD=" + secret},
-		Secrets: []string{secret},
+		Secrets: []string{secret, token, rotated},
+		Rotate:  func(*testing.T) { rotate(rotated) },
 		Step: sdk.Step{
+			Secrets: map[string]sdk.SecretRef{"TOKEN": {Name: "token", File: file}},
 			Cluster: cluster, Namespace: ns,
 			With: map[string]any{"chart": chart, "values": map[string]any{"image": image, "env": map[string]any{"DB_PASSWORD": secret}}},
 		},
