@@ -53,8 +53,12 @@ func (s *sweep) places() map[actions.Cluster][]string {
 	if s.o.Clusters == nil {
 		return asked
 	}
+	names := map[string]bool{}
+	for c := range asked {
+		names[c.Name] = true
+	}
 	for _, c := range s.o.Clusters() {
-		if _, known := asked[c]; known {
+		if names[c.Name] {
 			continue
 		}
 		for _, use := range uses {
