@@ -152,8 +152,9 @@ func between(c *Cron, from, to time.Time) (r run) {
 	return r
 }
 
-// soonest is when a plan has something to begin next; zero means never.
-func soonest(p *plan, pr *progress) time.Time {
+// soonest is when a plan has something to begin next, seen from now; zero means
+// never.
+func soonest(p *plan, pr *progress, now time.Time) time.Time {
 	var first time.Time
 	add := func(t time.Time) {
 		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
@@ -162,7 +163,8 @@ func soonest(p *plan, pr *progress) time.Time {
 	}
 	add(p.cron.Next(time.Unix(pr.Marks[taken], 0)))
 	for _, w := range p.warn {
-		if t := p.cron.Next(time.Unix(pr.Marks[w.String()], 0)); !t.IsZero() {
+		// Warnings of ticks that have come are not given any more.
+		if t := p.cron.Next(time.Unix(max(pr.Marks[w.String()], now.Unix()), 0)); !t.IsZero() {
 			add(t.Add(-w - early(w)))
 		}
 	}

@@ -46,7 +46,7 @@ func (s *Scheduler) turn(ctx context.Context, token int64) (time.Time, error) {
 		return now, nil
 	}
 	for _, p := range plans {
-		if first := soonest(p, st.progress[p.Name]); !first.IsZero() && first.Before(next) {
+		if first := soonest(p, st.progress[p.Name], now); !first.IsZero() && first.Before(next) {
 			next = first
 		}
 	}

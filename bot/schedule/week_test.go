@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/berth-dev/berth/actions"
 )
 
@@ -102,7 +104,7 @@ func TestAWeekOfSchedules(t *testing.T) {
 }
 
 // tickOf is the tick in a request's key.
-func tickOf(tb testing.TB, key string) int64 {
+func tickOf(tb rapid.TB, key string) int64 {
 	tb.Helper()
 	parts := strings.Split(key, ":")
 	if len(parts) != 4 {

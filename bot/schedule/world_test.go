@@ -83,12 +83,13 @@ type world struct {
 	notices  []bot.Notice
 	heard    map[string]bool
 	reads    int // of environments
+	every    time.Duration
 }
 
 func newTestWorld(tb testing.TB, now time.Time) *world {
 	tb.Helper()
 	w := &world{
-		rdb: redistest.Client(tb), clockwork: &clockwork{now: now}, envs: map[actions.Name]*actions.Environment{}, ids: map[string]int{}, heard: map[string]bool{},
+		rdb: redistest.Client(tb), clockwork: &clockwork{now: now}, envs: map[actions.Name]*actions.Environment{}, ids: map[string]int{}, heard: map[string]bool{}, every: 5 * time.Minute,
 		apps: []*actions.App{{Name: "blog"}, {Name: "shop", TTL: 72 * time.Hour}},
 	}
 	w.Store = actions.NewStore(w.rdb, actions.StoreOptions{})
@@ -102,7 +103,7 @@ func (w *world) scheduler(tb testing.TB, through redis.UniversalClient, list ...
 		through = w.rdb
 	}
 	s, err := New(Options{
-		Store: w, Requests: w, Catalog: w, Redis: through, Notifier: w, Schedules: list, PerSecond: 1000,
+		Store: w, Requests: w, Catalog: w, Redis: through, Notifier: w, Schedules: list, PerSecond: 1000, Every: w.every,
 		Now: w.clockwork.Now, Wait: w.Wait, Replica: "test",
 	})
 	if err != nil {
