@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -311,18 +313,32 @@ func (s *Store) environments(ctx context.Context, members []string) ([]*Environm
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, redisError(op, err)
 	}
-	list := make([]*Environment, len(members))
-	for i, get := range gets {
-		text, err := get.Bytes()
+	list, failed := make([]*Environment, len(members)), make([]error, len(members))
+	read := func(i int) {
+		text, err := gets[i].Bytes()
 		if errors.Is(err, redis.Nil) {
-			continue
+			return
 		}
 		if err != nil {
-			return nil, redisError(op, err)
+			failed[i] = redisError(op, err)
+		} else if err := json.Unmarshal(text, &list[i]); err != nil {
+			failed[i] = Wrap(op, CodeInternal, err, fmt.Sprintf("The record of %s cannot be read.", members[i]))
 		}
-		if err := json.Unmarshal(text, &list[i]); err != nil {
-			return nil, Wrap(op, CodeInternal, err, fmt.Sprintf("The record of %s cannot be read.", members[i]))
-		}
+	}
+	// Reading JSON is most of what a page costs, so that several do it.
+	const least, most = 16, 4
+	readers := max(min(most, runtime.GOMAXPROCS(0), len(members)/least), 1)
+	var all sync.WaitGroup
+	for r := range readers {
+		all.Go(func() {
+			for i := r; i < len(members); i += readers {
+				read(i)
+			}
+		})
+	}
+	all.Wait()
+	if i := slices.IndexFunc(failed, func(err error) bool { return err != nil }); i >= 0 {
+		return nil, failed[i]
 	}
 	return list, nil
 }
