@@ -24,7 +24,7 @@ type App struct {
 	// OnExpiry is what becomes of one whose time is over: cleanup (when empty), or
 	// archive, which keeps its data.
 	OnExpiry string `yaml:"on_expiry" json:"on_expiry,omitempty" jsonschema:"enum=cleanup,enum=archive"`
-	// RunWithin is how long a run may take: 1h when empty. Then it is stopped, and
+	// RunWithin is how long a run may take: 6h when empty. Then it is stopped, and
 	// fails.
 	RunWithin Duration `yaml:"run_within" json:"run_within,omitempty"`
 	// Components are other repositories that parts are built from, by name.
