@@ -11,15 +11,15 @@ import (
 )
 
 type historyQuery struct {
-	App  string `path:"app" maxLength:"40"`
-	Name string `path:"name" maxLength:"40"`
-	Limit int `query:"limit" minimum:"1" maximum:"500" default:"50"`
+	App   string `path:"app" maxLength:"40"`
+	Name  string `path:"name" maxLength:"40"`
+	Limit int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
 }
 
 type variablePath struct {
 	App  string `path:"app" maxLength:"40"`
 	Name string `path:"name" maxLength:"40"`
-	Key string `path:"key" maxLength:"128" doc:"The variable's name." example:"LOG_LEVEL"`
+	Key  string `path:"key" maxLength:"128" doc:"The variable's name." example:"LOG_LEVEL"`
 }
 
 type variableInput struct {

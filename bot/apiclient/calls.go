@@ -146,6 +146,15 @@ func (c *Client) Environments(ctx context.Context, f EnvironmentFilter) (*api.Pa
 	return orNil(&out, c.get(ctx, "/api/v1/environments", q, &out))
 }
 
+// SetVariable sets a variable of an environment to a value, which may have more
+// lines than a command can.
+func (c *Client) SetVariable(ctx context.Context, name actions.Name, key, value string) (*api.Variable, error) {
+	var out api.Variable
+	in := map[string]string{"value": value}
+	err := c.do(ctx, call{method: http.MethodPut, path: pathOf(name) + "/vars/" + url.PathEscape(key), in: in, again: true, out: &out})
+	return orNil(&out, err)
+}
+
 // Run returns one run.
 func (c *Client) Run(ctx context.Context, id string) (*api.Run, error) {
 	var out api.Run

@@ -84,7 +84,7 @@ type call struct {
 	key          string // Idempotency-Key, which lets a POST be repeated
 	again        bool   // it may be repeated without a key
 	slow         bool   // it may take as long as slowTime
-	in, out      any    // a nil out means that nothing is read of the answer
+	in, out      any
 }
 
 // do makes the call. One that may be repeated is, while the server cannot be
@@ -140,9 +140,6 @@ func (c *Client) once(ctx context.Context, l call, content []byte) (wait time.Du
 	data, err := io.ReadAll(io.LimitReader(res.Body, maxReply))
 	if err != nil {
 		return 0, c.unreachable(err)
-	}
-	if l.out == nil {
-		return 0, nil
 	}
 	if err := json.Unmarshal(data, l.out); err != nil {
 		return 0, c.stranger(res, err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,11 +49,16 @@ func newList() *cobra.Command {
 	var f apiclient.EnvironmentFilter
 	cmd.Flags().BoolVar(&f.All, "all", false, "those that are gone too")
 	cmd.Flags().StringVar(&f.State, "state", "", "only those in this state, such as Running")
+	cmd.Flags().IntVar(&f.PullRequest, "pr", 0, "only those of the pull request of this number, their own or a component's")
+	cmd.Flags().StringVar(&f.Repo, "repo", "", "only those of this repository, such as acme/shop, their own or a component's")
 	cmd.Args = arguments(0, 1)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := line(cmd, bot.VerbList, args)
 		if err != nil {
 			return err
+		}
+		if cmd.Flags().Changed("pr") && f.PullRequest < 1 {
+			return usageError(fmt.Errorf("--pr %d is no number of a pull request", f.PullRequest))
 		}
 		server, err := client(cmd)
 		if err != nil {
@@ -84,9 +90,17 @@ func printList(w io.Writer, envs []api.Environment) {
 		if e.Commit != "" {
 			commit = bot.Short(e.Commit)
 		}
-		rows = append(rows, []string{e.App + "/" + e.Name, stateOf(e), commit, until(time.Now(), e.ExpiresAt), e.URL})
+		rows = append(rows, []string{e.App + "/" + e.Name, stateOf(e), commit, expires(e), e.URL})
 	}
 	table(w, rows)
+}
+
+// expires says when an environment's time is over.
+func expires(e api.Environment) string {
+	if e.Keep {
+		return "kept"
+	}
+	return until(time.Now(), e.ExpiresAt)
 }
 
 func stateOf(e api.Environment) string {
@@ -99,6 +113,11 @@ func stateOf(e api.Environment) string {
 	}
 	if l := e.LastAction; l != nil && l.State == string(actions.RunFailed) && e.State != string(actions.StateFailure) {
 		text += ", last " + l.Verb + " failed"
+	}
+	for _, p := range e.Parts {
+		if len(p.Drift) > 0 {
+			return text + ", drifted"
+		}
 	}
 	return text
 }
@@ -231,12 +250,15 @@ func newDiff() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if c.ID == "" {
-			return submit(cmd, c, false)
-		}
 		server, err := client(cmd)
 		if err != nil {
 			return err
+		}
+		if c.ID == "" {
+			if err := submit(cmd, c, false); err != nil || c.Env == "" {
+				return err
+			}
+			return drifted(cmd, server, actions.Name{App: c.App, Env: c.Env})
 		}
 		r, err := server.Request(cmd.Context(), c.ID)
 		if err != nil {
@@ -245,6 +267,35 @@ func newDiff() *cobra.Command {
 		return show(cmd, r, func(w io.Writer) { printPlan(w, r) })
 	}
 	return cmd
+}
+
+// drifted says besides a plan how what runs differs from what was deployed.
+func drifted(cmd *cobra.Command, server *apiclient.Client, name actions.Name) error {
+	if format, err := outputOf(cmd); err != nil || format != "table" {
+		return err // the data is the request alone; that of the environment has the drift
+	}
+	env, err := server.Environment(cmd.Context(), name)
+	if actions.CodeOf(err) == actions.CodeNotFound {
+		return nil // there is none yet
+	}
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, p := range env.Parts {
+		if len(p.Drift) == 0 {
+			continue
+		}
+		when := "is not what was deployed any more"
+		if p.DriftAt != nil {
+			when = "was not what was deployed when it was last seen, " + p.DriftAt.UTC().Format("2006-01-02 15:04 UTC")
+		}
+		fmt.Fprintf(&b, "\n%s %s:\n", oneLine(p.Name), when)
+		for _, difference := range p.Drift {
+			fmt.Fprintf(&b, "  %s\n", oneLine(difference))
+		}
+	}
+	return emit(cmd.OutOrStdout(), b.String())
 }
 
 // newRequests is `berth requests`.

@@ -49,6 +49,7 @@ func TestClient(t *testing.T) {
 			"fail": worlds.command(func(w *clientWorld, args []string) {
 				w.Executor.Fail(args[0], actions.Errorf("memory.run", actions.CodeDownstream, "%s", args[1]))
 			}),
+			"drift":    worlds.command(func(w *clientWorld, args []string) { w.Executor.Drift(args[0], args[1:]...) }),
 			"heal":     worlds.command(func(w *clientWorld, args []string) { w.Executor.Fail(args[0], nil) }),
 			"approval": worlds.command(func(w *clientWorld, _ []string) { w.WorkBy(bottest.Approval{}) }),
 			"govern":   worlds.command(func(w *clientWorld, _ []string) { w.Govern(crew, cleanupNeedsSRE) }),

@@ -166,7 +166,7 @@ func (d *display) event(e actions.Event) {
 		} else {
 			p.to = e.Time
 		}
-	case actions.EventProgress, actions.EventLog:
+	case actions.EventProgress, actions.EventLog, actions.EventReceipt:
 		p.text = oneLine(e.Text)
 		if e.Total > 0 && !strings.ContainsAny(p.text, "0123456789") {
 			p.text = fmt.Sprintf("%s (%d of %d)", p.text, e.Done, e.Total)

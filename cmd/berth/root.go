@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -150,7 +151,7 @@ func flagsFromGrammar(cmd *cobra.Command, names []string) {
 		case takes == "":
 			cmd.Flags().Bool(name, false, text)
 			continue
-		case name == "set":
+		case name == "set", name == "with":
 			cmd.Flags().StringArray(name, nil, text)
 		default:
 			cmd.Flags().String(name, "", text)
@@ -203,27 +204,36 @@ func line(cmd *cobra.Command, verb string, args []string) (bot.Command, error) {
 		}
 		c.TTL = d
 	}
+	c.Cluster, c.Keep = text("cluster"), on("keep")
 	var err error
+	if to := text("to"); to != "" {
+		if c.To, err = strconv.Atoi(to); err != nil || c.To < 1 {
+			return c, usageError(fmt.Errorf("--to takes the number of a revision, as `berth history` shows them; %q is none", to))
+		}
+	}
+	if c.With, err = pairs(cmd.Flags().Lookup("with")); err != nil {
+		return c, err
+	}
 	if c.Set, err = pairs(cmd.Flags().Lookup("set")); err != nil {
 		return c, err
 	}
 	return command.Parse(c.String())
 }
 
-// pairs are the keys and values of --set; nil when there are none.
+// pairs are the keys and values of --set or --with; nil when there are none.
 func pairs(f *pflag.Flag) (map[string]string, error) {
 	if f == nil || !f.Changed {
 		return nil, nil
 	}
 	value, ok := f.Value.(taking)
 	if !ok {
-		return nil, fmt.Errorf("--set is a %T", f.Value)
+		return nil, fmt.Errorf("--%s is a %T", f.Name, f.Value)
 	}
 	set := map[string]string{}
 	for _, pair := range value.all() {
 		key, value, ok := strings.Cut(pair, "=")
 		if _, twice := set[key]; !ok || twice || strings.ContainsAny(key, " \t\n\"'") {
-			return nil, usageError(fmt.Errorf("--set takes key=value, each key once; %q is not that", pair))
+			return nil, usageError(fmt.Errorf("--%s takes key=value, each key once; %q is not that", f.Name, pair))
 		}
 		set[key] = value
 	}
