@@ -157,7 +157,7 @@ func (c *catalog) uses() []string {
 // check: the graph of parts, the templates. All faults come at once, as an error
 // for the person who wrote the file.
 func loadConfig(path string) (*configs.Config, *catalog, error) {
-	c, err := configs.Load(path, checkApps, checkPolicies)
+	c, err := configs.Load(path, checkApps, checkPolicies, checkSchedules)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, usageError(fmt.Errorf("%w; name yours with --config or BERTH_CONFIG", err))
 	}

@@ -180,6 +180,9 @@ func (s *server) obey(cfg *configs.Config, apps *catalog) error {
 	if err != nil {
 		return err
 	}
+	if err := s.obeyItself(cfg); err != nil {
+		return err
+	}
 	if err := s.api.SetTokens(apiTokens(cfg)); err != nil {
 		return err
 	}
@@ -244,7 +247,7 @@ func differences(was, is *configs.Config) (changed, later []string) {
 		name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("yaml"), ",")
 		changed = append(changed, name)
 		switch name {
-		case "server", "redis", "github", "plugins", "retention":
+		case "server", "redis", "github", "plugins", "retention", "reconcile":
 			later = append(later, name)
 		}
 	}

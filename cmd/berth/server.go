@@ -44,6 +44,7 @@ type server struct {
 	worker   *approvals.Worker
 	github   *github.Surface // nil without the section
 	api      *api.API
+	itself   itself
 	config   *inForce
 	replica  string
 	metrics  *prometheus.Registry
@@ -119,6 +120,9 @@ func newServer(ctx context.Context, path string, cfg *configs.Config, apps *cata
 		Service: service, Tokens: apiTokens(cfg), Pins: s.people, Now: s.clock.Now, Version: version, Log: log,
 	}); err != nil {
 		return nil, usageError(err)
+	}
+	if err := s.openItself(cfg, runner); err != nil {
+		return nil, err
 	}
 	if err := s.obey(cfg, apps); err != nil {
 		return nil, err
