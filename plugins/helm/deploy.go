@@ -148,7 +148,7 @@ func (x *Executor) deploy(ctx context.Context, step sdk.Step, out sdk.Events) er
 			ses.kube.out.Log(note)
 		}
 	}
-	if ses.held != nil {
+	if ses.held != nil || step.Verb == sdk.Restore {
 		if err := ses.forget(limited); err != nil {
 			return timedOut(limited, ctx, err)
 		}

@@ -69,7 +69,7 @@ func withSchema() map[string]any {
 	chart["minLength"] = 1
 	release := text("name of the Helm release; by default made of app, environment and part")
 	release["maxLength"] = maxReleaseName
-	varsKey := text("where the app's variables go in the values; empty keeps them out")
+	varsKey := text("where the app's variables and secrets go in the values; empty keeps them out")
 	varsKey["default"] = defaultVarsKey
 	return map[string]any{
 		"$schema":              "https://json-schema.org/draft/2020-12/schema",
