@@ -222,26 +222,6 @@ func observationFromWire(r *executorv1.ObserveResponse) actions.Observation {
 	return o
 }
 
-// Inventory lists what the installation owns in cluster, by what the executor
-// finds. It returns CodeInvalid for an executor that cannot do that, and
-// CodeInternal for an answer that cannot be relied on: half a list is worse than
-// none.
-func (x *executor) Inventory(ctx context.Context, cluster actions.Cluster, installation string) (owned []actions.Owned, err error) {
-	op := x.k.name + ".inventory"
-	err = x.look(ctx, op, func(inst *instance, inner context.Context) error {
-		if !inst.description.Inventories {
-			return actions.Errorf(op, actions.CodeInvalid, "The executor %s cannot list what it owns.", x.k.name)
-		}
-		r, err := inst.calls.Inventory(inner, &executorv1.InventoryRequest{Cluster: clusterToWire(cluster), Installation: installation})
-		if err != nil {
-			return x.fail(ctx, op, inst, err)
-		}
-		owned, err = inst.owned(op, r)
-		return err
-	})
-	return owned, err
-}
-
 // fail maps err and logs what people are not shown.
 func (x *executor) fail(ctx context.Context, op string, inst *instance, err error) error {
 	err = failure(ctx, op, inst, err)

@@ -132,39 +132,6 @@ func secretToWire(ref actions.SecretRef) *executorv1.SecretRef {
 	return w
 }
 
-// maxOwned bounds an inventory; it is far above what one cluster holds.
-const (
-	maxOwned = 200_000
-	maxName  = 256 // bytes of each of an entry's texts
-)
-
-// owned is what an inventory says. One entry that cannot be whole spoils it.
-func (i *instance) owned(op string, r *executorv1.InventoryResponse) ([]actions.Owned, error) {
-	if n := len(r.GetOwned()); n > maxOwned {
-		return nil, actions.Errorf(op, actions.CodeInternal, "The executor %s claims to own %d things; Berth takes %d at most.", i.name, n, maxOwned)
-	}
-	all := make([]actions.Owned, 0, len(r.GetOwned()))
-	for _, w := range r.GetOwned() {
-		o := actions.Owned{
-			Env: actions.Name{App: w.GetApp(), Env: w.GetEnvironment()}, Part: w.GetPart(), Use: i.name,
-			Kind: w.GetKind(), Name: w.GetName(), Namespace: w.GetNamespace(),
-		}
-		if w.GetCreatedAt() != nil {
-			o.CreatedAt = w.GetCreatedAt().AsTime()
-		}
-		bad := !actions.ValidName(o.Env.App) || !actions.ValidName(o.Env.Env) || o.Name == "" || o.Kind == ""
-		for _, text := range []string{o.Part, o.Kind, o.Name, o.Namespace} {
-			bad = bad || len(text) > maxName || !utf8.ValidString(text)
-		}
-		if bad {
-			return nil, actions.Errorf(op, actions.CodeInternal, "The executor %s lists something with a name that is none: %q of %q. That is a fault of the executor.",
-				i.name, clip(i.output.clean(o.Kind+" "+o.Name), 100), clip(i.output.clean(w.GetApp()+"/"+w.GetEnvironment()), 100))
-		}
-		all = append(all, o)
-	}
-	return all, nil
-}
-
 // unfit is a value that cannot be carried.
 type unfit struct {
 	path []string // innermost first
