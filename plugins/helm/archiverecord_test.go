@@ -1,6 +1,7 @@
 package helm
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -187,7 +188,7 @@ func TestARecordThatCannotBeUsedIsSaid(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := x.Plan(t.Context(), asWas(step))
-		e, ok := err.(*sdk.Error)
+		e, ok := errors.AsType[*sdk.Error](err)
 		if !ok || !strings.Contains(e.Msg, tt.says) {
 			t.Errorf("%s: %v", name, err)
 		}
