@@ -325,10 +325,12 @@ func (l *lifetime) explain(run *actions.Run, was *actions.Environment, held map[
 	case actions.StateRunning:
 		l.serves(run, env, holds)
 	}
+	ids := map[string]bool{}
 	for _, s := range run.Steps {
-		if s.State == actions.StepWaiting || s.State == actions.StepRunning {
-			l.t.Fatalf("step %+v of an ended run", s)
+		if s.State == actions.StepWaiting || s.State == actions.StepRunning || ids[s.ID] {
+			l.t.Fatalf("step %+v of an ended run (there twice: %t)", s, ids[s.ID])
 		}
+		ids[s.ID] = true
 	}
 	for _, s := range run.Steps {
 		if p, there := holds[s.Part]; s.Undo && s.State == actions.StepDone && s.Verb == actions.VerbRollback {
