@@ -131,6 +131,7 @@ type Order struct {
 	Commit      Commit            `json:"commit,omitzero"` // Ref resolved; filled in by planning
 	PullRequest int               `json:"pull_request,omitempty"`
 	Cluster     string            `json:"cluster,omitempty"` // from --cluster; "" means where the environment is, or the app's first
+	Placed      string            `json:"placed,omitempty"`  // the cluster that it came to; filled in by planning
 	Set         map[string]string `json:"set,omitempty"`     // from --set, keys checked against App.AllowSet
 	// With is what components are taken from instead of their usual ref, by
 	// component: "acme/api#12" (a pull request of the component's repository), a

@@ -65,7 +65,7 @@ func (r *Runner) sceneOf(ctx context.Context, order Order, env *Environment) (*s
 	if app, err = placed(app, env, order); err != nil {
 		return nil, err
 	}
-	order.Cluster = app.Cluster.Name
+	order.Placed = app.Cluster.Name
 	sc := &scene{app: app, env: env, order: order, verb: order.Verb}
 	if sc.pr = order.PullRequest; sc.pr == 0 && env != nil {
 		sc.pr = env.PullRequest

@@ -235,7 +235,7 @@ func adoptPlan(planned *Request) func(*Request) {
 
 // placed is o with what planning found out: the commits and the cluster.
 func placed(o, planned actions.Order) actions.Order {
-	o.Commit, o.Components, o.Cluster = planned.Commit, planned.Components, planned.Cluster
+	o.Commit, o.Components, o.Placed = planned.Commit, planned.Components, planned.Placed
 	return o
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -130,13 +131,16 @@ func (c *catalog) room(o actions.Order) string {
 	if set.clusters < 2 {
 		return ""
 	}
-	if o.Cluster != "" {
-		return o.Cluster
-	}
 	if app, known := set.byName[o.Env.App]; known {
-		return app.Cluster.Name
+		return clusterOf(o, app)
 	}
-	return ""
+	return o.Placed
+}
+
+// clusterOf is the cluster that an order is for, as far as it is known: planning
+// says where an environment is.
+func clusterOf(o actions.Order, app *actions.App) string {
+	return cmp.Or(o.Placed, o.Cluster, app.Cluster.Name)
 }
 
 // Apps lists the apps by name.

@@ -247,10 +247,7 @@ func (s *server) limits(order actions.Order) []approvals.Limit {
 			out = append(out, approvals.Limit{Name: name, Most: most})
 		}
 	}
-	cluster := app.Cluster.Name
-	if order.Cluster != "" {
-		cluster = order.Cluster
-	}
+	cluster := clusterOf(order, app)
 	add("cluster "+cluster, cfg.Clusters[cluster].Limit)
 	for _, part := range app.Parts {
 		add("executor "+part.Use, cfg.Plugins[part.Use].Limit)
