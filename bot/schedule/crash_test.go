@@ -84,6 +84,28 @@ func TestNoTickIsLostOrDoubled(t *testing.T) {
 	})
 }
 
+// TestAWarningIsToldOnceThoughItsTellerWasKilled kills the leader between telling
+// and noting that it told.
+func TestAWarningIsToldOnceThoughItsTellerWasKilled(t *testing.T) {
+	w := newTestWorld(t, monday)
+	w.lives(25 * time.Hour)
+	r := w.replica(t, nil)
+	r.token = w.lead(t)
+	w.until(t, r.s, r.token, monday.Add(23*time.Hour))
+	w.set(monday.Add(24*time.Hour - time.Minute))
+	w.onNotice = func() { r.life.left = 0 }
+	if _, err := r.s.turn(t.Context(), r.token); !errors.Is(err, errKilled) {
+		t.Fatalf("it was not killed: %v", err)
+	}
+	w.onNotice = nil
+	w.set(w.clockwork.Now().Add(30 * time.Second))
+	other := w.scheduler(t, nil)
+	w.until(t, other, w.lead(t), monday.Add(27*time.Hour))
+	if told := w.said(bot.EventExpiring); len(told) != 1 || len(w.requests) != 1 {
+		t.Errorf("it was told %q and asked for %q", told, w.made())
+	}
+}
+
 // check holds what must be true however leaders changed.
 func (w *world) check(rt *rapid.T, names []string) {
 	now := w.clockwork.Now()

@@ -84,6 +84,7 @@ type world struct {
 	heard    map[string]bool
 	reads    int // of environments
 	every    time.Duration
+	onNotice func() // called with each notice, before it is told
 }
 
 func newTestWorld(tb testing.TB, now time.Time) *world {
@@ -254,6 +255,9 @@ func (w *world) end(id string, state approvals.State, code actions.Code, reason 
 func (w *world) Notify(_ context.Context, n bot.Notice) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.onNotice != nil {
+		w.onNotice()
+	}
 	if !w.heard[n.Key] {
 		w.heard[n.Key] = true
 		w.notices = append(w.notices, n)
