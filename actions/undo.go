@@ -30,9 +30,12 @@ func halted(ctx context.Context) bool {
 // back what it did.
 func (r *Run) givenUp() bool { return r.Error != "" && r.State == RunRunning }
 
-// undone tells whether what the run did with a part was taken back.
-func (r *Run) undone(part string) bool {
-	return slices.ContainsFunc(r.Steps, func(s StepRecord) bool { return s.Undo && s.Part == part && s.State == StepDone })
+// broughtBack tells whether the run, which did not succeed, made a part again
+// what ran before.
+func (r *Run) broughtBack(part string) bool {
+	return slices.ContainsFunc(r.Steps, func(s StepRecord) bool {
+		return s.Undo && s.Part == part && s.Verb == VerbRollback && s.State == StepDone
+	})
 }
 
 // undoing is the part of an execution that takes back.
@@ -353,7 +356,7 @@ func (x *execution) broughtBack(run *Run) bool {
 		return false
 	}
 	for part := range maps.Keys(x.undo.prior.Steps) {
-		if _, had := x.undo.scene.app.Part(part); had && !run.undone(part) {
+		if _, had := x.undo.scene.app.Part(part); had && !run.broughtBack(part) {
 			return false
 		}
 	}
