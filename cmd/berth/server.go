@@ -106,7 +106,9 @@ func newServer(ctx context.Context, path string, cfg *configs.Config, apps *cata
 		}
 		sources, s.checkup.github = s.github, s.github
 	}
-	runner := actions.NewRunner(actions.RunnerOptions{Store: store, Catalog: apps, Executors: s.host, Sources: sources, Now: s.clock.Now, Log: log})
+	runner := actions.NewRunner(actions.RunnerOptions{
+		Store: store, Catalog: apps, Executors: s.host, Sources: sources, RequestEnded: s.ended, Now: s.clock.Now, Log: log,
+	})
 	s.worker = approvals.NewWorker(approvals.WorkerOptions{
 		Requests: requests, Store: store, Floor: runner, Replica: replica, Limits: s.limits, Room: apps.room, Log: log,
 	})
@@ -129,6 +131,19 @@ func newServer(ctx context.Context, path string, cfg *configs.Config, apps *cata
 	}
 	s.checkup.redis, s.checkup.host, s.checkup.apps, s.checkup.log = s.redis, s.host, apps, log
 	return s, nil
+}
+
+// ended tells whether the request of a run has ended, so that nobody goes on with
+// the run.
+func (s *server) ended(ctx context.Context, _ actions.Name, id string) (bool, error) {
+	r, err := s.requests.Get(ctx, id)
+	if actions.CodeOf(err) == actions.CodeNotFound {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return r.State.Ended(), nil
 }
 
 // setClock sets the clock by Redis before anything is written, if Redis is there.
