@@ -35,6 +35,9 @@ type Secrets struct {
 // Resolve is the value of each of the step's Secrets, by the name of its
 // variable. A line's end at the end of a file is not part of the value.
 //
+// With the ctx that Plan, Observe or Run was called with, the values are hidden
+// in all that the call tells from then on, in the forms that SecretForms has.
+//
 // Errors: Invalid, naming the reference and never a value, when there is
 // nothing, when it is no text, or when it is too short or too long; and what
 // Kubernetes fails with.
@@ -61,6 +64,9 @@ func (s Secrets) Value(ctx context.Context, step Step, ref SecretRef) (string, e
 	value, err := s.read(ctx, ref)
 	if err != nil {
 		return "", err
+	}
+	if utf8.RuneCountInString(strings.TrimSpace(value)) >= MinSecret {
+		learn(ctx, value)
 	}
 	switch {
 	case value == "":

@@ -14,6 +14,9 @@ import (
 	"syscall"
 	"testing"
 
+	"google.golang.org/grpc/status"
+
+	executorv1 "github.com/berth-dev/berth/plugins/proto/berth/executor/v1"
 	"github.com/berth-dev/berth/plugins/sdk"
 )
 
@@ -153,4 +156,77 @@ func FuzzSecretForms(f *testing.F) {
 			last = len(form)
 		}
 	})
+}
+
+// talker tells all that it knows, wherever it can.
+type talker struct{ panics bool }
+
+func (talker) Describe() sdk.Description {
+	return sdk.Description{Name: "talker", Version: "1.0.0", Verbs: []sdk.Verb{sdk.Deploy}}
+}
+
+func (t talker) told(ctx context.Context, s sdk.Step) (string, error) {
+	values, err := sdk.Secrets{Getenv: func(string) string { return talked }}.Resolve(ctx, s)
+	return "it is " + values["KEY"], err
+}
+
+func (t talker) Plan(ctx context.Context, s sdk.Step) (sdk.Plan, error) {
+	text, err := t.told(ctx, s)
+	return sdk.Plan{Summary: text, Diff: text, Cost: text, Inputs: map[string]string{text: text},
+		Resources: []sdk.Resource{{Kind: text, Name: text, Namespace: text, Change: sdk.ChangeCreate}}}, err
+}
+
+func (t talker) Observe(ctx context.Context, s sdk.Step) (sdk.Observation, error) {
+	text, err := t.told(ctx, s)
+	return sdk.Observation{Text: text, Links: []sdk.Link{{Name: text, URL: "https://x/?t=" + url.QueryEscape(talked)}}, Drift: []string{text}}, err
+}
+
+func (t talker) Run(ctx context.Context, s sdk.Step, out sdk.Events) error {
+	text, err := t.told(ctx, s)
+	if err != nil {
+		return err
+	}
+	out.Log(text)
+	out.Log(strings.Repeat("x", 16<<10-len(text)) + text) // where a line is cut
+	out.Progress(base64.StdEncoding.EncodeToString([]byte(text)), 1, 2)
+	out.Output(text, text)
+	out.Receipt(sdk.Resource{Kind: text, Name: text})
+	if t.panics {
+		panic(text)
+	}
+	return sdk.Downstream("It failed: %s: %w", text, errors.New(text))
+}
+
+const talked = `t0k<en>& "1" secret`
+
+func TestNoSecretLeavesTheCallThatLookedItUp(t *testing.T) {
+	step := &executorv1.Step{App: "shop", Environment: "pr-1", Part: "web", Verb: executorv1.Verb_VERB_DEPLOY, Namespace: "shop-pr-1",
+		Secrets: map[string]*executorv1.SecretRef{"KEY": {Name: "key", From: &executorv1.SecretRef_Env{Env: "KEY"}}}}
+	for name, panics := range map[string]bool{"an executor that tells it": false, "one that panics with it": true} {
+		t.Run(name, func(t *testing.T) {
+			x, _ := serve(t, talker{panics: panics})
+			var told []string
+			plan, err := x.Plan(t.Context(), &executorv1.PlanRequest{Step: step})
+			told = append(told, fmt.Sprint(plan, err))
+			seen, err := x.Observe(t.Context(), &executorv1.ObserveRequest{Step: step})
+			told = append(told, fmt.Sprint(seen, err))
+			stream, err := x.Run(t.Context(), &executorv1.RunRequest{Step: step})
+			for err == nil {
+				var r *executorv1.RunResponse
+				r, err = stream.Recv()
+				told = append(told, fmt.Sprint(r))
+			}
+			told = append(told, fmt.Sprint(err, status.Convert(err).Details()))
+			if len(told) != 9 {
+				t.Errorf("%d things were told, want 9", len(told))
+			}
+			for _, text := range told {
+				for _, form := range append(sdk.SecretForms(talked), talked[:8]) {
+					if strings.Contains(text, form) {
+						t.Errorf("%q is in %.300s", form, text)
+					}
+				}
+			}
+		})
+	}
 }

@@ -61,8 +61,9 @@ func (s *server) drain(limit time.Duration) {
 }
 
 // serve runs call with a context that also ends with the executor, and makes an
-// error fit for the wire of whatever comes out of it, a panic included.
-func (s *server) serve(ctx context.Context, method string, call func(context.Context) error) (err error) {
+// error fit for the wire of whatever comes out of it, a panic included. hide
+// knows the secrets that call has looked up so far.
+func (s *server) serve(ctx context.Context, method string, call func(context.Context, *hider) error) (err error) {
 	s.mu.Lock()
 	if s.ended.Err() != nil {
 		s.mu.Unlock()
@@ -74,17 +75,19 @@ func (s *server) serve(ctx context.Context, method string, call func(context.Con
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ended, cancel)() //nolint:contextcheck // It is the executor's end, which ends every call beside the caller's own.
+	ctx, hide := withHider(ctx)
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("the executor panicked", "method", method, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			said := hide.text(fmt.Sprint(p))
+			s.log.Error("the executor panicked", "method", method, "panic", said, "stack", string(debug.Stack()))
 			err = statusOf(&Error{
 				Fault: FaultInternal,
 				Msg:   "The executor hit a bug and gave up on this step; Berth's log has the details.",
-				Err:   fmt.Errorf("panic in %s: %v", method, p),
+				Err:   fmt.Errorf("panic in %s: %s", method, said),
 			})
 		}
 	}()
-	err = call(ctx)
+	err = call(ctx, hide)
 	switch {
 	case err == nil:
 		return nil
@@ -94,7 +97,7 @@ func (s *server) serve(ctx context.Context, method string, call func(context.Con
 	if a, ok := errors.AsType[absent](err); ok {
 		return status.Error(codes.Unimplemented, string(a))
 	}
-	return statusOf(err)
+	return statusOf(hide.failure(err))
 }
 
 // absent is a capability that the executor lacks.
@@ -103,7 +106,7 @@ type absent string
 func (a absent) Error() string { return string(a) }
 
 func (s *server) Describe(ctx context.Context, _ *executorv1.DescribeRequest) (r *executorv1.DescribeResponse, err error) {
-	err = s.serve(ctx, "Describe", func(context.Context) error {
+	err = s.serve(ctx, "Describe", func(context.Context, *hider) error {
 		r, err = describe(s.x, s.about())
 		return err
 	})
@@ -111,7 +114,7 @@ func (s *server) Describe(ctx context.Context, _ *executorv1.DescribeRequest) (r
 }
 
 func (s *server) Plan(ctx context.Context, req *executorv1.PlanRequest) (r *executorv1.PlanResponse, err error) {
-	err = s.serve(ctx, "Plan", func(ctx context.Context) error {
+	err = s.serve(ctx, "Plan", func(ctx context.Context, hide *hider) error {
 		planner, ok := s.x.(Planner)
 		if !ok {
 			return absent("this executor cannot plan")
@@ -125,14 +128,14 @@ func (s *server) Plan(ctx context.Context, req *executorv1.PlanRequest) (r *exec
 		if err != nil {
 			return err
 		}
-		r = planTo(plan)
+		r = planTo(hide.plan(plan))
 		return nil
 	})
 	return r, err
 }
 
 func (s *server) Observe(ctx context.Context, req *executorv1.ObserveRequest) (r *executorv1.ObserveResponse, err error) {
-	err = s.serve(ctx, "Observe", func(ctx context.Context) error {
+	err = s.serve(ctx, "Observe", func(ctx context.Context, hide *hider) error {
 		observer, ok := s.x.(Observer)
 		if !ok {
 			return absent("this executor cannot observe")
@@ -141,7 +144,7 @@ func (s *server) Observe(ctx context.Context, req *executorv1.ObserveRequest) (r
 		if err != nil {
 			return err
 		}
-		r = observationTo(o)
+		r = observationTo(hide.observation(o))
 		return nil
 	})
 	return r, err
@@ -150,7 +153,7 @@ func (s *server) Observe(ctx context.Context, req *executorv1.ObserveRequest) (r
 func (s *server) Run(req *executorv1.RunRequest, stream grpc.ServerStreamingServer[executorv1.RunResponse]) error {
 	ctx, forget := s.stoppable(stream.Context(), req.GetStep().GetId())
 	defer forget()
-	return s.serve(ctx, "Run", func(ctx context.Context) error {
+	return s.serve(ctx, "Run", func(ctx context.Context, hide *hider) error {
 		step, err := s.step(req.GetStep(), false)
 		if err != nil {
 			return err
@@ -164,7 +167,7 @@ func (s *server) Run(req *executorv1.RunRequest, stream grpc.ServerStreamingServ
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		out := &events{stream: stream}
+		out := &events{stream: stream, hide: hide}
 		defer out.close()
 		if err := s.x.Run(ctx, step, out); err != nil {
 			return err
@@ -208,7 +211,7 @@ func (s *server) Cancel(_ context.Context, req *executorv1.CancelRequest) (*exec
 }
 
 func (s *server) Inventory(ctx context.Context, req *executorv1.InventoryRequest) (r *executorv1.InventoryResponse, err error) {
-	err = s.serve(ctx, "Inventory", func(ctx context.Context) error {
+	err = s.serve(ctx, "Inventory", func(ctx context.Context, _ *hider) error {
 		inventory, ok := s.x.(Inventory)
 		if !ok {
 			return absent("this executor cannot list what it owns")
@@ -276,6 +279,7 @@ func (s *server) claim(ctx context.Context, step Step) (release func(), err erro
 // events sends what Run tells. It may outlive its Run in a goroutine that the
 // executor forgot; it sends nothing then, for the stream is no longer its own.
 type events struct {
+	hide   *hider
 	mu     sync.Mutex
 	stream grpc.ServerStreamingServer[executorv1.RunResponse]
 }
@@ -300,24 +304,24 @@ func (e *events) send(r *executorv1.RunResponse) error {
 func (e *events) tell(r *executorv1.RunResponse) { _ = e.send(r) }
 
 func (e *events) Log(line string) {
-	e.tell(&executorv1.RunResponse{Event: &executorv1.RunResponse_Log{Log: &executorv1.Log{Line: clean(line, maxLine)}}})
+	e.tell(&executorv1.RunResponse{Event: &executorv1.RunResponse_Log{Log: &executorv1.Log{Line: clean(e.hide.text(line), maxLine)}}})
 }
 
 func (e *events) Progress(text string, done, total int) {
 	e.tell(&executorv1.RunResponse{Event: &executorv1.RunResponse_Progress{Progress: &executorv1.Progress{
-		Text: clean(text, maxLine), Done: count(done), Total: count(total),
+		Text: clean(e.hide.text(text), maxLine), Done: count(done), Total: count(total),
 	}}})
 }
 
 func (e *events) Output(key, value string) {
 	e.tell(&executorv1.RunResponse{Event: &executorv1.RunResponse_Output{Output: &executorv1.Output{
-		Key: clean(key, maxLine), Value: clean(value, maxLine),
+		Key: clean(e.hide.text(key), maxLine), Value: clean(e.hide.text(value), maxLine),
 	}}})
 }
 
 func (e *events) Receipt(r Resource) {
 	r.Change = ChangeDelete
-	e.tell(&executorv1.RunResponse{Event: &executorv1.RunResponse_Receipt{Receipt: resourceTo(r)}})
+	e.tell(&executorv1.RunResponse{Event: &executorv1.RunResponse_Receipt{Receipt: resourceTo(e.hide.resource(r))}})
 }
 
 // count is n as the wire carries it.
