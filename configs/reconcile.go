@@ -22,7 +22,7 @@ const (
 	DefaultMaxDeletions   = 10
 	DefaultOrphans        = "report"
 
-	minReconcile     = time.Minute
+	minReconcile     = 10 * time.Second
 	maxReconcile     = 24 * time.Hour
 	mostMaxDeletions = 1000
 )
