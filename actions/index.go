@@ -183,12 +183,12 @@ func (p proposal) ahead(ctx context.Context) []redis.Cmder {
 
 // settle takes out of the index what does not lead to the record that was written,
 // soon.
-func (s *Store) settle(p proposal) {
+func (s *Store) settle(ctx context.Context, p proposal) {
 	s.settled.note(p.name, p.revision, p.attributes)
 	if p.known {
 		return
 	}
-	ctx := context.Background()
+	ctx = context.WithoutCancel(ctx) // The change is stored, whatever becomes of who asked for it.
 	s.pipe.Later([]redis.Cmder{indexing(ctx, settleScript, p.name, p.revision, p.attributes)}, func(err error) {
 		s.log.WarnContext(ctx, "an environment is listed where it is no more", "env", p.name.String(), "error", err)
 	})

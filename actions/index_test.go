@@ -305,12 +305,12 @@ func TestNoRecordIsHiddenWhereverAWriterDies(t *testing.T) {
 				}
 			},
 		})
-		wantMended(rt, ctx, rdb, reader, app, truth)
+		wantMended(ctx, rt, rdb, reader, app, truth)
 	})
 }
 
 // wantMended checks that mending leaves nothing in the index but what is right.
-func wantMended(rt *rapid.T, ctx context.Context, rdb *redis.Client, s *actions.Store, app string, truth map[string]*actions.Environment) {
+func wantMended(ctx context.Context, rt *rapid.T, rdb *redis.Client, s *actions.Store, app string, truth map[string]*actions.Environment) {
 	if err := s.MendIndexes(ctx); err != nil {
 		rt.Fatal(err)
 	}
@@ -351,8 +351,8 @@ func TestWhatRedisLostOfTheIndexIsMended(t *testing.T) {
 			rdb.ZRem(ctx, indexKey, "l shop/env-00003", "sRunning shop/env-00003")
 		},
 	}
-	for name, break_ := range damage {
-		break_()
+	for name, harm := range damage {
+		harm()
 		if err := s.MendIndexes(ctx); err != nil {
 			t.Fatal(err)
 		}

@@ -139,7 +139,7 @@ func (s *Store) save(ctx context.Context, name Name, c saving) error {
 	case "ok":
 		if next != nil {
 			*c.env = *next
-			s.settle(hints)
+			s.settle(ctx, hints)
 		}
 		return nil
 	case "fenced":

@@ -151,7 +151,7 @@ func (p *population) page(ctx context.Context, prefix, after string) error {
 // bare is page with nothing made of the answers.
 func (p *population) bare(ctx context.Context, prefix, after string) ([]redis.Cmder, error) {
 	const limit = 101
-	members, err := p.rdb.ZRangeByLex(ctx, indexKey, &redis.ZRangeBy{Min: "(" + prefix + " " + after, Max: "(" + prefix + " \xff", Count: limit}).Result()
+	members, err := p.rdb.ZRangeArgs(ctx, redis.ZRangeArgs{Key: indexKey, Start: "(" + prefix + " " + after, Stop: "(" + prefix + " \xff", ByLex: true, Count: limit}).Result()
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +194,7 @@ func BenchmarkManyEnvironments(b *testing.B) {
 		beside(b, list(actions.EnvFilter{State: actions.StateFailure}), func(i int) error { return p.page(ctx, "sFailure", cursor(i)) })
 	})
 	b.Run("of-pull-request", func(b *testing.B) {
-		beside(b, func(i int) error {
+		beside(b, func(int) error {
 			found, _, err := p.store.Environments(ctx, actions.EnvFilter{Repo: "acme/app-07", PullRequest: 8})
 			if err == nil && len(found) != 1 {
 				err = fmt.Errorf("%d found", len(found))

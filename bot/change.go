@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/berth-dev/berth/actions"
@@ -70,7 +71,7 @@ func takenBack(app *actions.App, verb actions.Verb) string {
 	if gone := parts[actions.FailureCleanup]; len(gone) > 0 {
 		texts = append(texts, codes(gone, "and")+" "+isOrAre(gone)+" cleaned up")
 	}
-	if stays := append(parts[actions.FailureKeep], parts[""]...); len(texts) > 0 && len(stays) == 1 {
+	if stays := slices.Concat(parts[actions.FailureKeep], parts[""]); len(texts) > 0 && len(stays) == 1 {
 		texts = append(texts, codes(stays, "and")+" stays as it is")
 	} else if len(texts) > 0 && len(stays) > 1 {
 		texts = append(texts, codes(stays, "and")+" stay as they are")

@@ -121,10 +121,10 @@ func cronFault(spec string) (why string) {
 }
 
 func (d *document) scheduleVerb(path, verb string) {
-	switch {
-	case verb == "":
+	switch verb {
+	case "":
 		d.fault(path, "say what is to be done: %s", strings.Join(scheduleVerbs, ", "))
-	case verb == "deploy" || verb == "restore" || verb == "rollback" || verb == "extend":
+	case "deploy", "restore", "rollback", "extend":
 		d.fault(path, "%s needs somebody who says of what; a schedule may ask for %s", verb, strings.Join(scheduleVerbs, ", "))
 	default:
 		d.word(path, verb, scheduleVerbs)

@@ -159,7 +159,7 @@ func (s *Surface) componentClosed(ctx context.Context, e pullEvent, app *actions
 		bot.Code("/deploy "+env.Name.String()+" --with "+strings.Join(withText(usual), " --with "), 300))
 	id := fmt.Sprintf("closed-%s-%s", env.Name, shortHash(strings.ToLower(placeID(repo, e.Number))+closedStamp(now.closedAt)))
 	own, number := s.home(env, app)
-	if number > 0 && !(number == e.Number && strings.EqualFold(own, repo)) {
+	if number > 0 && (number != e.Number || !strings.EqualFold(own, repo)) {
 		if err := s.queuePost(ctx, id+"-own", post{Repo: own, Number: number, Text: text, At: s.now().UTC()}); err != nil {
 			return err
 		}

@@ -20,12 +20,12 @@ func noticesOf(r *approvals.Request) (all []bot.Notice) {
 	if r.Glass != nil {
 		all = append(all, glass(r))
 	}
-	switch {
-	case r.State == approvals.StatePending:
+	switch r.State {
+	case approvals.StatePending:
 		all = append(all, waits(r))
-	case r.State == approvals.StateFailed:
+	case approvals.StateFailed:
 		all = append(all, failed(r))
-	case r.State == approvals.StateSucceeded:
+	case approvals.StateSucceeded:
 		if n, ok := succeeded(r); ok {
 			all = append(all, n)
 		}

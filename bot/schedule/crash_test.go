@@ -50,7 +50,7 @@ func TestNoTickIsLostOrDoubled(t *testing.T) {
 		replicas[0].token = w.lead(t)
 		w.rest(t, replicas[0].s, replicas[0].token)
 		for range rapid.IntRange(20, 60).Draw(rt, "steps") {
-			w.set(w.clockwork.Now().Add(time.Duration(rapid.IntRange(0, 25).Draw(rt, "seconds")) * time.Second))
+			w.set(w.Now().Add(time.Duration(rapid.IntRange(0, 25).Draw(rt, "seconds")) * time.Second))
 			switch rapid.SampledFrom([]string{"go on", "go on", "kill", "depose", "believe"}).Draw(rt, "what") {
 			case "kill": // in the middle of a turn; another takes its place at once
 				replicas[leader].life.left = rapid.IntRange(0, 30).Draw(rt, "commands")
@@ -70,7 +70,7 @@ func TestNoTickIsLostOrDoubled(t *testing.T) {
 				}
 			}
 			for {
-				now := w.clockwork.Now()
+				now := w.Now()
 				next, err := replicas[leader].s.turn(t.Context(), replicas[leader].token)
 				if err != nil {
 					rt.Fatal(err)
@@ -98,7 +98,7 @@ func TestAWarningIsToldOnceThoughItsTellerWasKilled(t *testing.T) {
 		t.Fatalf("it was not killed: %v", err)
 	}
 	w.onNotice = nil
-	w.set(w.clockwork.Now().Add(30 * time.Second))
+	w.set(w.Now().Add(30 * time.Second))
 	other := w.scheduler(t, nil)
 	w.until(t, other, w.lead(t), monday.Add(27*time.Hour))
 	if told := w.said(bot.EventExpiring); len(told) != 1 || len(w.requests) != 1 {
@@ -108,7 +108,7 @@ func TestAWarningIsToldOnceThoughItsTellerWasKilled(t *testing.T) {
 
 // check holds what must be true however leaders changed.
 func (w *world) check(rt *rapid.T, names []string) {
-	now := w.clockwork.Now()
+	now := w.Now()
 	var want, got []string
 	for tick := monday.Add(time.Minute); !tick.After(now); tick = tick.Add(time.Minute) {
 		for _, name := range names {

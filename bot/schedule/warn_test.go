@@ -138,7 +138,7 @@ func TestWhatIsWarnedLateWaits(t *testing.T) {
 	w.until(t, s, token, time.Date(2026, 11, 18, 1, 59, 0, 0, time.UTC))
 	w.add("shop/pr-1", "shop/pr-2") // as after a restore of lost data: nobody was warned
 	w.until(t, s, token, time.Date(2026, 11, 18, 2, 30, 0, 0, time.UTC))
-	w.edit(shop2, func(e *actions.Environment) { e.UsedAt = w.clockwork.Now() })
+	w.edit(shop2, func(e *actions.Environment) { e.UsedAt = w.Now() })
 	w.until(t, s, token, time.Date(2026, 11, 18, 6, 0, 0, 0, time.UTC))
 	wantLines(t, "what happened", append(w.said(bot.EventExpiring), w.made()...),
 		"18 02:00 shop/pr-1 will be cleaned up in 1 hour", "18 02:00 shop/pr-2 will be cleaned up in 1 hour", "18 03:00 cleanup shop/pr-1")

@@ -61,7 +61,7 @@ func TestAWeekOfSchedules(t *testing.T) {
 			},
 		},
 	}
-	early := where(func(_ *actions.Environment, now time.Time) (bool, error) { return true, nil })
+	early := where(func(*actions.Environment, time.Time) (bool, error) { return true, nil })
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -105,7 +105,7 @@ func (w *world) scheduler(tb testing.TB, through redis.UniversalClient, list ...
 	}
 	s, err := New(Options{
 		Store: w, Requests: w, Catalog: w, Redis: through, Notifier: w, Schedules: list, PerSecond: 1000, Every: w.every,
-		Now: w.clockwork.Now, Wait: w.Wait, Replica: "test",
+		Now: w.Now, Wait: w.Wait, Replica: "test",
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -121,7 +121,7 @@ func (w *world) add(names ...string) {
 			panic(err)
 		}
 		w.edit(name, func(env *actions.Environment) {
-			env.State, env.CreatedAt = actions.StateRunning, w.clockwork.Now().Add(-100*24*time.Hour)
+			env.State, env.CreatedAt = actions.StateRunning, w.Now().Add(-100*24*time.Hour)
 			env.UsedAt = env.CreatedAt
 		})
 	}
@@ -214,7 +214,7 @@ func (w *world) Submit(_ context.Context, r approvals.Request) (*approvals.Reque
 		r.State = approvals.StatePending
 	}
 	w.ids[r.Key], w.ids[r.ID] = len(w.requests), len(w.requests)
-	w.requests = append(w.requests, asked{r, w.clockwork.Now()})
+	w.requests = append(w.requests, asked{r, w.Now()})
 	return &r, true, nil
 }
 
@@ -303,7 +303,7 @@ func (w *world) lead(tb testing.TB) int64 {
 // until lets a scheduler go on by its own clock until t.
 func (w *world) until(tb testing.TB, s *Scheduler, token int64, t time.Time) {
 	tb.Helper()
-	for !w.clockwork.Now().After(t) {
+	for !w.Now().After(t) {
 		next, err := s.turn(tb.Context(), token)
 		if err != nil {
 			tb.Fatal(err)
@@ -321,7 +321,7 @@ func (w *world) rest(tb testing.TB, s *Scheduler, token int64) {
 	tb.Helper()
 	s.followed = time.Time{}
 	for {
-		now := w.clockwork.Now()
+		now := w.Now()
 		next, err := s.turn(tb.Context(), token)
 		if err != nil {
 			tb.Fatal(err)

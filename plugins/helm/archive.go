@@ -294,7 +294,7 @@ func (s *session) markArchived(step sdk.Step, past []*release.Release, revision 
 	if base == nil {
 		return nil
 	}
-	if !(isArchive(rel) && rel.Info.Status == release.StatusDeployed) {
+	if !isArchive(rel) || rel.Info.Status != release.StatusDeployed {
 		manifest, err := keptManifest(base.Manifest)
 		if err != nil {
 			return sdk.Internal("The release's record cannot be written: %w", err)

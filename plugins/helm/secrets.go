@@ -21,7 +21,7 @@ import (
 // are secrets, as JSON: [["env","STRIPE_KEY"]]. Whoever reads the record later
 // knows by it what to hide, though the secret may have another value by then, or
 // be no part of the app any more.
-const annotationSecrets = "berth.dev/secret-values"
+const annotationSecrets = "berth.dev/secret-values" //nolint:gosec // The name of an annotation.
 
 // secrets looks up the values behind the step's references, and has all that is
 // said from now on hide them.

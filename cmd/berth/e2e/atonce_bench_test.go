@@ -60,7 +60,7 @@ func helmAtOnce(b *testing.B, helm string, n int) (took time.Duration, peakMB fl
 	for i := range n {
 		fmt.Fprintf(&names, "h%d\n", i)
 	}
-	cmd := exec.Command("xargs", "-P", strconv.Itoa(sideBySide), "-I{}", helm, "upgrade", "--install", "--wait", "web", chart, //nolint:gosec // The Makefile names the program.
+	cmd := exec.Command("xargs", "-P", strconv.Itoa(sideBySide), "-I{}", helm, "upgrade", "--install", "--wait", "web", chart,
 		"--namespace", "shop-{}", "--create-namespace", "--kubeconfig", cluster.Kubeconfig, "--set", "image.repository=registry.example.org/acme/shop",
 		"--set-string", "image.tag=1", "--set", "ingress.enabled=true", "--set", "ingress.host={}.shop.example.org", "--set-string", "env.LOG_LEVEL=debug")
 	cmd.Stdin = strings.NewReader(names.String())
