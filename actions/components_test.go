@@ -162,6 +162,8 @@ func TestVariablesThatCannotBeSet(t *testing.T) {
 		"a name with a space":        {map[string]actions.Override{"A B": {Value: "x"}}, nil, actions.CodeInvalid},
 		"a name of another script":   {map[string]actions.Override{"Ä": {Value: "x"}}, nil, actions.CodeInvalid},
 		"a value that is too long":   {map[string]actions.Override{"A": {Value: strings.Repeat("x", actions.MaxOverrideValue+1)}}, nil, actions.CodeInvalid},
+		"a value that is no text":    {map[string]actions.Override{"A": {Value: "a\x00b"}}, nil, actions.CodeInvalid},
+		"a value that is not UTF-8":  {map[string]actions.Override{"A": {Value: "a\xff"}}, nil, actions.CodeInvalid},
 		"a value and a secret":       {map[string]actions.Override{"A": {Value: "x", Secret: "y"}}, nil, actions.CodeInvalid},
 		"set and taken back at once": {map[string]actions.Override{"A": {Value: "x"}}, []string{"A"}, actions.CodeInvalid},
 		"taking back what is not":    {nil, []string{"LEVEL"}, actions.CodeNotFound},

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Limits of the variables that people set for an environment.
@@ -91,6 +92,8 @@ func checkOverrides(op string, set map[string]Override, unset []string) error {
 			return Errorf(op, CodeInvalid, "%q cannot be a variable: names are letters, digits and \"_\", not beginning with a digit.", clip(key))
 		case len(o.Value) > MaxOverrideValue:
 			return Errorf(op, CodeInvalid, "The value of %s has %d bytes, and %d is the most.", key, len(o.Value), MaxOverrideValue)
+		case !utf8.ValidString(o.Value) || strings.ContainsRune(o.Value, 0):
+			return Errorf(op, CodeInvalid, "The value of %s is not text, and only text can be a variable.", key)
 		case o.Value != "" && o.Secret != "":
 			return Errorf(op, CodeInvalid, "%s is to be a value and a secret at once; say one.", key)
 		case slices.Contains(unset, key):
