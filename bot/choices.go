@@ -28,6 +28,9 @@ func chosen(app *actions.App, c Command) error {
 	if c.Cluster == "" || slices.Contains(clusters(app), c.Cluster) {
 		return nil
 	}
+	if len(app.Clusters) == 0 && app.Cluster.Name == "" {
+		return refusal(actions.CodeInvalid, "App `%s` runs in no cluster, so leave `--cluster` out. Somebody who keeps Berth's config can name clusters under `apps.%s.clusters`.", app.Name, app.Name)
+	}
 	return refusal(actions.CodeInvalid, "App `%s` is not for cluster %s; it may run in %s. Somebody who keeps Berth's config can add others under `apps.%s.clusters`.",
 		app.Name, Code(c.Cluster, 63), codes(clusters(app), "and"), app.Name)
 }
