@@ -19,7 +19,7 @@ type Variable struct {
 	Secret string    // the secret that it stands for, by the name that the config gives it
 	By     string    // who set it for this environment; "" means that it is the app's
 	At     time.Time // when that was
-	Next   bool      // it was set since the last deploy, and counts from the next one on
+	Next   bool      // it was set after what runs was deployed, and counts from the next deploy on
 }
 
 // MaySet tells whether somebody may set and unset variables of app's
@@ -38,30 +38,40 @@ func (s *Service) Variables(ctx context.Context, actor Actor, env *actions.Envir
 	if err != nil {
 		return nil, err
 	}
-	last, err := s.lastDeploy(ctx, env.Name)
+	since, _, err := s.inForce(ctx, env.Name)
 	if err != nil {
 		return nil, err
 	}
 	app := s.App(env.Name.App)
-	return variables(app, env, last, MaySet(actor, app)), nil
+	return variables(app, env, since, MaySet(actor, app)), nil
 }
 
-// lastDeploy is when the last deploy began that succeeded: what people set before
-// is deployed. Zero means that none is known.
-func (s *Service) lastDeploy(ctx context.Context, env actions.Name) (time.Time, error) {
-	past, err := s.store.History(ctx, env, historyMost)
+// inForce says whose variables run: since is when the run began that took them up,
+// zero when none is known, and revision, when it is not 0, is the earlier one whose
+// variables a rollback brought back.
+func (s *Service) inForce(ctx context.Context, env actions.Name) (since time.Time, revision int, err error) {
+	past, err := s.store.History(ctx, env, actions.HistoryKept)
 	if err != nil {
-		return time.Time{}, err
+		return time.Time{}, 0, err
 	}
+	back := 0 // the revision whose content runs, where it is not the one that is looked at
 	for _, e := range past {
-		if e.Verb == actions.VerbDeploy && e.State == actions.RunSucceeded {
-			return e.StartedAt, nil
+		if e.State != actions.RunSucceeded || (back > 0 && e.Revision != back) {
+			continue
+		}
+		switch {
+		case e.Verb == actions.VerbDeploy || e.Verb == actions.VerbRestore && e.Ref != "":
+			return e.StartedAt, revision, nil
+		case e.Verb == actions.VerbRestore:
+			back = 0 // exactly what was there before it
+		case e.Verb == actions.VerbRollback:
+			back, revision = e.Back, e.Back
 		}
 	}
-	return time.Time{}, nil
+	return time.Time{}, revision, nil
 }
 
-func variables(app *actions.App, env *actions.Environment, last time.Time, told bool) []Variable {
+func variables(app *actions.App, env *actions.Environment, since time.Time, told bool) []Variable {
 	value := func(v string) string {
 		if told {
 			return v
@@ -78,7 +88,7 @@ func variables(app *actions.App, env *actions.Environment, last time.Time, told 
 		}
 	}
 	for name, o := range env.Overrides {
-		v := Variable{Name: name, Secret: o.Secret, By: o.By, At: o.At, Told: told, Next: o.At.After(last)}
+		v := Variable{Name: name, Secret: o.Secret, By: o.By, At: o.At, Told: told, Next: o.At.After(since)}
 		if o.Secret == "" {
 			v.Value = value(o.Value)
 		}
@@ -102,11 +112,11 @@ func (s *Service) vars(ctx context.Context, in Input, c Command) (Reply, error) 
 	if err != nil {
 		return Reply{}, err
 	}
-	last, err := s.lastDeploy(ctx, name)
+	since, revision, err := s.inForce(ctx, name)
 	if err != nil {
 		return Reply{}, err
 	}
-	all := variables(app, env, last, in.Private && MaySet(in.Actor, app))
+	all := variables(app, env, since, in.Private && MaySet(in.Actor, app))
 	shown := Code(name.String(), 100)
 	if len(all) == 0 {
 		return Reply{Tone: ToneInfo, Environment: env, Text: shown + " has no variables. " + s.shown(in, VerbSet, name, "KEY=VALUE") + " sets one."}, nil
@@ -130,6 +140,9 @@ func (s *Service) vars(ctx context.Context, in Input, c Command) (Reply, error) 
 		fmt.Fprintf(&b, "\n| %s | %s | %s |", Code(v.Name, 128), orDash(text), from)
 	}
 	b.WriteString("\n\n")
+	if revision > 0 {
+		fmt.Fprintf(&b, "What runs was rolled back, and has the variables of revision %d; the next deploy takes those above. ", revision)
+	}
 	if next {
 		b.WriteString(s.shown(in, string(actions.VerbDeploy), name) + " deploys it with them. ")
 	}

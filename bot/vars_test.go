@@ -3,6 +3,7 @@ package bot_test
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,6 +74,37 @@ func TestVariablesAreSetByWhoMayAndToldToNobodyElse(t *testing.T) {
 	if err != nil || strings.Contains(string(records), value) {
 		t.Errorf("the audit has a value (%v):\n%s", err, records)
 	}
+}
+
+func TestARollbackBringsBackTheVariablesOfThenAndVarsSaysSo(t *testing.T) {
+	w := bottest.New(t, redistest.Client(t), guarded())
+	w.Work()
+	w.Do("deploy shop/pr-42")
+	w.SayIn(sre("set shop/pr-42 LOG_LEVEL=debug"))
+	w.Do("deploy shop/pr-42")
+	const next, back = "counts from the next deploy on", "has the variables of revision 1"
+	told := func(want ...string) {
+		t.Helper()
+		text := w.SayIn(sre("vars shop/pr-42")).Text
+		for _, part := range []string{next, back} {
+			if strings.Contains(text, part) != slices.Contains(want, part) {
+				t.Errorf("want it to say %q, and it says\n%s", want, text)
+			}
+		}
+	}
+	told()
+	w.Do("rollback shop/pr-42")
+	told(next, back)
+	w.Do("archive shop/pr-42")
+	w.Do("restore shop/pr-42")
+	told(next, back)
+	w.Do("rollback shop/pr-42 --to 2")
+	w.Do("restart shop/pr-42")
+	if text := w.SayIn(sre("vars shop/pr-42")).Text; strings.Contains(text, next) || !strings.Contains(text, "of revision 2") {
+		t.Errorf("after going back to where the variable was set:\n%s", text)
+	}
+	w.Do("deploy shop/pr-42")
+	told()
 }
 
 func TestVariablesThatCannotBe(t *testing.T) {
