@@ -124,7 +124,7 @@ func (l *eventLog) take() (batch []string, own int) {
 	defer l.mu.Unlock()
 	own = min(len(l.waiting), eventBatch)
 	if l.dropped > 0 {
-		text, err := encodeEvent(Event{Time: l.store.clock(), Kind: EventLog,
+		text, err := encodeEvent(Event{Time: l.store.clock(), Kind: EventLog, Left: l.dropped,
 			Text: fmt.Sprintf("… %d lines were dropped here, since Redis did not take them in time.", l.dropped)})
 		if err == nil {
 			batch = append(batch, text)

@@ -163,6 +163,7 @@ type Event struct {
 	Text  string    `json:"text,omitempty"`
 	Done  int       `json:"done,omitempty"`  // progress: so many
 	Total int       `json:"total,omitempty"` // of so many; 0 when not countable
+	Left  int       `json:"left,omitempty"`  // log: how many lines were left out where this one says so
 	// Resource is what a receipt is of; Text says the same in words.
 	Resource *Resource `json:"resource,omitempty"`
 }

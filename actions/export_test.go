@@ -54,6 +54,13 @@ func AppendLog(ctx context.Context, s *Store, l *Lease, runID string, lines ...s
 	return nil
 }
 
+// AppendDropped appends the notice that n lines were dropped.
+func AppendDropped(ctx context.Context, s *Store, l *Lease, runID string, n int) error {
+	log := &eventLog{store: s, lease: l, runID: runID, dropped: n}
+	batch, _ := log.take()
+	return log.append(ctx, batch)
+}
+
 // Fold compresses all of a run's log.
 func Fold(ctx context.Context, s *Store, env Name, runID string) error {
 	return s.fold(ctx, env, runID, 1)

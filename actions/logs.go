@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -56,17 +57,19 @@ func (s *Store) kept(app string) Keep {
 //	ARGV[3]  the first ID that comes after it
 //	ARGV[4]  the chunk
 //	ARGV[5]  how many events are kept at the head, ARGV[6] at the tail
+//	ARGV[7]  how many lines more than it has events the chunk stands for
 //	output   1, or 0 when the events are not the oldest of the stream any more
 //
 // The hash has a field for each chunk, by the ID of its last event, and "meta":
-// chunks as [ID, number of events], and how many events were cut and up to which.
+// chunks as [ID, number of events, lines more that they stand for], and how many
+// lines were cut and up to which.
 var foldScript = redis.NewScript(`
 local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
 if #oldest == 0 or oldest[1][1] ~= ARGV[1] then return 0 end
 local count = redis.call('XTRIM', KEYS[1], 'MINID', '=', ARGV[3])
 local text = redis.call('HGET', KEYS[2], 'meta')
 local meta = text and cjson.decode(text) or {chunks = {}, cut = 0, upto = ''}
-table.insert(meta.chunks, {ARGV[2], count})
+table.insert(meta.chunks, {ARGV[2], count, tonumber(ARGV[7])})
 local head, tail, first = 0, redis.call('XLEN', KEYS[1]), 1
 for _, c in ipairs(meta.chunks) do
 	if head < tonumber(ARGV[5]) then head, first = head + c[2], first + 1 else tail = tail + c[2] end
@@ -74,7 +77,7 @@ end
 while meta.chunks[first] and tail - meta.chunks[first][2] >= tonumber(ARGV[6]) do
 	local c = table.remove(meta.chunks, first)
 	redis.call('HDEL', KEYS[2], c[1])
-	meta.cut, meta.upto, tail = meta.cut + c[2], c[1], tail - c[2]
+	meta.cut, meta.upto, tail = meta.cut + c[2] + (c[3] or 0), c[1], tail - c[2]
 end
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[4], 'meta', cjson.encode(meta))
 local ttl = redis.call('PTTL', KEYS[1])
@@ -106,11 +109,23 @@ func (s *Store) fold(ctx context.Context, name Name, runID string, least int64) 
 		}
 		last := lines[len(lines)-1].id
 		taken, err := foldScript.Run(ctx, s.rdb, []string{key, s.Key(name, logKey(runID))},
-			lines[0].id.String(), last.String(), last.next().String(), chunk, logHead, logTail).Bool()
+			lines[0].id.String(), last.String(), last.next().String(), chunk, logHead, logTail, leftOut(lines)).Bool()
 		if err != nil || !taken {
 			return redisError(op, err)
 		}
 	}
+}
+
+// leftOut is how many lines were left out where lines say so, but for the lines
+// that say it.
+func leftOut(lines []logLine) (n int) {
+	for _, l := range lines {
+		var e Event
+		if strings.Contains(l.text, `"left":`) && json.Unmarshal([]byte(l.text), &e) == nil && e.Left > 0 {
+			n += e.Left - 1
+		}
+	}
+	return n
 }
 
 // linesOf are the entries of a stream that make up one chunk.
@@ -133,7 +148,7 @@ func linesOf(messages []redis.XMessage) []logLine {
 //	ARGV[1]  the ID that is read from, as XRANGE takes it
 //	ARGV[2]  the same ID's milliseconds, ARGV[3] its number; -1 for the start
 //	ARGV[4]  how many events are wanted
-//	output   {how many events were cut, up to which ID,
+//	output   {how many lines were cut, up to which ID,
 //	         the IDs and sizes of chunks, the chunks, entries of the stream};
 //	         entries only when there is no further chunk before them
 var logScript = redis.NewScript(`
@@ -162,7 +177,7 @@ return {cut, upto, ids, chunks, entries}`)
 // logPart is what one reading of a log gives.
 type logPart struct {
 	lines []logLine
-	cut   int64 // events that were cut out of the log
+	cut   int64 // lines that were cut out of the log
 	upto  logID // up to which
 	end   bool  // there is no more yet
 }

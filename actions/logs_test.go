@@ -105,6 +105,37 @@ func TestALogIsReadOnAcrossItsChunks(t *testing.T) {
 	}
 }
 
+func TestACutCountsTheLinesThatNeverCameToTheLog(t *testing.T) {
+	t.Parallel()
+	s := actions.NewStore(redistest.Client(t), actions.StoreOptions{})
+	ctx := t.Context()
+	l := aRun(t, s, "run1")
+	for i := range 20 { // of each 600 lines, 100 are dropped
+		if err := actions.AppendLog(ctx, s, l, "run1", numbered(i*600, i*600+500)...); err != nil {
+			t.Fatal(err)
+		}
+		if err := actions.AppendDropped(ctx, s, l, "run1", 100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := readAll(ctx, s, "run1", 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := 0
+	for _, e := range all {
+		said := 0
+		if n, _ := fmt.Sscanf(e.Text, "… %d lines", &said); n == 1 {
+			lines += said
+		} else {
+			lines++
+		}
+	}
+	if len(all) > 6500 || lines != 20*600 {
+		t.Errorf("%d events account for %d lines, want %d", len(all), lines, 20*600)
+	}
+}
+
 // Readers that follow a log while two replicas compress it, one of which is
 // fenced, see each line once and in order.
 func TestReadersOfALogThatIsBeingCompressed(t *testing.T) {
