@@ -14,12 +14,20 @@ const maxReceipts = 200
 type receipts struct {
 	first []Resource
 	left  int
+	known map[Resource]bool // by kind, namespace and name alone
 }
 
+// add notes a thing once: a step that is tried again may tell of it again, and
+// with other words about its data.
 func (r *receipts) add(thing Resource) {
-	if slices.Contains(r.first, thing) {
-		return // a step that is tried again may tell of it again
+	if r.known == nil {
+		r.known = map[Resource]bool{}
 	}
+	key := Resource{Kind: thing.Kind, Namespace: thing.Namespace, Name: thing.Name}
+	if r.known[key] {
+		return
+	}
+	r.known[key] = true
 	if len(r.first) >= maxReceipts {
 		r.left++
 		return
