@@ -545,7 +545,7 @@ func TestRollbackBringsTheEarlierRevisionBackExactly(t *testing.T) {
 	back := verb(first, sdk.Rollback)
 	back.Earlier = first.ID
 	p := plan(t, x, back)
-	if !strings.Contains(p.Summary, "roll release shop-pr-42-web back to what revision 1 was") || !strings.Contains(p.Diff, "-  replicas: 2") || !strings.Contains(p.Diff, "+  seed: "+was.Seed) {
+	if !strings.Contains(p.Summary, "roll release shop-pr-42-web back to its Helm revision 1") || !strings.Contains(p.Diff, "-  replicas: 2") || !strings.Contains(p.Diff, "+  seed: "+was.Seed) {
 		t.Errorf("the plan is %+v", p)
 	}
 	back.Agreed = p.Inputs

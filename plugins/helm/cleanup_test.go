@@ -86,6 +86,9 @@ func TestCleanupGivesAReceiptForEachThing(t *testing.T) {
 	}
 
 	out := run(t, x, verb(step, sdk.Cleanup))
+	if said := out.all(); strings.Contains(said, "is being made") || !strings.Contains(said, "is being deleted") {
+		t.Errorf("of what goes it says\n%s", said)
+	}
 	want := []string{
 		"Archive kept", "ConfigMap hooked", "ConfigMap settings", "Helm release shop-pr-42-web", "Namespace " + step.Namespace,
 		"PersistentVolumeClaim data-db-0", "PersistentVolumeClaim old", "StatefulSet db",

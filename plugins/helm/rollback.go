@@ -83,7 +83,7 @@ func (s *session) rollback(ctx context.Context, step sdk.Step, past []*release.R
 		return err
 	}
 	s.records.keep = target.Version // Helm would prune it before it is used, where it is the oldest
-	s.kube.out.Log(fmt.Sprintf("rolling release %s back to what revision %d was (chart %s)", target.Name, target.Version, chartName(target)))
+	s.kube.out.Log(fmt.Sprintf("rolling release %s back to its Helm revision %d (chart %s)", target.Name, target.Version, chartName(target)))
 	rel, err := s.bringBack(ctx, step, past, target, true)
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func (x *Executor) planRollback(ctx context.Context, step sdk.Step) (sdk.Plan, e
 		return plan, nil
 	}
 	plan := sdk.Plan{
-		Summary: fmt.Sprintf("roll release %s back to what revision %d was (chart %s)", s.Release, target.Version, chartName(target)),
+		Summary: fmt.Sprintf("roll release %s back to its Helm revision %d (chart %s)", s.Release, target.Version, chartName(target)),
 		Inputs:  map[string]string{"release": step.Namespace + "/" + s.Release, inputRevision: revisionInput(target)},
 	}
 	if step.Brief {

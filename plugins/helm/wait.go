@@ -59,13 +59,17 @@ func (k *kubeClient) wait(ctx context.Context, resources kube.ResourceList, limi
 		k: k, goal: g, pods: newPodWatch(), updates: make(chan func()),
 		told: map[string]bool{}, troubles: map[*target]error{},
 	}
+	begins := "is being made"
+	if g == removal {
+		begins = "is being deleted"
+	}
 	for _, info := range resources {
 		kind := info.Mapping.GroupVersionKind
 		name := kind.Kind + "." + kind.Group
 		if g == rollout && !watched[name] || g == completion && name != "Job.batch" && name != "Pod." {
 			continue
 		}
-		v.targets = append(v.targets, &target{info: info, title: kind.Kind + " " + info.Name, status: status{text: "is being made"}})
+		v.targets = append(v.targets, &target{info: info, title: kind.Kind + " " + info.Name, status: status{text: begins}})
 	}
 	if len(v.targets) == 0 {
 		return nil
