@@ -62,7 +62,7 @@ func (s *Service) goBack(in Input, env *actions.Environment, past []actions.Hist
 		return s.next(in, env)
 	}
 	for _, e := range past {
-		if e.Revision > 0 && e.Revision < env.Deployed && e.Kept {
+		if e.Revision >= max(1, env.FirstRevision) && e.Revision < env.Deployed && e.Kept {
 			return s.shown(in, string(actions.VerbRollback), env.Name) + " goes back to what ran before, " +
 				s.shown(in, string(actions.VerbRollback), env.Name, fmt.Sprintf("--to %d", e.Revision)) + " to that revision."
 		}

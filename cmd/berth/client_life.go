@@ -54,15 +54,17 @@ func printHistory(w io.Writer, env string, past []api.Past) {
 		return
 	}
 	rows := [][]string{{"REVISION", "ACTION", "STATE", "COMMIT", "BY", "ENDED", "RUN", ""}}
-	back := 0
+	back, over := 0, past[0].Verb == string(actions.VerbArchive) && past[0].State == string(actions.RunSucceeded)
 	for _, p := range past {
+		// What was archived is restored first, and what a cleanup ended is no more.
+		over = over || p.Verb == string(actions.VerbCleanup) && p.State == string(actions.RunSucceeded)
 		revision, action, ended := "", p.Verb, ""
 		if p.Revision > 0 {
 			revision = strconv.Itoa(p.Revision)
 		}
 		if p.Current {
 			revision += " (runs now)"
-		} else if back == 0 && p.Kept {
+		} else if back == 0 && p.Kept && !over {
 			back = p.Revision
 		}
 		if p.Back > 0 {
