@@ -93,6 +93,7 @@ type LastAction struct {
 	Commit    Commit    `json:"commit,omitzero"`
 	State     RunState  `json:"state"`
 	Error     string    `json:"error,omitempty"` // for people
+	Left      string    `json:"left,omitempty"`  // Run.Left
 	By        string    `json:"by,omitempty"`
 	At        time.Time `json:"at"`
 }
@@ -136,9 +137,12 @@ type Run struct {
 	Digest    string       `json:"digest"`
 	State     RunState     `json:"state"`
 	Steps     []StepRecord `json:"steps"` // in the order of the app's parts
-	// Error is why it failed or was cancelled, and where it left what. A running
-	// one that has it takes back what it did.
-	Error     string    `json:"error,omitempty"`
+	// Error is why it failed or was cancelled. A running one that has it takes back
+	// what it did.
+	Error string `json:"error,omitempty"`
+	// Left is where a run that did not succeed left its parts: "db runs bbbbbbb; web
+	// is back at revision 1". It is empty when Error alone tells that.
+	Left      string    `json:"left,omitempty"`
 	Code      Code      `json:"code,omitempty"`
 	Attempt   int       `json:"attempt"`            // 1, and one more for each worker that took it over
 	Mixed     bool      `json:"mixed,omitempty"`    // Environment.Mixed when it began

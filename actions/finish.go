@@ -65,20 +65,21 @@ func (x *execution) look(ctx context.Context) map[string]Observation {
 // finish ends the run and moves the environment to where the action left it.
 func (x *execution) finish(ctx context.Context, state RunState, why error, o outcome) (*Run, error) {
 	now := x.r.clock()
-	text := ""
+	text, left := "", ""
+	detail := map[string]string{}
 	if why != nil {
 		run, _ := x.j.snapshot()
 		run.Code = CodeOf(why)
-		text = strings.TrimSpace(Message(why) + " " + x.whereabouts(run))
-	}
-	detail := map[string]string{}
-	if why != nil {
+		text, left = Message(why), x.whereabouts(run)
 		detail["error"], detail["code"] = text, string(CodeOf(why))
+		if left != "" {
+			detail["left"] = left
+		}
 	}
 	var to State
-	e := entry{kind: "run." + string(state), detail: detail, events: []Event{x.j.runEvent(state, text)}, app: "-"}
+	e := entry{kind: "run." + string(state), detail: detail, events: []Event{x.j.runEvent(state, strings.TrimSpace(text+Whereabouts(left)))}, app: "-"}
 	e.change = func(run *Run, env *Environment) {
-		run.State, run.Error, run.EndedAt = state, text, now
+		run.State, run.Error, run.Left, run.EndedAt = state, text, left, now
 		if why != nil {
 			run.Code = CodeOf(why)
 		}

@@ -121,7 +121,7 @@ func TestWhereARollbackGoes(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
 	s.must(s.deploy("main"))
-	refused(t, s, actions.Order{Verb: actions.VerbRollback}, actions.CodeConflict, "no earlier commit to go back to")
+	refused(t, s, actions.Order{Verb: actions.VerbRollback}, actions.CodeConflict, "no earlier revision to go back to")
 	s.say("1")
 	s.must(s.deploy("next"))
 	s.must(s.deploy("next")) // the same again is no place to go back to
@@ -132,7 +132,7 @@ func TestWhereARollbackGoes(t *testing.T) {
 			t.Errorf("rollback %d went to revision %d, want %d", i+1, run.Back, want)
 		}
 	}
-	refused(t, s, actions.Order{Verb: actions.VerbRollback}, actions.CodeConflict, "no earlier commit to go back to")
+	refused(t, s, actions.Order{Verb: actions.VerbRollback}, actions.CodeConflict, "no earlier revision to go back to")
 	refused(t, s, actions.Order{Verb: actions.VerbRollback, To: 9}, actions.CodeNotFound, "no revision 9 to go back to; there are 1, 2, 3, 4, 5, 6.")
 	refused(t, s, actions.Order{Verb: actions.VerbDeploy, To: 1}, actions.CodeInvalid, "--to goes with rollback only")
 
@@ -310,8 +310,8 @@ func TestReceiptsStayWithTheRun(t *testing.T) {
 	s.c.failing(map[string]error{"db cleanup": actions.Errorf("fake", actions.CodeDownstream, "The volume is in use.")}, nil)
 	failed := s.perform(actions.Order{Verb: actions.VerbCleanup})
 	const want = "Part db: The volume is in use. Where things are: db is as its cleanup left it; web is gone; url is gone."
-	if env := s.env(); failed.State != actions.RunFailed || failed.Error != want || env.State != actions.StateFailure || env.LastAction.Error != want {
-		t.Fatalf("failed: %q, %+v", failed.Error, env)
+	if env := s.env(); failed.State != actions.RunFailed || said(failed) != want || env.State != actions.StateFailure || env.LastAction.Left != failed.Left {
+		t.Fatalf("failed: %q, %+v", said(failed), env)
 	}
 	if web := failed.Steps[1]; len(web.Receipts) != 1 || web.Receipts[0] != (actions.Resource{Kind: "Deployment", Name: "web", Change: actions.ResourceDelete, Destructive: true}) {
 		t.Errorf("web has %+v", web.Receipts)

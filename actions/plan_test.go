@@ -64,7 +64,7 @@ func TestRefusedPlans(t *testing.T) {
 		"sleep, which no executor can": {deployed, actions.Order{Verb: actions.VerbSleep}, actions.CodeInvalid,
 			"No part of shop can be put to sleep: none of its executors does that."},
 		"rollback to nothing": {deployed, actions.Order{Verb: actions.VerbRollback}, actions.CodeConflict,
-			"shop/pr-42 has no earlier commit to go back to; deploy the one that you want with --ref."},
+			"shop/pr-42 has no earlier revision to go back to; deploy what you want instead."},
 		"an executor that is not there": {func(h *harness) { h.app.Parts[2].Use = "nowhere" }, actions.Order{Verb: actions.VerbDeploy}, actions.CodeInvalid,
 			"Part url: There is no executor nowhere; configure it under plugins."},
 		"an output of a part that is not needed": {func(h *harness) { h.app.Parts[2].With["x"] = "{{ .Outputs.db.endpoint }}" }, actions.Order{Verb: actions.VerbDeploy}, actions.CodeInvalid,

@@ -282,7 +282,7 @@ func (r *Runner) chooseEarlier(ctx context.Context, sc *scene) error {
 		target = before(kept, env.Deployed, env.Mixed || settled(env.State) == StateFailure)
 	}
 	if target == nil {
-		return Errorf(op, CodeConflict, "%s has no earlier commit to go back to; deploy the one that you want with --ref.", env.Name)
+		return Errorf(op, CodeConflict, "%s has no earlier revision to go back to; deploy what you want instead.", env.Name)
 	}
 	if err := sc.adopt(target); err != nil {
 		return err

@@ -391,7 +391,7 @@ func cancelWaiting(run *Run, now time.Time) {
 // lastAction is what an environment remembers of a run.
 func lastAction(run *Run) *LastAction {
 	return &LastAction{Verb: run.Order.Verb, RequestID: run.RequestID, RunID: run.ID, Commit: run.Order.Commit,
-		State: run.State, Error: run.Error, By: run.Order.By, At: run.EndedAt}
+		State: run.State, Error: run.Error, Left: run.Left, By: run.Order.By, At: run.EndedAt}
 }
 
 // partOutputs are a step's outputs, cut to what a record may hold.

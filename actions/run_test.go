@@ -94,11 +94,11 @@ func TestArchiveAndRestore(t *testing.T) {
 	h.world.before["web"] = func(context.Context, actions.Step, func(actions.Event)) error {
 		return actions.Errorf("helm", actions.CodeDownstream, "The cluster said no.")
 	}
-	const said = "Part web: The cluster said no. Where things are: db runs aaaaaaa; web is as its restore left it."
-	if run := h.perform(actions.Order{Verb: actions.VerbRestore}); run.State != actions.RunFailed || run.Error != said || run.Code != actions.CodeDownstream {
+	const error, left = "Part web: The cluster said no.", "db runs aaaaaaa; web is as its restore left it"
+	if run := h.perform(actions.Order{Verb: actions.VerbRestore}); run.State != actions.RunFailed || run.Error != error || run.Left != left || run.Code != actions.CodeDownstream {
 		t.Fatalf("restore: %+v", run)
 	}
-	if env := h.env(); env.State != actions.StateFailure || !env.HasArchive || env.LastAction.Error != said {
+	if env := h.env(); env.State != actions.StateFailure || !env.HasArchive || env.LastAction.Error != error || env.LastAction.Left != left {
 		t.Errorf("after a failed restore: %+v", env)
 	}
 	_, err = h.run.Plan(h.ctx, actions.Order{Env: shop42, Verb: actions.VerbDeploy}, true)
@@ -245,7 +245,7 @@ func TestCancelledRuns(t *testing.T) {
 		req, _ := h.plan(actions.Order{Verb: actions.VerbDeploy})
 		run := h.performReq(ctx, req)
 		env := h.env()
-		if run.State != actions.RunCancelled || run.Error != "Ben cancelled it. Where things are: db runs aaaaaaa; web is as its deploy left it; url was not touched." || run.Code != actions.CodeCancelled || env.State != actions.StateFailure || env.LastAction.State != actions.RunCancelled {
+		if run.State != actions.RunCancelled || said(run) != "Ben cancelled it. Where things are: db runs aaaaaaa; web is as its deploy left it; url was not touched." || run.Code != actions.CodeCancelled || env.State != actions.StateFailure || env.LastAction.State != actions.RunCancelled {
 			t.Errorf("run %+v\nenvironment %+v", run, env)
 		}
 		if s := run.Steps; s[0].State != actions.StepDone || s[1].State != actions.StepCancelled || s[2].State != actions.StepCancelled {

@@ -241,7 +241,15 @@ func (x *execution) whereabouts(run *Run) string {
 			said = append(said, s.Part+" is as its "+string(s.Verb)+" left it"+goneOf(s))
 		}
 	}
-	return "Where things are: " + strings.Join(said, "; ") + "."
+	return strings.Join(said, "; ")
+}
+
+// Whereabouts is a sentence of Run.Left, after a space; "" of an empty one.
+func Whereabouts(left string) string {
+	if left == "" {
+		return ""
+	}
+	return " Where things are: " + left + "."
 }
 
 // goneOf tells how much a step that did not end well took away.

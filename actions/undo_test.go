@@ -11,6 +11,9 @@ import (
 
 var no = actions.Errorf("fake", actions.CodeDownstream, "No.")
 
+// said is all that a run says of its end.
+func said(run *actions.Run) string { return run.Error + actions.Whereabouts(run.Left) }
+
 func TestWhatAFailureTakesBack(t *testing.T) {
 	t.Parallel()
 	all := func(f actions.OnFailure) map[string]actions.OnFailure {
@@ -108,8 +111,8 @@ func TestWhatAFailureTakesBack(t *testing.T) {
 			if got := strings.Join(undone, ", "); run.State != actions.RunFailed || got != tc.did || env.State != tc.state || env.Mixed != tc.mixed {
 				t.Errorf("taken back: %s; run %s, environment %s (mixed: %t)", got, run.State, env.State, env.Mixed)
 			}
-			if run.Error != tc.said || env.LastAction.Error != tc.said {
-				t.Errorf("said %q", run.Error)
+			if said(run) != tc.said || env.LastAction.Error != run.Error || env.LastAction.Left != run.Left {
+				t.Errorf("said %q", said(run))
 			}
 			if env.State == actions.StateRunning && !env.Mixed {
 				for part, p := range s.c.holds(shop42) {
@@ -162,8 +165,8 @@ func TestACancelledRunTakesBackWhatItDid(t *testing.T) {
 	req, _ := s.plan(actions.Order{Verb: actions.VerbDeploy, Ref: "next"})
 	run := s.performReq(ctx, req)
 	const want = "Stopped by ben. Where things are: db is back at revision 1 (aaaaaaa); web is back at revision 1 (aaaaaaa); url was not touched."
-	if env := s.env(); run.State != actions.RunCancelled || run.Code != actions.CodeCancelled || run.Error != want || env.State != actions.StateRunning || env.Mixed {
-		t.Errorf("run %s: %q; environment %+v", run.State, run.Error, env)
+	if env := s.env(); run.State != actions.RunCancelled || run.Code != actions.CodeCancelled || said(run) != want || env.State != actions.StateRunning || env.Mixed {
+		t.Errorf("run %s: %q; environment %+v", run.State, said(run), env)
 	}
 }
 
@@ -265,7 +268,7 @@ func TestDeadlines(t *testing.T) {
 			return nil
 		}, nil)
 		run := s.deploy("next")
-		if run.State != actions.RunFailed || !strings.Contains(run.Error, "web could not be brought back to revision 1 (aaaaaaa) (There was no time left for it") || !s.env().Mixed {
+		if run.State != actions.RunFailed || !strings.Contains(run.Left, "web could not be brought back to revision 1 (aaaaaaa) (There was no time left for it") || !s.env().Mixed {
 			t.Errorf("run %+v", run)
 		}
 		for _, step := range run.Steps[3:] {

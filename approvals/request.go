@@ -42,6 +42,7 @@ type Request struct {
 	DryRun    bool          `json:"dry_run,omitempty"` // ends as succeeded once it is planned
 	RunID     string        `json:"run_id,omitempty"`
 	Reason    string        `json:"reason,omitempty"`    // why it ended as it did, for people
+	Left      string        `json:"left,omitempty"`      // actions.Run.Left of its run
 	Code      actions.Code  `json:"code,omitempty"`      // of the failure, when it failed or was refused
 	Replans   int           `json:"replans,omitempty"`   // times that its digest no longer held when it was to run
 	Key       string        `json:"key,omitempty"`       // idempotency key

@@ -255,22 +255,21 @@ func (w *Worker) finish(work context.Context, r *Request, lease *held, c change)
 func outcomeOf(run *actions.Run) change {
 	switch run.State {
 	case actions.RunSucceeded:
-		return change{to: StateSucceeded, edit: func(r *Request) { r.Reason, r.Code = "", "" }}
+		return change{to: StateSucceeded, edit: func(r *Request) { r.Reason, r.Left, r.Code = "", "", "" }}
 	case actions.RunCancelled:
 		return change{to: StateCancelled, edit: func(r *Request) {
-			r.Reason, r.Code = run.Error, actions.CodeCancelled
+			r.Reason, r.Left, r.Code = run.Error, run.Left, actions.CodeCancelled
 			if r.Stop == nil {
 				return
 			}
-			// The run says so itself, and where it left what, unless somebody else's
-			// wish stopped it.
+			// The run says so itself, unless somebody else's wish stopped it.
 			if said := saidBy("Stopped", r.Stop.By, r.Stop.Reason); !strings.HasPrefix(run.Error, said) {
 				r.Reason = said
 			}
 		}}
 	default:
 		return change{to: StateFailed, edit: func(r *Request) {
-			r.Reason, r.Code = run.Error, run.Code
+			r.Reason, r.Left, r.Code = run.Error, run.Left, run.Code
 			if r.Code == "" {
 				r.Code = actions.CodeInternal
 			}

@@ -93,7 +93,7 @@ func TestWorkersAndTheRealRunnerAgree(t *testing.T) {
 	}
 	r = b.untilState(r.ID, approvals.StateCancelled)
 	run, err := b.store.Run(t.Context(), r.RunID)
-	if err != nil || run.State != actions.RunCancelled || run.Error != "Stopped by ben. Where things are: web is as its deploy left it." || r.Reason != run.Error {
+	if err != nil || run.State != actions.RunCancelled || run.Error != "Stopped by ben." || run.Left != "web is as its deploy left it" || r.Reason != run.Error || r.Left != run.Left {
 		t.Errorf("its run is %+v, %v; the request says %q", run, err, r.Reason)
 	}
 

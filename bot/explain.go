@@ -138,7 +138,7 @@ func requestState(r *approvals.Request) string {
 		if r.State == approvals.StateFailed { // in the words of what failed
 			reason = Escape(r.Reason, 600)
 		}
-		text += " (" + strings.TrimRight(reason, ".") + ")"
+		text += " (" + withWhereabouts(strings.TrimRight(reason, "."), r.Left) + ")"
 	}
 	return text
 }

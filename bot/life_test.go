@@ -108,6 +108,25 @@ func TestHistoryIsToldAndGoneBackTo(t *testing.T) {
 	}
 }
 
+func TestStatusNamesWhatTriesAgain(t *testing.T) {
+	w := bottest.New(t, redistest.Client(t))
+	w.Work()
+	w.Do("deploy shop/pr-42")
+	for _, step := range []struct{ line, says, not string }{
+		{"restart shop/pr-42", "`berth restart shop/pr-42` tries again", "brings back"},
+		{"deploy shop/pr-42 --ref other", "`berth deploy shop/pr-42` tries again, `berth rollback shop/pr-42` brings back what ran before", "berth restart"},
+		{"cleanup shop/pr-42", "`berth cleanup shop/pr-42` tries again.", "berth deploy"},
+	} {
+		w.Executor.Fail("web", actions.Errorf("memory.run", actions.CodeDownstream, "Not now."))
+		if r := w.Do(step.line); r.State != approvals.StateFailed {
+			t.Fatalf("%s is %s: %s", step.line, r.State, r.Reason)
+		}
+		if text := w.Say("status shop/pr-42").Text; !strings.Contains(text, step.says) || strings.Contains(text, step.not) {
+			t.Errorf("after a failed %s:\n%s", step.line, text)
+		}
+	}
+}
+
 func TestDriftIsShown(t *testing.T) {
 	w := bottest.New(t, redistest.Client(t))
 	w.Work()
@@ -128,6 +147,10 @@ func TestSentencesOfALife(t *testing.T) {
 	update := func(state actions.RunState, text string) *actions.LastAction {
 		return &actions.LastAction{Verb: actions.VerbDeploy, Commit: actions.Commit{SHA: bottest.OtherSHA}, State: state, Error: text, At: at}
 	}
+	leaving := func(last *actions.LastAction, left string) *actions.LastAction {
+		last.Left = left
+		return last
+	}
 	for want, env := range map[string]*actions.Environment{
 		"is running `1111111` (Begin)": {State: actions.StateRunning, Commit: ran},
 		"is running `1111111` (Begin); the update to `0123456` failed: Part web: no image. Part web was rolled back": {
@@ -138,8 +161,16 @@ func TestSentencesOfALife(t *testing.T) {
 			State: actions.StateRunning, Commit: ran, LastAction: update(actions.RunCancelled, "Stopped by ana; part web was rolled back.")},
 		"is sleeping, put to sleep by schedule/nightly; when awake it runs `1111111` (Begin)": {
 			State: actions.StateRunning, Commit: ran, Sleeping: true, SleptBy: "schedule/nightly"},
+		"is running `1111111` (Begin); the update to `0123456` failed: " + strings.Repeat("x", 600) + "… Where things are: db was cleaned up; web is back at revision 3": {
+			State: actions.StateRunning, Commit: ran, LastAction: leaving(update(actions.RunFailed, strings.Repeat("x", 900)), "db was cleaned up; web is back at revision 3")},
+		"is running `1111111` (Begin); the update to `0123456` was cancelled. Where things are: web was not touched": {
+			State: actions.StateRunning, Commit: ran, LastAction: leaving(update(actions.RunCancelled, "It was cancelled."), "web was not touched")},
 		"is archived; what ran was `1111111` (Begin)": {State: actions.StateArchived, Commit: ran},
-		"could not be deployed":                       {State: actions.StateFailure},
+		"is archived":                      {State: actions.StateArchived},
+		"is sleeping":                      {State: actions.StateRunning, Sleeping: true},
+		"is sleeping, put to sleep by ana": {State: actions.StateRunning, Sleeping: true, SleptBy: "ana"},
+		"is broken":                        {State: actions.StateFailure, Deployed: 4, FirstRevision: 3},
+		"could not be deployed":            {State: actions.StateFailure, Deployed: 2, FirstRevision: 3},
 	} {
 		if got := bot.Sentence(env); got != want {
 			t.Errorf("want %q, got %q", want, got)

@@ -30,14 +30,24 @@ func Sentence(env *actions.Environment) string {
 	text += "; " + what + " failed"
 	if last.State == actions.RunCancelled {
 		text = strings.TrimSuffix(text, "failed") + "was cancelled"
-		if last.Error == actions.ErrCancelRequested.Msg {
-			return text // it says no more than that
-		}
 	}
-	if last.Error != "" {
+	if last.Error != "" && last.Error != actions.ErrCancelRequested.Msg { // which says no more than that
 		text += ": " + strings.TrimRight(Escape(last.Error, 600), ".")
 	}
-	return text
+	return withWhereabouts(text, last.Left)
+}
+
+// withWhereabouts adds where a run left its parts to a sentence without its full
+// stop, and leaves it without one. What went wrong may be long, and is cut before
+// this: it matters more.
+func withWhereabouts(text, left string) string {
+	if left == "" {
+		return text
+	}
+	if !strings.HasSuffix(text, "…") {
+		text += "."
+	}
+	return text + " " + strings.TrimRight(Escape(actions.Whereabouts(left), 4000), ".")
 }
 
 func stateWords(env *actions.Environment) string {
@@ -52,6 +62,12 @@ func stateWords(env *actions.Environment) string {
 		}
 		return text
 	}
+	and := func(is, commits string) string {
+		if commit == "" {
+			return is // it came from no repository
+		}
+		return with(is + commits)
+	}
 	switch env.State {
 	case actions.StateCreatePending:
 		return "is being created"
@@ -59,21 +75,24 @@ func stateWords(env *actions.Environment) string {
 		return with("is running") + " and is being updated"
 	case actions.StateRunning:
 		if env.Sleeping && env.SleptBy != "" {
-			return with("is sleeping, put to sleep by " + Escape(env.SleptBy, 80) + "; when awake it runs")
+			return and("is sleeping, put to sleep by "+Escape(env.SleptBy, 80), "; when awake it runs")
 		}
 		if env.Sleeping {
-			return with("is sleeping; when awake it runs")
+			return and("is sleeping", "; when awake it runs")
 		}
 		return with("is running")
 	case actions.StateFailure:
-		if commit == "" {
+		if commit == "" && (env.FirstRevision == 0 || env.Deployed < env.FirstRevision) {
 			return "could not be deployed"
+		}
+		if commit == "" {
+			return "is broken"
 		}
 		return "is broken; the last that was deployed is " + commit
 	case actions.StateArchivePending:
 		return "is being archived"
 	case actions.StateArchived:
-		return with("is archived; what ran was")
+		return and("is archived", "; what ran was")
 	case actions.StateRestorePending:
 		return "is being restored"
 	case actions.StateCleanupPending:

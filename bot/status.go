@@ -211,21 +211,39 @@ func (s *Service) next(in Input, env *actions.Environment) string {
 			return verb(actions.VerbWake) + " wakes it, " + verb(actions.VerbCleanup) + " removes it."
 		}
 		if last := env.LastAction; last != nil && last.State == actions.RunFailed {
-			again := verb(actions.VerbDeploy) + " tries again, "
-			if env.Deployed > 0 && (last.Verb == actions.VerbDeploy || last.Verb == actions.VerbRollback) {
+			again := verb(retried(env)) + " tries again, "
+			if env.Mixed { // else what ran before runs, and a rollback goes further back
 				again += verb(actions.VerbRollback) + " brings back what ran before, "
 			}
 			return s.shown(in, VerbLogs, env.Name) + " shows what happened; " + again + verb(actions.VerbCleanup) + " removes it."
 		}
 		return verb(actions.VerbDeploy) + " updates it, " + verb(actions.VerbCleanup) + " removes it."
 	case actions.StateFailure:
-		return s.shown(in, VerbLogs, env.Name) + " shows what happened; " + verb(actions.VerbDeploy) + " tries again, " + verb(actions.VerbCleanup) + " removes it."
+		again := retried(env)
+		text := s.shown(in, VerbLogs, env.Name) + " shows what happened; " + verb(again) + " tries again"
+		if again == actions.VerbCleanup {
+			return text + "."
+		}
+		return text + ", " + verb(actions.VerbCleanup) + " removes it."
 	case actions.StateArchived:
 		return verb(actions.VerbRestore) + " brings it back, " + verb(actions.VerbCleanup) + " removes it for good."
 	case actions.StateCleaned:
 		return verb(actions.VerbDeploy) + " makes it anew."
 	default:
 		return s.shown(in, VerbLogs, env.Name) + " shows the log of its last run."
+	}
+}
+
+// retried is the verb that tries again what failed at env, or puts it right.
+func retried(env *actions.Environment) actions.Verb {
+	last := env.LastAction
+	switch {
+	case last != nil && actions.Allowed(env.Name, env, last.Verb) == nil && last.Verb != actions.VerbRollback:
+		return last.Verb
+	case env.HasArchive:
+		return actions.VerbRestore // a deploy would start its parts empty
+	default:
+		return actions.VerbDeploy
 	}
 }
 

@@ -55,7 +55,7 @@ func toEnvironment(app *actions.App, e *actions.Environment, seen map[string]act
 	}
 	if l := e.LastAction; l != nil {
 		out.LastAction = &LastAction{
-			Verb: string(l.Verb), State: string(l.State), Commit: l.Commit.SHA, Error: l.Error, By: l.By, At: l.At.UTC(),
+			Verb: string(l.Verb), State: string(l.State), Commit: l.Commit.SHA, Error: l.Error, Left: l.Left, By: l.By, At: l.At.UTC(),
 			RequestID: l.RequestID, RunID: l.RunID,
 		}
 	}
@@ -91,7 +91,7 @@ func toRequest(r *approvals.Request) Request {
 	out := Request{
 		ID: r.ID, State: string(r.State), Verb: string(r.Order.Verb), App: r.Order.Env.App, Environment: r.Order.Env.String(), Command: r.Command,
 		Requester: r.Requester.Actor, Identity: r.Requester.Identity, Digest: r.Digest, Approvals: []Decision{}, RunID: r.RunID, CreatedAt: r.CreatedAt.UTC(),
-		EndedAt: timeOrNull(r.EndedAt), Reason: r.Reason, Code: string(r.Code), Ref: r.Order.Ref, Commit: r.Order.Commit.SHA, Set: bot.Masked(r.Order.Set),
+		EndedAt: timeOrNull(r.EndedAt), Reason: r.Reason, Left: r.Left, Code: string(r.Code), Ref: r.Order.Ref, Commit: r.Order.Commit.SHA, Set: bot.Masked(r.Order.Set),
 		DryRun: r.DryRun, Surface: r.Place.Surface, Place: r.Place.ID, Stopping: r.Stop != nil && !r.State.Ended(), UpdatedAt: r.UpdatedAt.UTC(), Plan: toPlan(r.Plan),
 		With: r.Order.With, Cluster: r.Order.Cluster, To: r.Order.To, Keep: r.Order.Keep,
 		Policy: toPolicy(r.Outcome), Glass: toGlass(r.Glass), Changed: r.Changed, RetryOf: r.RetryOf, RetriedAs: r.RetriedAs,
@@ -123,7 +123,7 @@ func toPlan(p *actions.Plan) *Plan {
 func toRun(r *actions.Run) Run {
 	out := Run{
 		ID: r.ID, RequestID: r.RequestID, App: r.Order.Env.App, Environment: r.Order.Env.String(), Verb: string(r.Order.Verb), State: string(r.State),
-		Commit: r.Order.Commit.SHA, Digest: r.Digest, By: r.Order.By, Steps: r.Steps, Error: r.Error, Code: string(r.Code), Attempt: r.Attempt,
+		Commit: r.Order.Commit.SHA, Digest: r.Digest, By: r.Order.By, Steps: r.Steps, Error: r.Error, Left: r.Left, Code: string(r.Code), Attempt: r.Attempt,
 		Revision: r.Revision, Back: r.Back, StartedAt: r.StartedAt.UTC(), Deadline: timeOrNull(r.Deadline), EndedAt: timeOrNull(r.EndedAt),
 	}
 	if out.Steps == nil {
@@ -134,7 +134,7 @@ func toRun(r *actions.Run) Run {
 
 func toAction(r *actions.Run) Action {
 	return Action{
-		Verb: string(r.Order.Verb), State: string(r.State), Commit: r.Order.Commit.SHA, Error: r.Error, By: r.Order.By,
+		Verb: string(r.Order.Verb), State: string(r.State), Commit: r.Order.Commit.SHA, Error: r.Error, Left: r.Left, By: r.Order.By,
 		Revision: r.Revision, Back: r.Back, RequestID: r.RequestID, RunID: r.ID, StartedAt: r.StartedAt.UTC(), EndedAt: timeOrNull(r.EndedAt),
 	}
 }

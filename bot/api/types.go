@@ -91,6 +91,7 @@ type LastAction struct {
 	State     string    `json:"state" enum:"running,succeeded,failed,cancelled"`
 	Commit    string    `json:"commit,omitempty"`
 	Error     string    `json:"error,omitempty"`
+	Left      string    `json:"left,omitempty" doc:"Where it left the parts, when it did not succeed."`
 	By        string    `json:"by,omitempty"`
 	At        time.Time `json:"at"`
 	RequestID string    `json:"request_id"`
@@ -105,6 +106,7 @@ type Action struct {
 	State     string     `json:"state" enum:"running,succeeded,failed,cancelled"`
 	Commit    string     `json:"commit,omitempty"`
 	Error     string     `json:"error,omitempty"`
+	Left      string     `json:"left,omitempty" doc:"Where it left the parts, when it did not succeed."`
 	By        string     `json:"by,omitempty"`
 	RequestID string     `json:"request_id"`
 	RunID     string     `json:"run_id"`
@@ -128,6 +130,7 @@ type Request struct {
 	CreatedAt   time.Time         `json:"created_at"`
 	EndedAt     *time.Time        `json:"ended_at"`
 	Reason      string            `json:"reason" doc:"Why it ended as it did, for people."`
+	Left        string            `json:"left,omitempty" doc:"Where its run left the parts, when it did not succeed."`
 	Code        string            `json:"code,omitempty" doc:"What kind of failure it was, when it failed or was refused."`
 	Ref         string            `json:"ref,omitempty"`
 	Commit      string            `json:"commit,omitempty" doc:"The SHA that the ref stands for, once it is planned."`
@@ -196,6 +199,7 @@ type Run struct {
 	Back        int                  `json:"back,omitempty" doc:"rollback: the revision that it went back to."`
 	Steps       []actions.StepRecord `json:"steps" doc:"In the order of the app's parts; those that take back what others did (undo) come last. receipts are the things that a step took away."`
 	Error       string               `json:"error,omitempty"`
+	Left        string               `json:"left,omitempty" doc:"Where it left the parts, when it did not succeed." example:"db runs 0123456; web is back at revision 3"`
 	Code        string               `json:"code,omitempty"`
 	Attempt     int                  `json:"attempt" doc:"1, and one more for each worker that took it over."`
 	StartedAt   time.Time            `json:"started_at"`

@@ -127,20 +127,3 @@ func receiptsSection(sc *scene) string {
 	}
 	return text + "\n</details>\n"
 }
-
-// where begins what a run's error says of the state that things are in.
-const where = "Where things are: "
-
-// leftText says what state things are in after an action that did not end well,
-// where the sentence on the environment is too short to hold it.
-func leftText(env *actions.Environment) string {
-	last := env.LastAction
-	if last == nil || (last.State != actions.RunFailed && last.State != actions.RunCancelled) {
-		return ""
-	}
-	at := strings.LastIndex(last.Error, where)
-	if at < 0 || strings.Contains(bot.Sentence(env), bot.Escape(last.Error[at:], 4000)) {
-		return ""
-	}
-	return bot.Escape(last.Error[at:], 4000)
-}

@@ -106,9 +106,6 @@ func explain(sc *scene) string {
 	var text []string
 	if sc.env != nil && !sc.underway() && !plain(sc.env) {
 		text = append(text, "It "+bot.Sentence(sc.env)+".")
-		if left := leftText(sc.env); left != "" {
-			text = append(text, left)
-		}
 	}
 	if r := sc.latest; r != nil && r.State.Ended() && r.State != approvals.StateSucceeded && !toldByEnvironment(sc) {
 		end := fmt.Sprintf("The last request, %s, ended as **%s**", bot.Code("/"+r.Command, 200), r.State)

@@ -134,7 +134,8 @@ func TestRender(t *testing.T) {
 		"cancelled": func(sc *scene) {
 			updating(sc, approvals.StateCancelled)
 			sc.env.LastAction.State, sc.env.LastAction.Commit = actions.RunCancelled, sc.latest.Order.Commit
-			sc.env.LastAction.Error = "It was cancelled. " + strings.Repeat("There is much to say. ", 30) + "Where things are: db is as its deploy left it; web is back at revision 3 (1111111)."
+			sc.env.LastAction.Error = "It was cancelled. " + strings.Repeat("There is much to say. ", 30)
+			sc.env.LastAction.Left = "db is as its deploy left it; web is back at revision 3 (1111111)"
 		},
 		"cleaned with receipts": func(sc *scene) {
 			cleaning(sc, approvals.StateSucceeded, actions.StateCleaned)

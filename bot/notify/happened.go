@@ -72,6 +72,9 @@ func failed(r *approvals.Request) bot.Notice {
 	if r.Reason != "" {
 		n.Text += "\n\n" + bot.Escape(r.Reason, maxWords)
 	}
+	if r.Left != "" {
+		n.Text += "\n\n" + bot.Escape(actions.Whereabouts(r.Left), maxWords)
+	}
 	if r.RunID != "" {
 		n.Commands = []bot.Suggestion{{Label: "Show the log", Command: "logs " + r.RunID}}
 	}

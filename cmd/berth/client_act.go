@@ -241,12 +241,17 @@ func (f *follower) outcome(r *api.Request) error {
 	return end
 }
 
+// shownReason is how much of a request's reason a person is shown, in columns; the
+// log has all of it.
+const shownReason = 1000
+
 // failure is how the program ends for a request that did not succeed.
 func (f *follower) failure(code int, r *api.Request) error {
-	reason := oneLine(r.Reason)
+	reason := cut(oneLine(r.Reason), shownReason)
 	if reason == "" {
 		reason = "no reason is known."
 	}
+	reason += oneLine(actions.Whereabouts(r.Left))
 	text := fmt.Sprintf("%s %s is %s: %s", r.Verb, r.Environment, r.State, reason)
 	if r.State == string(approvals.StateFailed) {
 		text = fmt.Sprintf("%s %s failed: %s", r.Verb, r.Environment, reason)
