@@ -415,3 +415,50 @@ func TestASaveThatMovesNothingAsksNothingOfTheIndex(t *testing.T) {
 		t.Errorf("the index was not told: %v", err)
 	}
 }
+
+// One record that was spoilt must not hide the others, nor keep what is due from
+// being seen.
+func TestARecordThatCannotBeReadHidesNoOther(t *testing.T) {
+	t.Parallel()
+	for spoilt, value := range map[string]string{
+		"no JSON": "nonsense", "of another shape": `{"environment": 7}`, "of another environment": `{"environment": "shop/pr-9"}`, "of none": `{}`, "no text": "",
+	} {
+		t.Run(spoilt, func(t *testing.T) {
+			t.Parallel()
+			rdb := redistest.Client(t)
+			s := indexedStore(t, rdb)
+			at := time.Now().Truncate(time.Second)
+			for i := 1; i <= 3; i++ {
+				env := &actions.Environment{Name: actions.Name{App: "shop", Env: fmt.Sprintf("pr-%d", i)}, State: actions.StateRunning, ExpiresAt: at}
+				if err := actions.Put(t.Context(), s, env); err != nil {
+					t.Fatal(err)
+				}
+			}
+			key := s.Key(actions.Name{App: "shop", Env: "pr-2"}, "env")
+			was := rdb.Get(t.Context(), key).Val()
+			rdb.Del(t.Context(), key)
+			if value == "" {
+				rdb.SAdd(t.Context(), key, "hello")
+			} else {
+				rdb.Set(t.Context(), key, value, 0)
+			}
+			if got := named(t, s, actions.EnvFilter{}); !slices.Equal(got, []string{"shop/pr-1", "shop/pr-3"}) {
+				t.Errorf("listed %q", got)
+			}
+			due, err := s.Expiring(t.Context(), at.Add(-time.Minute), at.Add(time.Minute), 0)
+			if err != nil || len(due) != 2 {
+				t.Errorf("due are %d, %v; want 2", len(due), err)
+			}
+			if err := s.MendIndexes(t.Context()); err != nil {
+				t.Errorf("the index is not mended: %v", err)
+			}
+			if lost := s.Unreadable(); len(lost) != 1 || lost["shop/pr-2"] == nil {
+				t.Errorf("told to be unreadable: %v", lost)
+			}
+			rdb.Set(t.Context(), key, was, 0)
+			if got := named(t, s, actions.EnvFilter{}); len(got) != 3 || len(s.Unreadable()) != 0 {
+				t.Errorf("mended, listed %q, still told %v", got, s.Unreadable())
+			}
+		})
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -33,7 +35,8 @@ type EnvFilter struct {
 }
 
 // Environments lists records sorted by name, and the cursor of the next page,
-// "" after the last one. It returns CodeInvalid for a cursor that is not one.
+// "" after the last one. Records that cannot be read are left out; Unreadable tells
+// of them. It returns CodeInvalid for a cursor that is not one.
 func (s *Store) Environments(ctx context.Context, f EnvFilter) (items []*Environment, next string, err error) {
 	const op, usual, most = "store.environments", 50, 500
 	if f.Limit <= 0 {
@@ -181,7 +184,8 @@ func (s *Store) pullNames(ctx context.Context, number int, app, after string, co
 
 // Expiring lists up to limit (at most 500, which is also what 0 means) environments
 // whose time is over after from and at until at the latest, the soonest first. It
-// costs as much as there are of them.
+// costs as much as there are of them. Like Environments it leaves out what cannot be
+// read.
 func (s *Store) Expiring(ctx context.Context, from, until time.Time, limit int) ([]*Environment, error) {
 	const op, most = "store.expiring", 500
 	if limit <= 0 || limit > most {
@@ -299,7 +303,8 @@ func (f EnvFilter) built(env *Environment) bool {
 }
 
 // environments reads records by their names, in one go. One that is not there
-// is nil.
+// is nil, and so is one that cannot be read: it must not hide the others, nor keep
+// what they need from being done. Unreadable tells of those.
 func (s *Store) environments(ctx context.Context, members []string) ([]*Environment, error) {
 	const op = "store.environments"
 	gets := make([]*redis.StringCmd, len(members))
@@ -310,8 +315,9 @@ func (s *Store) environments(ctx context.Context, members []string) ([]*Environm
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, redisError(op, err)
+	// What Redis says of one key is no matter of the others.
+	if err = redisError(op, err); err != nil && CodeOf(err) != CodeInternal {
+		return nil, err
 	}
 	list, failed := make([]*Environment, len(members)), make([]error, len(members))
 	read := func(i int) {
@@ -321,8 +327,8 @@ func (s *Store) environments(ctx context.Context, members []string) ([]*Environm
 		}
 		if err != nil {
 			failed[i] = redisError(op, err)
-		} else if err := json.Unmarshal(text, &list[i]); err != nil {
-			failed[i] = Wrap(op, CodeInternal, err, fmt.Sprintf("The record of %s cannot be read.", members[i]))
+		} else {
+			list[i], failed[i] = readEnvironment(op, members[i], text)
 		}
 	}
 	// Reading JSON is most of what a page costs, so that several do it.
@@ -337,10 +343,61 @@ func (s *Store) environments(ctx context.Context, members []string) ([]*Environm
 		})
 	}
 	all.Wait()
-	if i := slices.IndexFunc(failed, func(err error) bool { return err != nil }); i >= 0 {
-		return nil, failed[i]
+	for _, err := range failed {
+		if err != nil && CodeOf(err) != CodeInternal {
+			return nil, err
+		}
+	}
+	for i, m := range members {
+		s.lostRecords.note(ctx, s.log, m, failed[i])
 	}
 	return list, nil
+}
+
+// readEnvironment reads the record of the environment that is called name. A
+// record that is about another, or about none, is not one.
+func readEnvironment(op, name string, text []byte) (*Environment, error) {
+	var env Environment
+	err := json.Unmarshal(text, &env)
+	if err == nil && env.Name.String() != name {
+		err = fmt.Errorf("it is about %q", clip(env.Name.String()))
+	}
+	if err != nil {
+		return nil, Wrap(op, CodeInternal, err, fmt.Sprintf("The record of %s cannot be read.", name))
+	}
+	return &env, nil
+}
+
+// lostRecords are the environments whose records cannot be read, as far as lists
+// have come upon them.
+type lostRecords struct {
+	mu  sync.Mutex
+	all map[string]error
+}
+
+// note takes down how the last reading of a record went. What is new is logged.
+func (u *lostRecords) note(ctx context.Context, log *slog.Logger, name string, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err == nil {
+		delete(u.all, name)
+		return
+	}
+	if u.all[name] == nil {
+		log.ErrorContext(ctx, "the record of an environment cannot be read; it is left out of lists, and nothing is done to it unasked", "env", name, "error", err)
+	}
+	if u.all == nil {
+		u.all = map[string]error{}
+	}
+	u.all[name] = err
+}
+
+// Unreadable are the environments that this process left out of a list, since
+// their records cannot be read, and why.
+func (s *Store) Unreadable() map[string]error {
+	s.lostRecords.mu.Lock()
+	defer s.lostRecords.mu.Unlock()
+	return maps.Clone(s.lostRecords.all)
 }
 
 // list names an environment among all that ever were, before its record is there.

@@ -182,11 +182,7 @@ func (s *Store) Environment(ctx context.Context, name Name) (*Environment, error
 	if err != nil {
 		return nil, redisError(op, err)
 	}
-	var env Environment
-	if err := json.Unmarshal(text, &env); err != nil {
-		return nil, Wrap(op, CodeInternal, err, fmt.Sprintf("The record of %s cannot be read.", name))
-	}
-	return &env, nil
+	return readEnvironment(op, name.String(), text)
 }
 
 // SetLock locks an environment, or unlocks it when lock is nil. One that is as

@@ -35,6 +35,7 @@ type Store struct {
 
 	installation atomic.Pointer[string] // once it was read
 	settled      settledHints
+	lostRecords  lostRecords
 	complete     atomic.Bool // the index is known to lead to all records
 	mending      atomic.Bool // somebody makes it so
 }

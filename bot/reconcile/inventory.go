@@ -207,6 +207,8 @@ func (s *sweep) unaccountedOf(ctx context.Context, g group, begun time.Time) (gr
 	env, err := s.o.Store.Environment(ctx, g.env)
 	switch {
 	case actions.CodeOf(err) == actions.CodeNotFound:
+	case actions.CodeOf(err) == actions.CodeInternal:
+		return none, nil // there is one, whose record cannot be read; load told of it
 	case err != nil:
 		return none, err
 	case env.State != actions.StateCleaned, !env.UpdatedAt.Before(begun.Add(-stuckAfter)):

@@ -53,6 +53,8 @@ const (
 type Store interface {
 	Environment(ctx context.Context, name actions.Name) (*actions.Environment, error)
 	Environments(ctx context.Context, f actions.EnvFilter) ([]*actions.Environment, string, error)
+	// Unreadable are the environments that lists leave out, by name, and why.
+	Unreadable() map[string]error
 	Acquire(ctx context.Context, env actions.Name, holder string, ttl time.Duration) (*actions.Lease, error)
 	Key(env actions.Name, suffix string) string
 	// Installation tells this Berth from others that use the same cluster.

@@ -138,6 +138,10 @@ func (s *sweep) load(ctx context.Context) error {
 		}
 		if next == "" {
 			s.report.Environments = len(s.envs)
+			// What is theirs is left alone; people are told, and mend the record.
+			for name, err := range s.o.Store.Unreadable() {
+				s.blind(ctx, "record of "+name, err)
+			}
 			return nil
 		}
 		cursor = next

@@ -32,6 +32,29 @@ func TestAClosedPullRequestWhoseWebhookWasLostIsCleanedUp(t *testing.T) {
 	}
 }
 
+// A record that was spoilt keeps what is its environment's, and nothing else.
+func TestARecordThatCannotBeReadStopsNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *Options) { o.Orphans = OrphansCleanup })
+	spoilt, closed := w.deploy("pr-7", ""), w.deploy("pr-8", "")
+	w.pulls.close(7, w.now())
+	w.pulls.close(8, w.now())
+	w.rdb.Set(t.Context(), w.store.Key(spoilt, "env"), "nonsense", 0)
+	for range 3 {
+		w.sweep()
+		w.later(10 * time.Minute)
+	}
+	if report := w.sweep(); report.Orphans != 0 || !slices.Contains(report.Unseen, "record of shop/pr-7") {
+		t.Errorf("report = %+v", report)
+	}
+	if len(w.cleanups(closed)) != 1 || len(w.cleanups(spoilt)) != 0 {
+		t.Errorf("%d cleanups of the other, %d of the spoilt one", len(w.cleanups(closed)), len(w.cleanups(spoilt)))
+	}
+	if n := len(w.told.of(bot.EventUnreachable)); n != 1 {
+		t.Errorf("it was told %d times", n)
+	}
+}
+
 func TestACleanupThatEndedWithoutOneIsAskedForAgainDaily(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)

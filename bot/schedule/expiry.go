@@ -223,6 +223,9 @@ func (s *Scheduler) prune(ctx context.Context, token int64) error {
 			return nil
 		}
 		env, err := s.environment(ctx, name)
+		if err != nil && !again(ctx, err) { // its record cannot be read: the note stays
+			return nil
+		}
 		if err == nil && (env == nil || env.ExpiresAt.Unix() != n.Due) {
 			b.del(inNotes, field)
 		}

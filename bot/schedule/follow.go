@@ -70,8 +70,12 @@ func (s *Scheduler) became(ctx context.Context, id string, o open, plans []*plan
 	if actions.CodeOf(err) == actions.CodeNotFound {
 		return true, nil
 	}
-	if err != nil {
+	if again(ctx, err) {
 		return false, err
+	}
+	if err != nil { // it says nothing that could be told, now or later
+		s.log.ErrorContext(ctx, "what became of a schedule's request cannot be read", "schedule", o.Schedule, "env", o.Env, "request_id", id, "error", err)
+		return true, nil
 	}
 	p := s.expiry
 	if o.Schedule != Expiry {

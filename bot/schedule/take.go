@@ -50,8 +50,12 @@ func (s *Scheduler) submitAll(ctx context.Context, p *plan, tick time.Time, abou
 func (s *Scheduler) submit(ctx context.Context, p *plan, f found, tick time.Time, b *batch) (bool, error) {
 	name, key := f.env.Name, keyOf(p, tick, f.env.Name)
 	standing, err := s.o.Requests.Standing(ctx, name)
-	if err != nil {
+	if again(ctx, err) {
 		return false, err
+	}
+	if err != nil { // what is wanted of it is not known, so it is left alone
+		s.log.ErrorContext(ctx, "a schedule passes an environment over: its requests cannot be read", "schedule", p.Name, "env", name.String(), "error", err)
+		return false, nil
 	}
 	for _, r := range standing {
 		if r.Key != key {
