@@ -156,7 +156,26 @@ func (s *Surface) checkRepo(ctx context.Context, repo string) bot.Check {
 		return check
 	}
 	check.OK, check.Detail = true, "can be reached"
+	check.Detail, check.Fix = s.withWebhooks(ctx, repo, check.Detail)
 	return check
+}
+
+// withWebhooks adds to what is said of a repository whether deliveries of its
+// webhooks that never arrived can be fetched. Without that Berth works, only later:
+// it is no fault. An App lists those of its own webhook without further rights.
+func (s *Surface) withWebhooks(ctx context.Context, repo, detail string) (with, fix string) {
+	if s.client.app != nil {
+		return detail, ""
+	}
+	_, err := s.client.repoHooks(ctx, repo)
+	switch status := statusOf(err); {
+	case status == http.StatusNotFound || status == http.StatusForbidden:
+		return detail + ", but not its webhooks: deliveries that never arrived cannot be fetched, and are made up for by comparing pull requests",
+			"to have them fetched, grant the token Webhooks: read (read:repo_hook of a classic one), and its user administration of " + repo
+	case err != nil:
+		return detail + "; its webhooks could not be looked at: " + short(err), ""
+	}
+	return detail, ""
 }
 
 // missing is what an App's installation on repo was not granted.

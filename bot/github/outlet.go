@@ -3,6 +3,8 @@ package github
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/berth-dev/berth/actions"
@@ -13,9 +15,10 @@ import (
 var severityIcons = map[bot.Severity]string{bot.SeverityInfo: "ℹ️", bot.SeverityWarning: "⚠️", bot.SeverityError: "🚨"}
 
 // Tell has a notice posted where its environment lives: as a comment on its pull
-// request, once for each n.Key, whatever becomes of this process. It returns once
-// the post is stored. It returns CodeNotFound for a notice about an environment
-// that lives on no pull request.
+// request, and on those that its components are from, since whoever works there
+// uses it as well. That is once in each for each n.Key, whatever becomes of this
+// process. It returns once the posts are stored. It returns CodeNotFound for a
+// notice about an environment that lives on no pull request.
 func (s *Surface) Tell(ctx context.Context, n bot.Notice) error {
 	const op = "github.tell"
 	if n.Env.IsZero() {
@@ -32,11 +35,27 @@ func (s *Surface) Tell(ctx context.Context, n bot.Notice) error {
 	if env == nil {
 		env = &actions.Environment{Name: n.Env}
 	}
-	repo, number := s.home(env, app)
-	if number == 0 {
+	told := map[string]bool{}
+	tell := func(repo string, number int) error {
+		place := strings.ToLower(placeID(repo, number))
+		if number == 0 || !validRepo(repo) || told[place] {
+			return nil
+		}
+		told[place] = true
+		return s.postTold(ctx, repo, number, n)
+	}
+	if err := tell(s.home(env, app)); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(env.Components)) {
+		if err := tell(env.Components[name].Repo, env.Components[name].PullRequest); err != nil {
+			return err
+		}
+	}
+	if len(told) == 0 {
 		return actions.Errorf(op, actions.CodeNotFound, "%s lives on no pull request.", n.Env)
 	}
-	return s.postTold(ctx, repo, number, n)
+	return nil
 }
 
 // TellIn has a notice posted on an issue or pull request: channel is

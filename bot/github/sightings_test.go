@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
+	"github.com/berth-dev/berth/bot"
 	"github.com/berth-dev/berth/bot/github/githubtest"
 )
 
@@ -283,6 +284,27 @@ func TestAComponentsPullRequestShowsTheEnvironmentToo(t *testing.T) {
 	w.until("both say that it is gone", func() bool {
 		return strings.Contains(w.sticky(), "🧹") && strings.Contains(w.partSticky(part), "not built from this")
 	})
+}
+
+func TestAComponentsPullRequestIsToldWhatBecomesOfTheEnvironment(t *testing.T) {
+	t.Parallel()
+	w, part := componentWorld(t, worldOptions{})
+	n := bot.Notice{
+		Event: bot.EventExpiring, Env: actions.Name{App: "shop", Env: actions.PullRequestName(w.pull)}, Key: "expiring:1", Title: "it expires",
+		Commands: []bot.Suggestion{{Label: "Keep", Command: "extend shop/pr-1 --keep"}},
+	}
+	for range 2 {
+		w.must(w.replicas[0].surface.Tell(t.Context(), n))
+	}
+	w.until("both are told", func() bool { return len(w.partAnswers(part)) > 0 && len(w.ours("<!-- berth:reply=t")) > 0 })
+	w.settled()
+	there, here := w.partAnswers(part), w.ours("<!-- berth:reply=t")
+	if len(there) != 1 || len(here) != 1 {
+		t.Fatalf("told %d and %d times", len(there), len(here))
+	}
+	if !strings.Contains(here[0].Body, "To type here") || !strings.Contains(there[0], "To type on") || !strings.Contains(there[0], fmt.Sprintf("/acme/shop/pull/%d", w.pull)) {
+		t.Errorf("here:\n%s\nthere:\n%s", here[0].Body, there[0])
+	}
 }
 
 func TestCommandsOnAComponentsPullRequestOnlyLook(t *testing.T) {

@@ -219,12 +219,15 @@ func TestChecksSayWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{NoWorker: true})
 	w.must(w.AddToken(githubtest.Token{Value: "ghp_rob", User: "rob", Scopes: []string{"repo"}}))
+	w.must(w.AddUser(githubtest.User{Login: "wil", Roles: map[string]string{bothRepo: "write"}}))
+	w.must(w.AddToken(githubtest.Token{Value: "ghp_wil", User: "wil", Scopes: []string{"repo"}}))
 	tests := map[string]struct {
 		token, api string
 		ok         []bool
 		says       string
 	}{
 		"all is well":                 {"ghp_bot", w.APIURL(), []bool{true, true}, "berth-bot"},
+		"a token that sees no hooks":  {"ghp_wil", w.APIURL(), []bool{true, true}, "Webhooks: read"},
 		"a token that is wrong":       {"wrong", w.APIURL(), []bool{false}, "401"},
 		"a token that only reads":     {"ghp_rob", w.APIURL(), []bool{true, false}, "written"},
 		"nobody at the API's address": {"ghp_bot", "http://127.0.0.1:1", []bool{false}, "refused"},
@@ -241,7 +244,7 @@ func TestChecksSayWhatIsWrong(t *testing.T) {
 				if i >= len(tt.ok) || c.OK != tt.ok[i] || (!c.OK && c.Fix == "") {
 					t.Errorf("check %d = %+v", i, c)
 				}
-				text += c.Detail
+				text += c.Detail + c.Fix
 			}
 			if len(checks) != len(tt.ok) || !strings.Contains(text, tt.says) {
 				t.Errorf("checks = %+v", checks)
