@@ -160,7 +160,7 @@ func placed(app *App, env *Environment, o Order) (*App, error) {
 		return nil, Errorf(op, CodeInvalid, "%s does not run on a cluster %s; it runs on %s.", app.Name, clip(want), app.clusterNames())
 	}
 	var err error
-	here.Vars, here.Secrets, err = variables(app, env)
+	here.Vars, here.Secrets, err = variables(app, env, o.Verb)
 	return &here, err
 }
 

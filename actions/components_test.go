@@ -150,6 +150,35 @@ func TestVariablesOfAnEnvironment(t *testing.T) {
 	}
 }
 
+func TestASecretThatIsNoLongerOfferedKeepsNothingFromGoing(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.app.Offered = map[string]actions.SecretRef{"other": {Name: "other", File: "/run/secrets/other"}}
+	h.perform(actions.Order{Verb: actions.VerbDeploy})
+	if _, err := h.store.SetVars(h.ctx, shop42, map[string]actions.Override{"KEY": {Secret: "other"}}, nil, actions.Record{Actor: "bo"}); err != nil {
+		t.Fatal(err)
+	}
+	h.app.Offered = nil
+	_, err := h.run.Plan(h.ctx, actions.Order{Env: shop42, Verb: actions.VerbDeploy}, true)
+	wantCode(t, err, actions.CodeInvalid)
+	for _, verb := range []actions.Verb{actions.VerbArchive, actions.VerbCleanup} {
+		if run := h.perform(actions.Order{Verb: verb}); run.State != actions.RunSucceeded {
+			t.Errorf("%s: %s", verb, run.Error)
+		}
+	}
+}
+
+func TestNothingIsPutAsideWhileTheConfigurationLacksAPart(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.perform(actions.Order{Verb: actions.VerbDeploy})
+	h.app.Parts = h.app.Parts[:len(h.app.Parts)-1]
+	for _, verb := range []actions.Verb{actions.VerbSleep, actions.VerbArchive, actions.VerbCleanup} {
+		_, err := h.run.Plan(h.ctx, actions.Order{Env: shop42, Verb: verb}, true)
+		wantCode(t, err, actions.CodeConflict)
+	}
+}
+
 func TestVariablesThatCannotBeSet(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)

@@ -170,9 +170,10 @@ func checkOrder(app *App, env *Environment, o Order, now time.Time) error {
 		return Errorf(op, CodeInvalid, "--ttl goes with deploy, restore and extend only.")
 	case len(o.With) > 0:
 		return checkComponents(app, o)
-	case env == nil || env.State == StateCleaned || o.Verb != VerbCleanup:
+	case env == nil || env.State == StateCleaned || !slices.Contains([]Verb{VerbCleanup, VerbArchive, VerbSleep}, o.Verb):
 		return nil
 	}
+	// What no part stands for would be left running, and nobody told.
 	for _, name := range slices.Sorted(maps.Keys(env.Parts)) {
 		if _, known := app.Part(name); !known {
 			return Errorf(op, CodeConflict, "%s has a part %s (%s) that the configuration of %s does not name any more; put it back until the environment is cleaned up.",

@@ -105,8 +105,9 @@ func checkOverrides(op string, set map[string]Override, unset []string) error {
 
 // variables are what the steps of an environment get: the app's, and over them
 // what people set for the environment. It returns CodeInvalid for a secret that
-// the app no longer offers.
-func variables(app *App, env *Environment) (vars map[string]string, secrets map[string]SecretRef, err error) {
+// the app no longer offers where verb brings something up; what is there can be
+// put aside and taken away without it.
+func variables(app *App, env *Environment, verb Verb) (vars map[string]string, secrets map[string]SecretRef, err error) {
 	vars, secrets = maps.Clone(app.Vars), maps.Clone(app.Secrets)
 	if env == nil || env.State == StateCleaned || len(env.Overrides) == 0 {
 		return vars, secrets, nil
@@ -125,6 +126,9 @@ func variables(app *App, env *Environment) (vars map[string]string, secrets map[
 			continue
 		}
 		ref, offered := app.Offered[o.Secret]
+		if !offered && !verb.TakesCommit() {
+			continue
+		}
 		if !offered {
 			return nil, nil, Errorf("plan.variables", CodeInvalid, "Variable %s of %s is set to the secret %s, which %s does not offer any more; unset it, or list the secret under offer_secrets.",
 				key, env.Name, clip(o.Secret), app.Name)
