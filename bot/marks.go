@@ -34,7 +34,11 @@ func (s *Service) marks(ctx context.Context, in Input, app *actions.App, env *ac
 	if env.Deployed > 1 {
 		add(fmt.Sprintf("Revision %d; %s shows those before it.", env.Deployed, s.shown(in, VerbHistory, env.Name)))
 	}
-	if app != nil && len(app.Clusters) > 1 && env.Cluster != "" {
+	switch {
+	case app == nil || env.Cluster == "":
+	case !slices.Contains(clusters(app), env.Cluster):
+		add("In cluster " + Code(env.Cluster, 63) + ", for which `apps." + app.Name + "` is not configured any more: nothing can be seen or done there until it is put back.")
+	case len(app.Clusters) > 1:
 		add("In cluster " + Code(env.Cluster, 63) + ".")
 	}
 	add(ComponentsText(env))

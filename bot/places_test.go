@@ -104,3 +104,33 @@ func TestWhatWaitsIsFoundHoweverMuchCameAfterIt(t *testing.T) {
 	}
 	w.Await(r.ID, func(r *approvals.Request) bool { return r.State == approvals.StateSucceeded })
 }
+
+func TestWhatTheConfigHasLostIsStillSpokenOf(t *testing.T) {
+	rdb := redistest.Client(t)
+	shop, docs := bottest.Shop(), bottest.Shop()
+	shop.Clusters = []actions.Cluster{{Name: "staging"}, {Name: "eu"}}
+	shop.Cluster, docs.Name = shop.Clusters[0], "docs"
+	w := bottest.New(t, rdb, shop, docs)
+	w.Work()
+	w.Do("deploy shop/pr-42 --cluster eu")
+
+	one := bottest.Shop()
+	one.Clusters, one.Cluster = shop.Clusters[:1], shop.Cluster
+	if text := bottest.New(t, rdb, one).Say("status shop/pr-42").Text; !strings.Contains(text, "In cluster `eu`, for which `apps.shop` is not configured any more") {
+		t.Errorf("without its cluster:\n%s", text)
+	}
+	none := bottest.New(t, rdb, docs)
+	const want = "`shop/pr-42` is there, but Berth's config has no app `shop` any more"
+	for _, line := range []string{"status shop/pr-42", "cleanup shop/pr-42", "vars shop/pr-42"} {
+		if text := none.Say(line).Text; !strings.Contains(text, want) || !strings.Contains(text, "put `apps.shop` back") {
+			t.Errorf("%s without its app: %s", line, text)
+		}
+	}
+	stranger := here("github:ana", "status shop/pr-42", "")
+	stranger.Repo, stranger.Actor.Roles = "acme/other", []string{"deployer"}
+	for name, text := range map[string]string{"another environment": none.Say("status shop/pr-43").Text, "another repository": none.SayIn(stranger).Text} {
+		if strings.Contains(text, want) || !strings.Contains(text, "There is no app `shop`") {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+}

@@ -94,6 +94,7 @@ func (s *Service) Do(ctx context.Context, in Input, c Command) (Reply, error) {
 	}
 	reply, err := s.dispatch(ctx, in, c)
 	if err != nil {
+		err = s.leftBehind(ctx, in, c, err)
 		s.recordRefusal(ctx, in, c, err)
 	}
 	return s.answer(ctx, in, reply, err)

@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"context"
 	"errors"
 	"strings"
 
@@ -142,6 +143,20 @@ func (s *Service) meantEnvironment(in Input, c Command, err error) error {
 		return err
 	}
 	return refusal(actions.CodeNotFound, "%s alone does not say which app; write %s.", Code(c.App, 60), in.code(c.Verb, apps[0].Name+"/"+c.App))
+}
+
+// leftBehind improves the answer to a command about an environment whose app is
+// gone from the config: nothing can be done at it before the app is back.
+func (s *Service) leftBehind(ctx context.Context, in Input, c Command, err error) error {
+	if c.App == "" || c.Env == "" || actions.CodeOf(err) != actions.CodeNotFound || s.App(c.App) != nil {
+		return err
+	}
+	env, failed := s.store.Environment(ctx, actions.Name{App: c.App, Env: c.Env})
+	if failed != nil || env.State == actions.StateCleaned || (in.Repo != "" && !strings.EqualFold(env.Repo, in.Repo)) {
+		return err
+	}
+	return refusal(actions.CodeNotFound, "%s is there, but Berth's config has no app %s any more, so that nobody can look at it or clean it up. Somebody who keeps the config can put `apps.%s` back until %s is done.",
+		Code(env.Name.String(), 100), Code(c.App, 60), env.Name.App, in.code(string(actions.VerbCleanup), env.Name.String()))
 }
 
 func (s *Service) appsOf(repo string) (found []*actions.App) {
