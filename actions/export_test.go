@@ -65,3 +65,20 @@ func AppendDropped(ctx context.Context, s *Store, l *Lease, runID string, n int)
 func Fold(ctx context.Context, s *Store, env Name, runID string) error {
 	return s.fold(ctx, env, runID, 1)
 }
+
+// ReadQuickly reads a record the quick way; nil says that it leaves that to
+// encoding/json.
+func ReadQuickly(text string) *Environment { return new(environmentReader).quick(text) }
+
+// ReadEnvironment reads a record.
+func ReadEnvironment(text string) (*Environment, error) { return new(environmentReader).read(text) }
+
+// ReadAll reads records with one reader; nil stands for what it leaves to
+// encoding/json.
+func ReadAll(texts []string) []*Environment {
+	r, all := new(environmentReader), make([]*Environment, len(texts))
+	for i, text := range texts {
+		all[i] = r.quick(text)
+	}
+	return all
+}

@@ -76,7 +76,6 @@ func (x *execution) finish(ctx context.Context, state RunState, why error, o out
 			detail["left"] = left
 		}
 	}
-	var to State
 	e := entry{kind: "run." + string(state), detail: detail, events: []Event{x.j.runEvent(state, strings.TrimSpace(text+Whereabouts(left)))}, app: "-"}
 	e.change = func(run *Run, env *Environment) {
 		run.State, run.Error, run.Left, run.EndedAt = state, text, left, now
@@ -86,7 +85,7 @@ func (x *execution) finish(ctx context.Context, state RunState, why error, o out
 		cancelWaiting(run, now)
 		x.settle(run, env, o)
 		env.RunID, env.LastAction = "", lastAction(run)
-		detail["state"], to = string(env.State), env.State
+		detail["state"] = string(env.State)
 	}
 	if err := x.j.write(ctx, e); err != nil {
 		return nil, err
@@ -94,11 +93,6 @@ func (x *execution) finish(ctx context.Context, state RunState, why error, o out
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveWithin)
 	defer cancel()
 	run, env := x.j.snapshot()
-	if to == StateCleaned {
-		if err := x.r.store.list(late, run.Order.Env, false); err != nil {
-			x.r.log.WarnContext(late, "a cleaned environment is still listed", "env", run.Order.Env.String(), "error", err)
-		}
-	}
 	if err := x.r.store.dropRevisions(late, env); err != nil {
 		x.r.log.WarnContext(late, "old revisions were not forgotten", "env", run.Order.Env.String(), "error", err)
 	}

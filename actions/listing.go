@@ -2,15 +2,8 @@ package actions
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"log/slog"
-	"maps"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -300,108 +293,4 @@ func (f EnvFilter) built(env *Environment) bool {
 		}
 	}
 	return false
-}
-
-// environments reads records by their names, in one go. One that is not there
-// is nil, and so is one that cannot be read: it must not hide the others, nor keep
-// what they need from being done. Unreadable tells of those.
-func (s *Store) environments(ctx context.Context, members []string) ([]*Environment, error) {
-	const op = "store.environments"
-	gets := make([]*redis.StringCmd, len(members))
-	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, m := range members {
-			app, env, _ := strings.Cut(m, "/")
-			gets[i] = p.Get(ctx, s.Key(Name{App: app, Env: env}, envKey))
-		}
-		return nil
-	})
-	// What Redis says of one key is no matter of the others.
-	if err = redisError(op, err); err != nil && CodeOf(err) != CodeInternal {
-		return nil, err
-	}
-	list, failed := make([]*Environment, len(members)), make([]error, len(members))
-	read := func(i int) {
-		text, err := gets[i].Bytes()
-		if errors.Is(err, redis.Nil) {
-			return
-		}
-		if err != nil {
-			failed[i] = redisError(op, err)
-		} else {
-			list[i], failed[i] = readEnvironment(op, members[i], text)
-		}
-	}
-	// Reading JSON is most of what a page costs, so that several do it.
-	const least, most = 16, 4
-	readers := max(min(most, runtime.GOMAXPROCS(0), len(members)/least), 1)
-	var all sync.WaitGroup
-	for r := range readers {
-		all.Go(func() {
-			for i := r; i < len(members); i += readers {
-				read(i)
-			}
-		})
-	}
-	all.Wait()
-	for _, err := range failed {
-		if err != nil && CodeOf(err) != CodeInternal {
-			return nil, err
-		}
-	}
-	for i, m := range members {
-		s.lostRecords.note(ctx, s.log, m, failed[i])
-	}
-	return list, nil
-}
-
-// readEnvironment reads the record of the environment that is called name. A
-// record that is about another, or about none, is not one.
-func readEnvironment(op, name string, text []byte) (*Environment, error) {
-	var env Environment
-	err := json.Unmarshal(text, &env)
-	if err == nil && env.Name.String() != name {
-		err = fmt.Errorf("it is about %q", clip(env.Name.String()))
-	}
-	if err != nil {
-		return nil, Wrap(op, CodeInternal, err, fmt.Sprintf("The record of %s cannot be read.", name))
-	}
-	return &env, nil
-}
-
-// lostRecords are the environments whose records cannot be read, as far as lists
-// have come upon them.
-type lostRecords struct {
-	mu  sync.Mutex
-	all map[string]error
-}
-
-// note takes down how the last reading of a record went. What is new is logged.
-func (u *lostRecords) note(ctx context.Context, log *slog.Logger, name string, err error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if err == nil {
-		delete(u.all, name)
-		return
-	}
-	if u.all[name] == nil {
-		log.ErrorContext(ctx, "the record of an environment cannot be read; it is left out of lists, and nothing is done to it unasked", "env", name, "error", err)
-	}
-	if u.all == nil {
-		u.all = map[string]error{}
-	}
-	u.all[name] = err
-}
-
-// Unreadable are the environments that this process left out of a list, since
-// their records cannot be read, and why.
-func (s *Store) Unreadable() map[string]error {
-	s.lostRecords.mu.Lock()
-	defer s.lostRecords.mu.Unlock()
-	return maps.Clone(s.lostRecords.all)
-}
-
-// list names an environment among all that ever were, before its record is there.
-// Whether it lives is no matter: its record says so, and the index by it.
-func (s *Store) list(ctx context.Context, name Name, _ bool) error {
-	return redisError("store.list", s.rdb.ZAdd(ctx, envsKey, redis.Z{Member: name.String()}).Err())
 }

@@ -175,14 +175,14 @@ func (s *Store) change(ctx context.Context, name Name, rec Record, fn func(*Envi
 // Environment reads one record. It returns CodeNotFound when there is none.
 func (s *Store) Environment(ctx context.Context, name Name) (*Environment, error) {
 	const op = "store.environment"
-	text, err := s.rdb.Get(ctx, s.Key(name, envKey)).Bytes()
+	text, err := s.rdb.Get(ctx, s.Key(name, envKey)).Result()
 	if errors.Is(err, redis.Nil) {
 		return nil, Errorf(op, CodeNotFound, "There is no environment %s.", name)
 	}
 	if err != nil {
 		return nil, redisError(op, err)
 	}
-	return readEnvironment(op, name.String(), text)
+	return new(environmentReader).named(op, name.String(), text)
 }
 
 // SetLock locks an environment, or unlocks it when lock is nil. One that is as

@@ -239,11 +239,8 @@ func endOf(ctx context.Context, err error) error {
 
 // index makes the run and the environment findable, before they are there.
 func (x *execution) index(ctx context.Context, id string, env Name) error {
-	s := x.r.store
-	if err := s.rdb.Set(ctx, runIndexKey(id), env.String(), 0).Err(); err != nil {
-		return redisError("run.index", err)
-	}
-	return s.list(ctx, env, true)
+	return redisError("run.index", x.r.store.pipe.Do(ctx,
+		redis.NewStatusCmd(ctx, "set", runIndexKey(id), env.String()), NewMember(ctx, "zadd", envsKey, env.String())))
 }
 
 // refuse records a run that ends before anything of the environment changed.
