@@ -587,6 +587,9 @@ func TestRollbackOfAnUpdateThatFailedLeavesNothingOfIt(t *testing.T) {
 	fails(t, x, bad)
 	back := verb(first, sdk.Rollback)
 	back.Earlier = first.ID
+	if p := plan(t, x, back); !strings.Contains(p.Diff, "-        devcluster/fail: ImagePullBackOff") || strings.Contains(p.Summary, "no changes") {
+		t.Errorf("the plan does not say what it takes back: %s\n%s", p.Summary, p.Diff)
+	}
 	killAt(t, back, "rolling release")
 	run(t, x, back)
 	ingresses, err := client(t).NetworkingV1().Ingresses(first.Namespace).List(context.Background(), metav1.ListOptions{})

@@ -29,14 +29,7 @@ func selectorOf(u *unstructured.Unstructured) labels.Selector {
 // deployed. What is compared is what was deployed; what the cluster adds by
 // itself is no difference.
 func (f *sight) drift(m *masker) []string {
-	scaled := map[string]bool{} // what an autoscaler of the release may scale
-	for _, o := range f.objects {
-		if o.want.kind() == "HorizontalPodAutoscaler" {
-			kind, _, _ := unstructured.NestedString(o.want.content, "spec", "scaleTargetRef", "kind")
-			name, _, _ := unstructured.NestedString(o.want.content, "spec", "scaleTargetRef", "name")
-			scaled[kind+" "+name] = true
-		}
-	}
+	scaled := f.scaled()
 	var out []string
 	for _, o := range f.objects {
 		if o.live == nil {
@@ -44,7 +37,8 @@ func (f *sight) drift(m *masker) []string {
 			continue
 		}
 		differs := asDeployed(o.live, differences(o.want, o.live))
-		if scaled[o.want.title()] {
+		replicas, counted, _ := unstructured.NestedInt64(o.live.Object, "spec", "replicas")
+		if none, is := scaled[o.want.title()]; is && (none || !counted || replicas > 0) {
 			differs = slices.DeleteFunc(differs, func(p string) bool { return p == "spec.replicas" })
 		}
 		if len(differs) == 0 {
@@ -54,6 +48,26 @@ func (f *sight) drift(m *masker) []string {
 			differs = append(differs[:mostDrift], fmt.Sprintf("%d more", n-mostDrift))
 		}
 		out = append(out, m.text(fmt.Sprintf("%s was changed since it was deployed: %s.", o.want.title(), strings.Join(differs, ", "))))
+	}
+	return out
+}
+
+// scaled is what an autoscaler of the release may scale, and whether to none: one
+// that does not is switched off while there are none, so that somebody else did it.
+func (f *sight) scaled() map[string]bool {
+	out := map[string]bool{}
+	for _, o := range f.objects {
+		of := o.want.kind()
+		if of != "HorizontalPodAutoscaler" && of != "ScaledObject" {
+			continue
+		}
+		kind, _, _ := unstructured.NestedString(o.want.content, "spec", "scaleTargetRef", "kind")
+		name, _, _ := unstructured.NestedString(o.want.content, "spec", "scaleTargetRef", "name")
+		if kind == "" {
+			kind = "Deployment" // KEDA's default
+		}
+		least, set, _ := unstructured.NestedFieldNoCopy(o.want.content, "spec", "minReplicas")
+		out[kind+" "+name] = of == "ScaledObject" || set && fmt.Sprint(least) == "0"
 	}
 	return out
 }

@@ -59,9 +59,10 @@ func (x *Executor) planDeploy(ctx context.Context, step sdk.Step) (sdk.Plan, err
 	if step.Brief {
 		return plan, nil
 	}
-	before := manifestOf(current)
+	there := standing(past)
+	before := manifestOf(there)
 	given := x.maskerFor(ctx, step)
-	c, err := compare(before, r.objects, newMasker(x.masking, configOf(current), before).like(given), newMasker(x.masking, in.values, r.objects).like(given))
+	c, err := compare(before, r.objects, newMasker(x.masking, configOf(there), before).like(given), newMasker(x.masking, in.values, r.objects).like(given))
 	if err != nil {
 		return sdk.Plan{}, err
 	}
@@ -164,6 +165,16 @@ func deployed(past []*release.Release) *release.Release {
 		}
 	}
 	return nil
+}
+
+// standing is the revision whose objects are taken to be there: the deployed one,
+// or the one that failed over it, which has changed them.
+func standing(past []*release.Release) *release.Release {
+	current := deployed(past)
+	if rel := last(past); current != nil && rel.Info.Status == release.StatusFailed {
+		return rel
+	}
+	return current
 }
 
 func configOf(rel *release.Release) map[string]any {

@@ -327,7 +327,7 @@ func (x *Executor) planOverData(ctx context.Context, step sdk.Step, ses *session
 // tellComeback says in plan what changes when the release becomes what target
 // was.
 func (x *Executor) tellComeback(plan *sdk.Plan, past []*release.Release, target *release.Release, namespace string, given *masker) error {
-	current := deployed(past)
+	current := standing(past)
 	before, after := manifestOf(current), manifestOf(target)
 	c, err := compare(before, after, newMasker(x.masking, configOf(current), before).like(given), newMasker(x.masking, target.Config, after).like(given))
 	if err != nil {

@@ -73,7 +73,7 @@ func (v *vigil) explain(ctx context.Context, prefix string) error {
 		}
 	}
 	if advice == "" {
-		advice = "Correct what the events and the log name, then deploy again."
+		advice = "Correct what the events and the log name, then try again."
 	}
 	b.WriteString(advice)
 	if lines := v.k.lastEvents(ctx, namespace, names); len(lines) > 0 {
