@@ -181,7 +181,7 @@ func allowedNow(name Name, env *Environment, v Verb) error {
 	case v == VerbRestart && env.Sleeping:
 		return Errorf(op, CodeConflict, "%s sleeps; wake it instead.", name)
 	case v == VerbWake && !env.Sleeping:
-		return Errorf(op, CodeConflict, "%s is awake already; restart it if it does not answer.", name)
+		return Errorf(op, CodeConflict, "%s is awake already; restart it if it does not answer, or deploy it if somebody scaled it down.", name)
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func TestAllowed(t *testing.T) {
 		"what sleeps cannot sleep":                      {asleep, actions.VerbSleep, actions.CodeConflict, "shop/pr-42 sleeps already; wake it when you need it."},
 		"what sleeps cannot be restarted":               {asleep, actions.VerbRestart, actions.CodeConflict, "shop/pr-42 sleeps; wake it instead."},
 		"what sleeps can be deployed":                   {asleep, actions.VerbDeploy, "", ""},
-		"what is awake cannot wake":                     {in(actions.StateRunning), actions.VerbWake, actions.CodeConflict, "shop/pr-42 is awake already; restart it if it does not answer."},
+		"what is awake cannot wake":                     {in(actions.StateRunning), actions.VerbWake, actions.CodeConflict, "shop/pr-42 is awake already; restart it if it does not answer, or deploy it if somebody scaled it down."},
 		"a lock keeps everyone away":                    {locked, actions.VerbDeploy, actions.CodeConflict, "shop/pr-42 is locked by ana; unlock it first."},
 		"what is being made can be asked to sleep":      {in(actions.StateCreatePending), actions.VerbSleep, "", ""},
 		"what is being made cannot be restored":         {in(actions.StateCreatePending), actions.VerbRestore, actions.CodeConflict, "shop/pr-42 is running, so there is nothing to restore; deploy it to update it."},

@@ -209,7 +209,7 @@ func (x *execution) whereabouts(run *Run) string {
 	if run.Order.Verb == VerbExtend {
 		return ""
 	}
-	undos, done, touched := map[string]StepRecord{}, 0, 0
+	undos, done, touched, stopped := map[string]StepRecord{}, 0, 0, run.Code == CodeCancelled
 	var forward []StepRecord
 	for _, s := range run.Steps {
 		if s.Undo {
@@ -219,12 +219,13 @@ func (x *execution) whereabouts(run *Run) string {
 		forward = append(forward, s)
 		if s.Tries > 0 {
 			touched++
+			stopped = stopped || s.State == StepCancelled
 		}
 		if s.State == StepDone {
 			done++
 		}
 	}
-	if touched == 0 || (len(undos) == 0 && done == 0 && run.Code != CodeCancelled) {
+	if touched == 0 || (len(undos) == 0 && done == 0 && !stopped) {
 		return ""
 	}
 	var said []string

@@ -225,7 +225,18 @@ func TestDeadlines(t *testing.T) {
 			return nil
 		}, nil)
 		run := s.deploy("next")
-		if run.State != actions.RunFailed || run.Code != actions.CodeDownstream || !strings.HasPrefix(run.Error, "It was stopped, since it had not ended within 50ms") || s.env().State != actions.StateRunning {
+		if run.Left == "" || run.State != actions.RunFailed || run.Code != actions.CodeDownstream || !strings.HasPrefix(run.Error, "It was stopped, since it had not ended within 50ms") || s.env().State != actions.StateRunning {
+			t.Errorf("run %+v", run)
+		}
+	})
+	t.Run("a cleanup that is stopped with its first part says where it is", func(t *testing.T) {
+		t.Parallel()
+		s := newStory(t)
+		s.must(s.deploy("main"))
+		s.app.RunWithin = 50 * time.Millisecond
+		s.c.hook(func(ctx context.Context, _ actions.Step) error { <-ctx.Done(); return ctx.Err() }, nil)
+		run := s.perform(actions.Order{Verb: actions.VerbCleanup})
+		if run.State != actions.RunFailed || !strings.Contains(run.Left, "url is as its cleanup left it") || !strings.Contains(run.Left, "db was not touched") {
 			t.Errorf("run %+v", run)
 		}
 	})
