@@ -35,7 +35,7 @@ func (s *Service) cancel(ctx context.Context, in Input, c Command) (Reply, error
 		return Reply{}, err
 	}
 	if r.State == approvals.StateRunning {
-		return Reply{Tone: ToneInfo, Request: r, Text: s.stopping(in, r)}, nil
+		return Reply{Tone: ToneInfo, Request: r, Text: s.stopping(ctx, in, r)}, nil
 	}
 	if r.Stop != nil {
 		return Reply{Tone: ToneInfo, Request: r, Text: command(r) + " (request `" + r.ID + "`) is stopped already."}, nil
@@ -44,7 +44,11 @@ func (s *Service) cancel(ctx context.Context, in Input, c Command) (Reply, error
 }
 
 // stopping says what becomes of a running request that was cancelled.
-func (s *Service) stopping(in Input, r *approvals.Request) string {
+func (s *Service) stopping(ctx context.Context, in Input, r *approvals.Request) string {
+	if run, err := s.store.Run(ctx, r.RunID); err == nil && run.State == actions.RunRunning && run.Error != "" {
+		return command(r) + " (request `" + r.ID + "`) has stopped already, and what it did is being taken back, which runs to its end. " +
+			s.shown(in, VerbStatus, r.Order.Env) + " says what is where after that."
+	}
 	text := "Stopping " + command(r) + " (request `" + r.ID + "`) at its next safe point; an executor that does not listen is ended by force."
 	if back := takenBack(s.App(r.Order.Env.App), r.Order.Verb); back != "" {
 		text += " Of the parts that it had begun, " + back + "."

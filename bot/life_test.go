@@ -61,6 +61,29 @@ func TestWhatACancelLeavesIsSaidBefore(t *testing.T) {
 	golden(t, "cancel_taken_back", w.Say("cancel wide/pr-1").Text)
 }
 
+func TestACancelWhileItIsTakenBackSaysSo(t *testing.T) {
+	w := bottest.New(t, redistest.Client(t), wide())
+	w.Work()
+	w.Do("deploy wide/pr-1 --ref main")
+	w.Executor.Fail("web", actions.Errorf("memory.run", actions.CodeDownstream, "No image."), actions.VerbDeploy)
+	release := w.Executor.Hold("web", actions.VerbRollback)
+	defer release()
+	r := w.Say("deploy wide/pr-1 --ref other").Request
+	w.Await(r.ID, func(r *approvals.Request) bool {
+		if r.RunID == "" {
+			return false
+		}
+		run, err := w.Store.Run(t.Context(), r.RunID)
+		return err == nil && run.Error != ""
+	})
+	if text := w.Say("cancel wide/pr-1").Text; !strings.Contains(text, "has stopped already, and what it did is being taken back") {
+		t.Error(text)
+	}
+	if text := w.Say("status wide/pr-1").Text; strings.Contains(text, " stops it.") {
+		t.Error(text)
+	}
+}
+
 func TestHistoryIsToldAndGoneBackTo(t *testing.T) {
 	w, name := bottest.New(t, redistest.Client(t), wide()), actions.Name{App: "wide", Env: "pr-1"}
 	w.Work()

@@ -199,6 +199,9 @@ func (s *Service) underWay(in Input, active []*approvals.Request) string {
 	if newest.RunID != "" {
 		hint = in.code(VerbLogs, newest.RunID) + " shows its log, " + in.code(VerbCancel, newest.ID) + " stops it."
 	}
+	if newest.Stop != nil && newest.RunID != "" {
+		hint = in.code(VerbLogs, newest.RunID) + " shows its log."
+	}
 	return "Under way:\n\n" + strings.Join(lines, "\n") + "\n\n" + hint
 }
 

@@ -16,12 +16,25 @@ type Executor struct {
 	mu      sync.Mutex
 	parts   map[string]part // by "app/name/part"
 	fails   map[string]failure
-	gates   map[string]chan struct{}
+	gates   map[string]gate
 	blind   map[string]bool
 	drift   map[string][]string
 	changes map[string]int // of what a part's plan stands for
 	done    map[string]bool
 	made    map[string]string // SHA by the id of the step that deployed it
+}
+
+// gate holds the steps of a part with these verbs up, or all of them.
+type gate struct {
+	open  chan struct{}
+	verbs []actions.Verb
+}
+
+func (g gate) of(v actions.Verb) chan struct{} {
+	if len(g.verbs) > 0 && !slices.Contains(g.verbs, v) {
+		return nil
+	}
+	return g.open
 }
 
 // failure is what a part's steps fail with.
@@ -48,7 +61,7 @@ type part struct {
 
 func newExecutor() *Executor {
 	return &Executor{
-		parts: map[string]part{}, fails: map[string]failure{}, gates: map[string]chan struct{}{}, blind: map[string]bool{}, drift: map[string][]string{},
+		parts: map[string]part{}, fails: map[string]failure{}, gates: map[string]gate{}, blind: map[string]bool{}, drift: map[string][]string{},
 		changes: map[string]int{}, done: map[string]bool{}, made: map[string]string{},
 	}
 }
@@ -101,18 +114,18 @@ func (x *Executor) Change(part string) {
 	x.changes[part]++
 }
 
-// Hold holds every step of a part up until the function that it returns is
-// called.
-func (x *Executor) Hold(part string) (release func()) {
+// Hold holds the steps of a part with these verbs up, or all of them, until the
+// function that it returns is called.
+func (x *Executor) Hold(part string, verbs ...actions.Verb) (release func()) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	gate := make(chan struct{})
-	x.gates[part] = gate
+	held := gate{make(chan struct{}), verbs}
+	x.gates[part] = held
 	return sync.OnceFunc(func() {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		delete(x.gates, part)
-		close(gate)
+		close(held.open)
 	})
 }
 
@@ -151,7 +164,7 @@ func (x *Executor) Plan(_ context.Context, s actions.Step) (actions.PartPlan, er
 // Run does the step.
 func (x *Executor) Run(ctx context.Context, s actions.Step, sink func(actions.Event)) (actions.Outputs, error) {
 	x.mu.Lock()
-	gate, err := x.gates[s.Part], x.fails[s.Part].of(s.Verb)
+	gate, err := x.gates[s.Part].of(s.Verb), x.fails[s.Part].of(s.Verb)
 	x.mu.Unlock()
 	sink(actions.Event{Kind: actions.EventLog, Text: "begin " + string(s.Verb)})
 	if gate != nil {
