@@ -54,10 +54,13 @@ func printHistory(w io.Writer, env string, past []api.Past) {
 		return
 	}
 	rows := [][]string{{"REVISION", "ACTION", "STATE", "COMMIT", "BY", "ENDED", "RUN", ""}}
-	back, over := 0, past[0].Verb == string(actions.VerbArchive) && past[0].State == string(actions.RunSucceeded)
+	back, made, over := 0, false, false
 	for _, p := range past {
-		// What was archived is restored first, and what a cleanup ended is no more.
-		over = over || p.Verb == string(actions.VerbCleanup) && p.State == string(actions.RunSucceeded)
+		if p.State == string(actions.RunSucceeded) {
+			// What was archived is restored first, and what a cleanup ended is no more.
+			over = over || p.Verb == string(actions.VerbCleanup) || p.Verb == string(actions.VerbArchive) && !made
+			made = made || p.Revision > 0
+		}
 		revision, action, ended := "", p.Verb, ""
 		if p.Revision > 0 {
 			revision = strconv.Itoa(p.Revision)

@@ -20,6 +20,8 @@ func TestHistoryOffersWhatCanBeGoneBackTo(t *testing.T) {
 		"nothing where all was cleaned up":     {[]api.Past{past("cleanup", 0), past("deploy", 1)}, ""},
 		"nothing of a life before":             {[]api.Past{{Verb: "deploy", State: "succeeded", Revision: 2, Current: true}, past("cleanup", 0), past("deploy", 1)}, ""},
 		"nothing while it is archived":         {[]api.Past{past("archive", 0), past("deploy", 1)}, ""},
+		"nothing after a restore that failed":  {[]api.Past{{Verb: "restore", State: "failed"}, past("archive", 0), past("deploy", 1)}, ""},
+		"what was before an archive":           {[]api.Past{{Verb: "restore", State: "succeeded", Revision: 2, Current: true}, past("archive", 0), past("deploy", 1)}, "--to 1"},
 		"after an archive that did not happen": {[]api.Past{{Verb: "archive", State: "failed"}, past("deploy", 1)}, "--to 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
