@@ -176,7 +176,11 @@ func (s *sweep) orphanNotice(cluster string, groups []group) bot.Notice {
 		key = append(key, g.env.String(), strconv.FormatInt(s.saved.orphans[g.key()].First, 10))
 		for _, o := range g.owned {
 			if len(lines) < mostNamed {
-				lines = append(lines, "- "+bot.Code(o.Kind+" "+o.Namespace+"/"+o.Name, 200)+" of "+bot.Code(g.env.String(), 100))
+				name := o.Name
+				if o.Namespace != "" {
+					name = o.Namespace + "/" + name
+				}
+				lines = append(lines, "- "+bot.Code(o.Kind+" "+name, 200)+" of "+bot.Code(g.env.String(), 100))
 			}
 		}
 	}
@@ -188,12 +192,12 @@ func (s *sweep) orphanNotice(cluster string, groups []group) bot.Notice {
 		n.Env, whose = groups[0].env, groups[0].env.String()
 	}
 	n.Key = "reconcile:orphan:" + digest(key)
-	n.Title = fmt.Sprintf("%s of %s in %s %s there, and no environment accounts for them", count(things, "thing"), whose, clusterName(cluster), isAre(things))
-	what := "Nothing is done about them: look what they are, and take them away by hand, or set `reconcile.orphans: cleanup` to have Berth ask for it."
+	n.Title = fmt.Sprintf("%s of %s in %s %s there, and no environment accounts for %s", count(things, "thing"), whose, clusterName(cluster), isAre(things), itThem(things))
+	what := "Nothing is done about that: look what it is, and take it away by hand, or set `reconcile.orphans: cleanup` to have Berth ask for it."
 	if s.o.Orphans == OrphansCleanup {
-		what = "If they are still there in ten minutes, their cleanup is asked for, as a request that policies and people can stop. What an environment that exists does not account for stays until somebody takes it away by hand."
+		what = "If it is still there in ten minutes, its cleanup is asked for, as a request that policies and people can stop. What an environment that exists does not account for stays until somebody takes it away by hand."
 	}
-	n.Text = strings.Join(lines, "\n") + "\n\nThey bear the marks of this Berth. " + what
+	n.Text = strings.Join(lines, "\n") + "\n\nThis bears the marks of this Berth. " + what
 	return n
 }
 
@@ -209,4 +213,11 @@ func isAre(n int) string {
 		return "is"
 	}
 	return "are"
+}
+
+func itThem(n int) string {
+	if n == 1 {
+		return "it"
+	}
+	return "them"
 }
