@@ -82,6 +82,9 @@ func (b *budget) spend(ctx context.Context, account string, write, calm bool) er
 }
 
 func (b *budget) ask(ctx context.Context, account string, write, calm bool) (time.Duration, error) {
+	if b.rdb == nil {
+		return 0, nil // whoever only looks, as `berth doctor` does, shares no budget
+	}
 	minute, hour, counted := perMinute, perHour, 0
 	if calm {
 		minute, hour = calmPerMinute, calmPerHour
@@ -96,6 +99,9 @@ func (b *budget) ask(ctx context.Context, account string, write, calm bool) (tim
 
 // block lets nothing of the account pass for a while.
 func (b *budget) block(ctx context.Context, account string, pause time.Duration) {
+	if b.rdb == nil {
+		return
+	}
 	if err := b.rdb.Set(context.WithoutCancel(ctx), keyBlocked(account), "1", pause).Err(); err != nil {
 		b.log.WarnContext(ctx, "GitHub's wish for a pause could not be kept", "account", account, "error", err)
 	}

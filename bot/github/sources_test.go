@@ -230,11 +230,16 @@ func TestChecksSayWhatIsWrong(t *testing.T) {
 		"a token that sees no hooks":  {"ghp_wil", w.APIURL(), []bool{true, true}, "Webhooks: read"},
 		"a token that is wrong":       {"wrong", w.APIURL(), []bool{false}, "401"},
 		"a token that only reads":     {"ghp_rob", w.APIURL(), []bool{true, false}, "written"},
+		"without a Redis":             {"ghp_bot", w.APIURL(), []bool{true, true}, "berth-bot"},
 		"nobody at the API's address": {"ghp_bot", "http://127.0.0.1:1", []bool{false}, "refused"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s, err := New(Options{Token: tt.token, APIURL: tt.api, Redis: w.rdb, Catalog: w.catalog, DataDir: t.TempDir()})
+			o := Options{Token: tt.token, APIURL: tt.api, Redis: w.rdb, Catalog: w.catalog, DataDir: t.TempDir()}
+			if name == "without a Redis" { // as `berth doctor` looks
+				o.Redis = nil
+			}
+			s, err := New(o)
 			if err != nil {
 				t.Fatal(err)
 			}
