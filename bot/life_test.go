@@ -79,7 +79,7 @@ func TestACancelWhileItIsTakenBackSaysSo(t *testing.T) {
 	if text := w.Say("cancel wide/pr-1").Text; !strings.Contains(text, "has stopped already, and what it did is being taken back") {
 		t.Error(text)
 	}
-	if text := w.Say("status wide/pr-1").Text; strings.Contains(text, " stops it.") {
+	if text := w.Say("status wide/pr-1").Text; strings.Contains(text, " stops it.") || !strings.Contains(text, ", has stopped, and takes back what it did, until ") {
 		t.Error(text)
 	}
 }

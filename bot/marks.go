@@ -61,6 +61,9 @@ func (s *Service) held(ctx context.Context, env *actions.Environment) string {
 		return ""
 	}
 	text := "The " + string(run.Order.Verb) + " by " + Escape(run.Order.By, 80) + " runs since " + moment(run.StartedAt)
+	if run.State == actions.RunRunning && run.Error != "" {
+		text += ", has stopped, and takes back what it did"
+	}
 	if !run.Deadline.IsZero() {
 		text += ", until " + moment(run.Deadline) + " at most"
 	}
