@@ -28,9 +28,7 @@ func TestEverythingWorksOnRedisCluster(t *testing.T) {
 	if _, err := h.store.SetLock(h.ctx, shop42, nil, actions.Record{}); err != nil {
 		t.Error(err)
 	}
-	if _, err := h.store.Extend(h.ctx, shop42, time.Hour, actions.Record{}); err != nil {
-		t.Error(err)
-	}
+	h.perform(actions.Order{Verb: actions.VerbExtend, TTL: time.Hour})
 	l := h.lease()
 	if err := l.Renew(h.ctx); err != nil {
 		t.Error(err)

@@ -262,6 +262,8 @@ func TestLifetimes(t *testing.T) {
 		"a use never shortens it":                     {ttl: 3 * day, after: day, orders: []actions.Order{extend(actions.Order{TTL: 5 * day}), {Verb: actions.VerbRestart}}, want: 8 * day},
 		"extended":                                    {ttl: 3 * day, after: day, orders: []actions.Order{extend(actions.Order{TTL: day})}, want: 4 * day},
 		"what is over is extended from now":           {ttl: 3 * day, after: 5 * day, orders: []actions.Order{extend(actions.Order{TTL: day})}, want: 6 * day},
+		"at most for as long as anything lives":       {ttl: 29 * day, orders: []actions.Order{extend(actions.Order{TTL: 9 * day})}, want: actions.MaxTTL},
+		"a time that would overflow":                  {ttl: day, orders: []actions.Order{extend(actions.Order{TTL: 1<<63 - 1})}, want: actions.MaxTTL},
 		"kept":                                        {ttl: 3 * day, after: day, orders: []actions.Order{extend(actions.Order{Keep: true})}, keep: true},
 		"what is kept stays so, when deployed":        {ttl: 3 * day, orders: []actions.Order{extend(actions.Order{Keep: true}), {Verb: actions.VerbDeploy}}, keep: true},
 		"a time ends that":                            {ttl: 3 * day, after: day, orders: []actions.Order{extend(actions.Order{Keep: true}), extend(actions.Order{TTL: 2 * day})}, want: 3 * day},

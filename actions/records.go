@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -211,44 +210,6 @@ func (s *Store) SetLock(ctx context.Context, name Name, lock *Lock, rec Record) 
 		rec.Kind, rec.Detail = "environment.locked", map[string]string{"reason": l.Reason}
 		return true, nil
 	})
-}
-
-// Extend moves the environment's expiry to min(expiry+by, now+MaxTTL), in UTC,
-// and never to an earlier time. It returns CodeInvalid for by <= 0 and for an
-// environment that never expires, CodeNotFound for an unknown or cleaned one,
-// and CodeConflict if another change won; that one may be retried.
-func (s *Store) Extend(ctx context.Context, name Name, by time.Duration, rec Record) (time.Time, error) {
-	env, err := s.change(ctx, name, rec, func(env *Environment, rec *Record) (bool, error) {
-		return s.extend(env, by, rec)
-	})
-	if err != nil {
-		return time.Time{}, err
-	}
-	return env.ExpiresAt, nil
-}
-
-func (s *Store) extend(env *Environment, by time.Duration, rec *Record) (bool, error) {
-	const op = "store.extend"
-	switch {
-	case by <= 0:
-		return false, Errorf(op, CodeInvalid, "An environment is extended by a time greater than 0, such as 24h.")
-	case env.State == StateCleaned:
-		return false, Errorf(op, CodeNotFound, "%s was cleaned up; there is nothing to extend.", env.Name)
-	case env.ExpiresAt.IsZero():
-		return false, Errorf(op, CodeInvalid, "%s does not expire; there is nothing to extend.", env.Name)
-	}
-	until := env.ExpiresAt.Add(min(by, MaxTTL))
-	if most := s.clock().Add(MaxTTL); until.After(most) {
-		until = most
-	}
-	until = until.UTC()
-	if !until.After(env.ExpiresAt) {
-		return false, nil
-	}
-	rec.Kind = "environment.extended"
-	rec.Detail = map[string]string{"from": env.ExpiresAt.Format(time.RFC3339), "to": until.Format(time.RFC3339)}
-	env.ExpiresAt = until
-	return true, nil
 }
 
 // Run reads one run by its id. It returns CodeNotFound when there is none, or

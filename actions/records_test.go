@@ -128,48 +128,6 @@ func TestLocks(t *testing.T) {
 	}
 }
 
-func TestExtend(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct {
-		left, by, want time.Duration
-		cleaned        bool
-		code           actions.Code
-	}{
-		"adds to what is left":            {left: 10 * time.Hour, by: 9 * time.Hour, want: 19 * time.Hour},
-		"clamps to the limit":             {left: 719 * time.Hour, by: 9 * time.Hour, want: actions.MaxTTL},
-		"clamps what would overflow":      {left: time.Hour, by: 1<<63 - 1, want: actions.MaxTTL},
-		"nothing is nothing":              {left: time.Hour, by: 0, code: actions.CodeInvalid},
-		"a time back is none":             {left: time.Hour, by: -time.Hour, code: actions.CodeInvalid},
-		"one for ever needs no more time": {by: time.Hour, code: actions.CodeInvalid},
-		"a cleaned one is not found":      {by: time.Hour, cleaned: true, code: actions.CodeNotFound},
-	}
-	for name, tc := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := newHarness(t)
-			h.app.TTL = tc.left
-			h.perform(actions.Order{Verb: actions.VerbDeploy})
-			if tc.cleaned {
-				h.perform(actions.Order{Verb: actions.VerbCleanup})
-			}
-			until, err := h.store.Extend(h.ctx, shop42, tc.by, actions.Record{Actor: "ana"})
-			wantCode(t, err, tc.code)
-			if err == nil && (!until.Equal(h.now().Add(tc.want)) || !h.env().ExpiresAt.Equal(until)) {
-				t.Errorf("expires in %v, want %v", until.Sub(h.now()), tc.want)
-			}
-		})
-	}
-	t.Run("as an action", func(t *testing.T) {
-		t.Parallel()
-		h := newHarness(t)
-		h.perform(actions.Order{Verb: actions.VerbDeploy})
-		run := h.perform(actions.Order{Verb: actions.VerbExtend, TTL: 24 * time.Hour})
-		if env := h.env(); run.State != actions.RunSucceeded || len(run.Steps) != 0 || !env.ExpiresAt.Equal(h.now().Add(96*time.Hour)) || env.State != actions.StateRunning || env.URL == "" {
-			t.Errorf("run %+v, environment %+v", run, env)
-		}
-	})
-}
-
 func TestOldRunsAreForgotten(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)

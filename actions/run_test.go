@@ -94,11 +94,11 @@ func TestArchiveAndRestore(t *testing.T) {
 	h.world.before["web"] = func(context.Context, actions.Step, func(actions.Event)) error {
 		return actions.Errorf("helm", actions.CodeDownstream, "The cluster said no.")
 	}
-	const error, left = "Part web: The cluster said no.", "db runs aaaaaaa; web is as its restore left it"
-	if run := h.perform(actions.Order{Verb: actions.VerbRestore}); run.State != actions.RunFailed || run.Error != error || run.Left != left || run.Code != actions.CodeDownstream {
+	const cause, left = "Part web: The cluster said no.", "db runs aaaaaaa; web is as its restore left it"
+	if run := h.perform(actions.Order{Verb: actions.VerbRestore}); run.State != actions.RunFailed || run.Error != cause || run.Left != left || run.Code != actions.CodeDownstream {
 		t.Fatalf("restore: %+v", run)
 	}
-	if env := h.env(); env.State != actions.StateFailure || !env.HasArchive || env.LastAction.Error != error || env.LastAction.Left != left {
+	if env := h.env(); env.State != actions.StateFailure || !env.HasArchive || env.LastAction.Error != cause || env.LastAction.Left != left {
 		t.Errorf("after a failed restore: %+v", env)
 	}
 	_, err = h.run.Plan(h.ctx, actions.Order{Env: shop42, Verb: actions.VerbDeploy}, true)

@@ -49,7 +49,7 @@ type App struct {
 // Past is how much of what ran is remembered of an app's environments.
 type Past struct {
 	// Runs is how many runs of an environment are kept with their steps: 50 when 0.
-	Runs int `yaml:"runs" json:"runs,omitempty" jsonschema:"minimum=0,maximum=1000"`
+	Runs int `yaml:"runs" json:"runs,omitempty" jsonschema:"minimum=0,maximum=500"`
 	// Logs is how long the log of a run is kept once it has ended: 30d when empty.
 	Logs Duration `yaml:"logs" json:"logs,omitempty"`
 }
@@ -82,7 +82,7 @@ const (
 	maxRunWithin = 24 * time.Hour
 	minKeepLogs  = time.Hour
 	maxKeepLogs  = 365 * 24 * time.Hour
-	maxKeepRuns  = 1000
+	maxKeepRuns  = 500
 	maxClusters  = 50
 	maxParts     = 100 // components too
 )

@@ -93,7 +93,7 @@ var entries = []entry{
 		long: "`rollback --to REVISION` goes back to one of them."},
 	{verb: bot.VerbVars,
 		short: "shows an environment's variables and who set them", example: "vars shop/pr-42",
-		long: "Values are shown to nobody."},
+		long: "Values are shown to those alone who may set them, and only where nobody else reads along."},
 	{verb: bot.VerbSet, arg: argSet, flags: []string{"secret", "reason"},
 		short: "sets variables of an environment", example: "set shop/pr-42 LOG_LEVEL=debug",
 		long: "They take effect with its next deploy. What is typed can be read where it is typed; `set KEY --secret NAME` takes a secret that the app offers."},

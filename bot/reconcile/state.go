@@ -15,7 +15,6 @@ import (
 
 // The fields of the state. Times are in Unix milliseconds.
 const (
-	fieldFence   = "fence"   // the token of the last leader that wrote
 	fieldLast    = "last"    // when the last sweep began
 	fieldMended  = "mended"  // when indexes were mended
 	fieldOrphan  = "orphan:" // + cluster + "|" + environment: an orphan

@@ -62,7 +62,7 @@ func TestARedisThatIsStoppedLosesAndDoublesNoTick(t *testing.T) {
 	for _, name := range []string{"one", "two"} {
 		s, err := New(Options{
 			Store: w, Requests: w, Catalog: w, Redis: client, Notifier: w, Schedules: []Schedule{minutely}, PerSecond: 1000, Every: w.every,
-			Now: w.clockwork.Now, Replica: name,
+			Now: w.Now, Replica: name,
 			Wait: func(ctx context.Context, until time.Time) {
 				if until.After(monday.Add(10 * time.Minute)) {
 					halfway.Do(func() {
@@ -84,7 +84,7 @@ func TestARedisThatIsStoppedLosesAndDoublesNoTick(t *testing.T) {
 	}
 	<-reached
 	server.Stop(t)
-	w.set(w.clockwork.Now().Add(40 * time.Second)) // time goes on; it is no downtime yet
+	w.set(w.Now().Add(40 * time.Second)) // time goes on; it is no downtime yet
 	close(stopped)
 	<-down.heard
 	server.Restart(t)

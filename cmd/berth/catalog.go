@@ -231,7 +231,7 @@ func each(err error) []error {
 // secrets are what the config refers to, read.
 type secrets struct {
 	webhook, token, appKey string
-	whole                  bool // all that the config refers to is there
+	whole                  bool // all that GitHub and Redis need is there
 }
 
 // readSecrets reads every secret that the config refers to. What is missing
@@ -260,9 +260,20 @@ func readSecrets(c *configs.Config) (secrets, error) {
 		var password string
 		read("redis.password", c.Redis.Password, &password)
 	}
-	if len(faults) > 0 {
-		return secrets{}, usageError(fmt.Errorf("%s missing:\n%w", plural(len(faults), "secret is", "secrets are"), faults))
+	out.whole = len(faults) == 0
+	for i, route := range c.Notifications {
+		for j, to := range route.To {
+			path, unused := fmt.Sprintf("notifications[%d].to[%d]", i, j), ""
+			if !to.URL.From.IsZero() {
+				if _, err := to.URL.Value(); err != nil {
+					faults = append(faults, configs.Fault{Path: path + ".url", Msg: err.Error()})
+				}
+			}
+			read(path+".secret", to.Secret, &unused)
+		}
 	}
-	out.whole = true
+	if len(faults) > 0 {
+		return out, usageError(fmt.Errorf("%s missing:\n%w", plural(len(faults), "secret is", "secrets are"), faults))
+	}
 	return out, nil
 }

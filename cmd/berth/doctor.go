@@ -103,7 +103,7 @@ func examine(ctx context.Context, cfg *configs.Config, apps *catalog, log *slog.
 	switch {
 	case cfg.Redis == nil:
 		checks = append(checks, checkRedisServer(ctx))
-	case err == nil || cfg.Redis.Password.IsZero():
+	case values.whole || cfg.Redis.Password.IsZero():
 		if c.redis, err = dialRedis(cfg.Redis); err != nil {
 			return nil, usageError(err)
 		}
