@@ -71,21 +71,23 @@ func (i *itself) run(ctx context.Context, group *errgroup.Group) {
 	}
 }
 
-// obeyItself takes the config's routes and schedules up anew.
-func (s *server) obeyItself(cfg *configs.Config) error {
+// orders reads the config's routes and schedules. follow takes them up anew.
+func (s *server) orders(cfg *configs.Config) (follow func() error, err error) {
 	routes, outlets, err := s.notices(cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	schedules, err := schedulesOf(cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := s.itself.scheduler.Replace(schedules); err != nil {
-		return err
-	}
-	s.itself.notifier.Replace(routes, outlets)
-	return nil
+	return func() error {
+		if err := s.itself.scheduler.Replace(schedules); err != nil {
+			return err // it was taken for right when the config was read, by the same rules
+		}
+		s.itself.notifier.Replace(routes, outlets)
+		return nil
+	}, nil
 }
 
 // clusters are those of the config as it is now.

@@ -180,10 +180,14 @@ func (s *server) obey(cfg *configs.Config, apps *catalog) error {
 	if err != nil {
 		return err
 	}
-	if err := s.obeyItself(cfg); err != nil {
+	follow, err := s.orders(cfg)
+	if err != nil {
 		return err
 	}
 	if err := s.api.SetTokens(apiTokens(cfg)); err != nil {
+		return err
+	}
+	if err := follow(); err != nil {
 		return err
 	}
 	s.api.SetIssuers(apiIssuers(cfg))

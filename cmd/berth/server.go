@@ -78,42 +78,22 @@ func newServer(ctx context.Context, path string, cfg *configs.Config, apps *cata
 	if err := s.openHost(); err != nil { //nolint:contextcheck // plugins are stopped in order after the context has ended
 		return nil, err
 	}
-	replica, err := replicaID(s.dir)
+	if s.replica, err = replicaID(s.dir); err != nil {
+		return nil, err
+	}
+	s.openRecords(ctx)
+	sources, err := s.openGitHub(values)
 	if err != nil {
 		return nil, err
 	}
-	s.replica = replica
-
-	metrics := approvals.NewMetrics()
-	s.metrics.MustRegister(metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	s.clock = actions.NewClock(s.redis, nil, log)
-	s.setClock(ctx)
-	store := actions.NewStore(s.redis, actions.StoreOptions{Now: s.clock.Now, KeepAudit: time.Duration(cfg.Retention.Audit), Keep: apps.keep, Log: log})
-	requests := approvals.NewRequests(s.redis, store, approvals.Options{
-		Metrics: metrics, Now: s.clock.Now, Keep: time.Duration(cfg.Retention.Requests), Log: log,
-	})
-	s.requests = requests
-	s.store, s.people = store, people.New(people.Options{
-		Redis: s.redis, Store: store, Actors: actorsOf(cfg), Tokens: tokensOf(cfg), Now: s.clock.Now, Log: log,
-	})
-	var sources actions.Sources
-	if cfg.GitHub != nil {
-		opts := githubOptions(cfg, values, apps, log)
-		opts.Redis, opts.Store, opts.Requests, opts.People = s.redis, store, requests, s.people
-		opts.Lines, opts.DataDir, opts.Replica = command.Lines, s.dir.path, replica
-		if s.github, err = github.New(opts); err != nil {
-			return nil, usageError(err)
-		}
-		sources, s.checkup.github = s.github, s.github
-	}
 	runner := actions.NewRunner(actions.RunnerOptions{
-		Store: store, Catalog: apps, Executors: s.host, Sources: sources, RequestEnded: s.ended, Now: s.clock.Now, Log: log,
+		Store: s.store, Catalog: apps, Executors: s.host, Sources: sources, RequestEnded: s.ended, Now: s.clock.Now, Log: log,
 	})
 	s.worker = approvals.NewWorker(approvals.WorkerOptions{
-		Requests: requests, Store: store, Floor: runner, Replica: replica, Limits: s.limits, Room: apps.room, Log: log,
+		Requests: s.requests, Store: s.store, Floor: runner, Replica: s.replica, Limits: s.limits, Room: apps.room, Log: log,
 	})
 	service := bot.New(bot.Options{
-		Catalog: apps, Store: store, Requests: requests, Observer: runner, Planner: runner, People: s.people, Parse: command.Parse, Now: s.clock.Now, Log: log,
+		Catalog: apps, Store: s.store, Requests: s.requests, Observer: runner, Planner: runner, People: s.people, Parse: command.Parse, Now: s.clock.Now, Log: log,
 	})
 	if s.github != nil {
 		s.github.Attach(service)
@@ -131,6 +111,39 @@ func newServer(ctx context.Context, path string, cfg *configs.Config, apps *cata
 	}
 	s.checkup.redis, s.checkup.host, s.checkup.apps, s.checkup.log = s.redis, s.host, apps, log
 	return s, nil
+}
+
+// openRecords makes all that keeps records in Redis.
+func (s *server) openRecords(ctx context.Context) {
+	cfg, log := s.cfg, s.log
+	metrics := approvals.NewMetrics()
+	s.metrics.MustRegister(metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.clock = actions.NewClock(s.redis, nil, log)
+	s.setClock(ctx)
+	s.store = actions.NewStore(s.redis, actions.StoreOptions{Now: s.clock.Now, KeepAudit: time.Duration(cfg.Retention.Audit), Keep: s.apps.keep, Log: log})
+	s.requests = approvals.NewRequests(s.redis, s.store, approvals.Options{
+		Metrics: metrics, Now: s.clock.Now, Keep: time.Duration(cfg.Retention.Requests), Log: log,
+	})
+	s.people = people.New(people.Options{
+		Redis: s.redis, Store: s.store, Actors: actorsOf(cfg), Tokens: tokensOf(cfg), Now: s.clock.Now, Log: log,
+	})
+}
+
+// openGitHub makes the surface, if the config has one. It is where repositories
+// are read, too.
+func (s *server) openGitHub(values secrets) (actions.Sources, error) {
+	if s.cfg.GitHub == nil {
+		return nil, nil
+	}
+	opts := githubOptions(s.cfg, values, s.apps, s.log)
+	opts.Redis, opts.Store, opts.Requests, opts.People = s.redis, s.store, s.requests, s.people
+	opts.Lines, opts.DataDir, opts.Replica = command.Lines, s.dir.path, s.replica
+	surface, err := github.New(opts)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	s.github, s.checkup.github = surface, surface
+	return surface, nil
 }
 
 // ended tells whether the request of a run has ended, so that nobody goes on with
