@@ -156,7 +156,7 @@ func (s *sweep) tellDrift(ctx context.Context, name actions.Name, found map[stri
 		Event: bot.EventDrifted, Severity: bot.SeverityWarning, Env: name, At: s.begun,
 		Key:   "reconcile:drift:" + digest(append([]string{name.String(), strconv.FormatInt(env.Revision, 10)}, lines...)),
 		Title: name.String() + " is not what was deployed any more",
-		Text:  "Somebody or something else than Berth changed it:\n\n" + strings.Join(lines, "\n") + "\n\nThe next deploy sets it right; `diff` shows what that would change.",
+		Text:  "Somebody or something else than Berth changed it:\n\n" + strings.Join(lines, "\n") + "\n\nThe next deploy sets it right; `diff` names what differs.",
 		Commands: []bot.Suggestion{
 			{Label: "Show the difference", Command: "diff " + name.String()},
 			{Label: "Deploy what should be there", Command: "deploy " + name.String()},
