@@ -220,8 +220,8 @@ func TestExpiryIsSaidWithWhatHappensThen(t *testing.T) {
 		says string
 	}{
 		"it is cleaned up":           {bottest.Shop(), env(nil), "Expires in 2 days"},
-		"then, by default":           {bottest.Shop(), env(nil), "then it is cleaned up."},
-		"or archived":                {archives, env(nil), "then it is archived."},
+		"then, by default":           {bottest.Shop(), env(nil), "then it will be cleaned up."},
+		"or archived":                {archives, env(nil), "then it will be archived."},
 		"as late as the app allows":  {old, env(nil), "The app lets none live for longer (`max_age`)."},
 		"one that is kept stays":     {bottest.Shop(), env(func(e *actions.Environment) { e.Keep, e.ExpiresAt = true, time.Time{} }), "It is kept"},
 		"one that lives for ever":    {bottest.Shop(), env(func(e *actions.Environment) { e.ExpiresAt = time.Time{} }), ""},

@@ -137,7 +137,7 @@ func (s *Service) ExpiryText(in Input, app *actions.App, env *actions.Environmen
 	if left <= 0 {
 		return "Its time is over since " + moment(env.ExpiresAt) + "; it is to be " + then + "."
 	}
-	text := "Expires in " + Span(left) + ", " + moment(env.ExpiresAt) + "; then it is " + then + "."
+	text := "Expires in " + Span(left) + ", " + moment(env.ExpiresAt) + "; then it will be " + then + "."
 	if app != nil && app.MaxAge > 0 && !env.ExpiresAt.Add(time.Second).Before(env.CreatedAt.Add(app.MaxAge)) {
 		text += " The app lets none live for longer (`max_age`)."
 	}

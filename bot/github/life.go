@@ -61,7 +61,7 @@ func expiryText(sc *scene) string {
 	}
 	text := moment(sc.env.ExpiresAt) + ", unless it is extended or deployed again before"
 	if sc.app != nil && sc.app.OnExpiry == actions.VerbArchive && sc.env.State != actions.StateArchived {
-		text += "; then it is archived"
+		text += "; then it will be archived"
 	}
 	return text
 }
