@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/bot"
 	"github.com/berth-dev/berth/bot/api"
+	"github.com/berth-dev/berth/bot/apiclient"
 	"github.com/berth-dev/berth/bot/command"
 )
 
@@ -88,28 +90,10 @@ func printHistory(w io.Writer, env string, past []api.Past) {
 func newVars() *cobra.Command {
 	cmd := withOutput(fromGrammar(bot.VerbVars, "act"))
 	cmd.Args, cmd.ValidArgsFunction = arguments(1, 1), completeEnvironments
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := line(cmd, bot.VerbVars, args)
-		if err != nil {
-			return err
-		}
-		format, err := outputOf(cmd)
-		if err != nil {
-			return err
-		}
-		if format == "table" || c.Env == "" {
-			return say(cmd, c)
-		}
-		server, err := client(cmd)
-		if err != nil {
-			return err
-		}
-		all, err := server.Variables(cmd.Context(), actions.Name{App: c.App, Env: c.Env})
-		if err != nil {
-			return err
-		}
-		return show(cmd, items[api.Variable]{Items: all}, nil)
-	}
+	cmd.RunE = sayOrShow(bot.VerbVars, func(ctx context.Context, server *apiclient.Client, env actions.Name) (any, error) {
+		all, err := server.Variables(ctx, env)
+		return items[api.Variable]{Items: all}, err
+	})
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -126,8 +127,18 @@ func stateOf(e api.Environment) string {
 func newStatus() *cobra.Command {
 	cmd := withOutput(fromGrammar(bot.VerbStatus, "act"))
 	cmd.Args, cmd.ValidArgsFunction = arguments(0, 1), completeEnvironments
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := line(cmd, bot.VerbStatus, args)
+	cmd.RunE = sayOrShow(bot.VerbStatus, func(ctx context.Context, server *apiclient.Client, env actions.Name) (any, error) {
+		return server.Environment(ctx, env)
+	})
+	return cmd
+}
+
+// sayOrShow carries out a verb that asks about an environment: in words, as
+// everywhere, or, where the output is for programs, as the API's data that read
+// gives. A target that is no environment is answered in words.
+func sayOrShow(verb string, read func(ctx context.Context, server *apiclient.Client, env actions.Name) (any, error)) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		c, err := line(cmd, verb, args)
 		if err != nil {
 			return err
 		}
@@ -136,19 +147,18 @@ func newStatus() *cobra.Command {
 			return err
 		}
 		if format == "table" || c.Env == "" {
-			return say(cmd, c) // in words, as everywhere; a target that is no environment is answered there too
+			return say(cmd, c)
 		}
 		server, err := client(cmd)
 		if err != nil {
 			return err
 		}
-		env, err := server.Environment(cmd.Context(), actions.Name{App: c.App, Env: c.Env})
+		data, err := read(cmd.Context(), server, actions.Name{App: c.App, Env: c.Env})
 		if err != nil {
 			return err
 		}
-		return show(cmd, env, nil)
+		return show(cmd, data, nil)
 	}
-	return cmd
 }
 
 // newLogs is `berth logs`.
