@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,32 @@ func TestTheExampleIsAConfig(t *testing.T) {
 	}
 	if c.GitHub.WebhookSecret.Env != "BERTH_GITHUB_WEBHOOK_SECRET" {
 		t.Errorf("webhook secret refers to %+v", c.GitHub.WebhookSecret)
+	}
+}
+
+// wholeExample is the example with the options that it has in comments, since
+// they need things that a newcomer does not have.
+func wholeExample(t *testing.T) string {
+	t.Helper()
+	raw, err := os.ReadFile("example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	option := regexp.MustCompile(`(?m)^( *)# ( *(?:(?:eu|STRIPE_API_KEY|secrets|stripe|license|mail|components|api|MAIL_PASSWORD|offer_secrets` +
+		`|- name|use|component|with|chart|values|image|- events|apps|severity|to):|- \{surface)[^\n]*)$`)
+	text := option.ReplaceAllString(string(raw), "$1$2")
+	text = strings.Replace(text, "cluster: staging ", "clusters: [staging, eu] ", 1)
+	return strings.Replace(text, "{path: berth-helm,", "{path: berth-helm, env: [STRIPE_KEY],", 1)
+}
+
+func TestTheExampleWithAllItsOptionsIsAConfig(t *testing.T) {
+	c, err := Parse([]byte(wholeExample(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shop := c.Apps["shop"]
+	if len(c.Clusters) != 2 || len(c.Secrets) != 3 || len(shop.Components) != 1 || len(shop.Parts) != 2 || len(shop.Vars) != 2 || len(shop.OfferSecrets) != 2 || len(c.Notifications) != 2 {
+		t.Errorf("some options are left out: %+v", c)
 	}
 }
 

@@ -100,7 +100,11 @@ func TestTheExampleSatisfiesTheSchema(t *testing.T) {
 	if err := check(strings.Replace(string(raw), "ttl: 72h", "ttl: soon", 1)); err == nil {
 		t.Error("the schema takes any text for a length of time")
 	}
-	if err := check(strings.Replace(string(raw), "{secret: mail}", "{value: mail}", 1)); err == nil {
+	whole := wholeExample(t)
+	if err := check(whole); err != nil {
+		t.Error(err)
+	}
+	if err := check(strings.Replace(whole, "{secret: mail}", "{value: mail}", 1)); err == nil {
 		t.Error("the schema takes any mapping for a variable")
 	}
 }
