@@ -35,6 +35,13 @@ type Cluster struct {
 	Name       string
 	Kubeconfig string // path; "" means the executor's in-cluster account
 	Context    string // "" means the file's current one
+	EKS        EKS    // in place of Kubeconfig, when it has a name
+}
+
+// EKS is a cluster of Amazon EKS, which executors reach with an AWS account.
+type EKS struct {
+	Name, Region string
+	Role         string // the ARN of a role to take for it; "" is the account's own
 }
 
 // Keep is how much of the past of an app's environments is kept. Zero values

@@ -45,8 +45,52 @@ type Description struct {
 	Verbs   []Verb         // what Run accepts
 	Schema  map[string]any // JSON Schema of With
 	Binary  string         // SHA-256 of the plugin's file, hex; filled in by the host
-	// Inventories tells that the executor is an Inventory as well.
-	Inventories bool
+	// Inventories, Logs and Checks tell that the executor is an Inventory, a
+	// LogSource and a Checker as well.
+	Inventories, Logs, Checks bool
+}
+
+// LogSource is an executor that passes on what the programs of a part print.
+type LogSource interface {
+	// Logs calls out with each line that q asks for, in order, on the caller's
+	// goroutine, and returns when there are no more or out fails. With q.Follow it
+	// goes on until ctx ends, which is an error with CodeCancelled.
+	Logs(ctx context.Context, step Step, q LogQuery, out func(LogLine) error) error
+}
+
+// LogQuery says which lines of an environment's programs are wanted. The zero
+// value means all.
+type LogQuery struct {
+	Pod       string    // a pod's name, or how it begins
+	Container string    // a container's name
+	Since     time.Time // lines from then on
+	Tail      int       // the last so many lines of each source, before Follow goes on
+	Follow    bool      // and what is printed from now on
+	Contains  string    // only lines that hold this text
+}
+
+// LogLine is a line that a program of a part printed.
+type LogLine struct {
+	Time   time.Time `json:"time,omitzero"` // zero when it is not known
+	Part   string    `json:"part"`
+	Source string    `json:"source"` // who printed it: "web-7d9f/app"
+	Text   string    `json:"text"`
+}
+
+// Checker is an executor that can look at what it needs to do its work.
+type Checker interface {
+	// Check looks at the cluster, and at rights in a namespace as an environment
+	// would have it. It changes nothing.
+	Check(ctx context.Context, cluster Cluster, namespace, installation string) ([]Finding, error)
+}
+
+// Finding is one thing that a Checker looked at.
+type Finding struct {
+	Name   string // in a few words: "rights in the cluster"
+	OK     bool
+	Detail string // what was found
+	Fix    string // what to do, when it is not as it should be
+	Paste  string // text to use as it is, such as the YAML of a role
 }
 
 // Inventory finds what there is in a cluster or account that bears Berth's marks
@@ -192,4 +236,15 @@ type Observation struct {
 	Text   string   `json:"text,omitempty"` // why, when not healthy
 	Links  []Link   `json:"links,omitempty"`
 	Drift  []string `json:"drift,omitempty"` // one sentence per difference from what was deployed
+	Facts  []Fact   `json:"facts,omitempty"` // what else is worth telling
+	// Renew says why deploy has to be run again though nothing has changed; the
+	// same text means the same need. "" means that it has not.
+	Renew string `json:"renew,omitempty"`
+}
+
+// Fact is something worth telling of a part: restarts, what it asks for, the
+// last event.
+type Fact struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
 }

@@ -48,6 +48,9 @@ type kubeconfigAPI struct {
 // the in-cluster account, or a file that cannot be read, of which the executors
 // that need it say what is wrong.
 func serverOf(c Cluster) string {
+	if c.EKS.Name != "" {
+		return fmt.Sprintf("eks %q %q", c.EKS.Region, c.EKS.Name)
+	}
 	if c.Kubeconfig == "" {
 		return ""
 	}

@@ -41,9 +41,9 @@ var _ sdk.Inventory = (*Executor)(nil)
 // bear the marks of this installation. Only their metadata is fetched. It needs
 // the right to list Secrets and namespaces of the whole cluster; without it, or
 // without all pages, there is no answer.
-func (x *Executor) Inventory(ctx context.Context, cluster sdk.Cluster, installation string) ([]sdk.Owned, error) {
-	owned, err := x.inventory(ctx, cluster, installation)
-	return owned, x.finish(ctx, sdk.Step{Cluster: cluster, Installation: installation}, err)
+func (x *Executor) Inventory(ctx context.Context, scope sdk.Scope) ([]sdk.Owned, error) {
+	owned, err := x.inventory(ctx, scope.Cluster, scope.Installation)
+	return owned, x.finish(ctx, sdk.Step{Cluster: scope.Cluster, Installation: scope.Installation}, err)
 }
 
 func (x *Executor) inventory(ctx context.Context, at sdk.Cluster, installation string) ([]sdk.Owned, error) {

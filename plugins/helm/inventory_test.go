@@ -27,7 +27,7 @@ func installation(id string) func(*sdk.Step) {
 
 func inventory(t *testing.T, x *Executor, step sdk.Step) []sdk.Owned {
 	t.Helper()
-	owned, err := x.Inventory(t.Context(), step.Cluster, step.Installation)
+	owned, err := x.Inventory(t.Context(), sdk.Scope{Cluster: step.Cluster, Installation: step.Installation})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestInventoryListsWhatAnInstallationOwns(t *testing.T) {
 	if owned := inventory(t, x, other); len(owned) != 2 || owned[0].Env != "pr-43" {
 		t.Errorf("the other owns %+v", owned)
 	}
-	if _, err := x.Inventory(t.Context(), first.Cluster, ""); err == nil {
+	if _, err := x.Inventory(t.Context(), sdk.Scope{Cluster: first.Cluster}); err == nil {
 		t.Error("whose it lists was not told, and it lists all the same")
 	}
 }
@@ -161,7 +161,7 @@ func TestHalfAnInventoryIsNone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			owned, err := x.Inventory(t.Context(), brokenCluster(t, breaks), step.Installation)
+			owned, err := x.Inventory(t.Context(), sdk.Scope{Cluster: brokenCluster(t, breaks), Installation: step.Installation})
 			if err == nil || owned != nil {
 				t.Errorf("got %v, %v", owned, err)
 			}

@@ -21,15 +21,24 @@ const (
 	maxText       = 32 << 10 // bytes of a message, a log line, an output
 	maxOutputs    = 256      // outputs of a part
 	maxDiffLength = 16 << 20 // bytes of a plan's diff
+	maxFacts      = 16       // facts of an observation
+	maxFindings   = 64       // findings of a check
+	maxPaste      = 64 << 10 // bytes of a finding's text to use
 )
 
-// executor makes the program that a keeper keeps an actions.Executor, and an
-// actions.Inventory.
+// inputSettings names, among a plan's inputs, the digest of the executor's own
+// settings: what was agreed on does not hold under others.
+const inputSettings = "settings of the executor"
+
+// executor makes the program that a keeper keeps an actions.Executor, and all
+// that one can be beside.
 type executor struct{ k *keeper }
 
 var (
 	_ actions.Executor  = (*executor)(nil)
 	_ actions.Inventory = (*executor)(nil)
+	_ actions.LogSource = (*executor)(nil)
+	_ actions.Checker   = (*executor)(nil)
 )
 
 // Describe tells what the running program said of itself at its start.
@@ -65,6 +74,12 @@ func (x *executor) Plan(ctx context.Context, step actions.Step) (plan actions.Pa
 		}
 		plan.Summary, plan.Diff = inst.output.clean(r.GetSummary()), clip(inst.output.mask.Replace(r.GetDiff()), maxDiffLength)
 		plan.Destructive, plan.Inputs = r.GetDestructive(), r.GetInputs()
+		if inst.settingsSum != "" {
+			if plan.Inputs == nil {
+				plan.Inputs = map[string]string{}
+			}
+			plan.Inputs[inputSettings] = inst.settingsSum
+		}
 		plan.Cost = clip(inst.output.clean(r.GetCost()), maxText)
 		plan.Resources, plan.ResourcesLeft = inst.resources(r)
 		return nil
@@ -185,15 +200,12 @@ func receiptText(r actions.Resource) string {
 // the part's health is unknown.
 func (x *executor) Observe(ctx context.Context, step actions.Step) (o actions.Observation, err error) {
 	op := x.k.name + ".observe"
-	if step.Verb == "" {
-		step.Verb = actions.VerbDeploy // observing is no verb; the wire wants one all the same
-	}
 	err = x.look(ctx, op, func(inst *instance, inner context.Context) error {
 		if !inst.observes {
 			o = actions.Observation{Health: actions.Unknown, Text: fmt.Sprintf("The executor %s cannot observe.", x.k.name)}
 			return nil
 		}
-		wire, _, err := stepToWire(op, step)
+		wire, err := inst.step(op, step)
 		if err != nil {
 			return err
 		}
@@ -219,7 +231,24 @@ func observationFromWire(r *executorv1.ObserveResponse) actions.Observation {
 	for _, d := range r.GetDrift() {
 		o.Drift = append(o.Drift, clip(d, maxText))
 	}
+	for _, f := range r.GetFacts()[:min(len(r.GetFacts()), maxFacts)] {
+		o.Facts = append(o.Facts, actions.Fact{Name: clip(f.GetName(), maxName), Text: clip(f.GetText(), maxText)})
+	}
+	o.Renew = clip(r.GetRenew(), maxText)
 	return o
+}
+
+// step is a step on the wire that runs nothing: its settings need not be right.
+func (i *instance) step(op string, step actions.Step) (*executorv1.Step, error) {
+	if step.Verb == "" {
+		step.Verb = actions.VerbDeploy // looking is no verb; the wire wants one all the same
+	}
+	wire, _, err := stepToWire(op, step)
+	if err != nil {
+		return nil, err
+	}
+	wire.Settings = i.settings
+	return wire, nil
 }
 
 // fail maps err and logs what people are not shown.
@@ -245,6 +274,7 @@ func (i *instance) admit(op string, step actions.Step, provisional bool) (*execu
 	if err != nil {
 		return nil, err
 	}
+	wire.Settings = i.settings
 	if step.Verb == actions.VerbCleanup && len(with) == 0 {
 		return wire, nil // found by its marks alone: what it was made with is not known
 	}

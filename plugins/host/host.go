@@ -29,6 +29,9 @@ type Plugin struct {
 	// Env lists what the program gets of the bot's environment beside what
 	// every program needs to run at all (see baseEnv): names, or NAME=value.
 	Env []string
+	// Settings are what the config says of the executor itself. An executor whose
+	// schema of them they do not fit is not up. nil stands for none.
+	Settings map[string]any
 	// SHA256 of the program's file in hex. A file with another one is not
 	// started. "" pins nothing.
 	SHA256 string

@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/berth-dev/berth/actions"
 	executorv1 "github.com/berth-dev/berth/plugins/proto/berth/executor/v1"
@@ -41,6 +42,8 @@ type instance struct {
 
 	description actions.Description
 	schema      *schema
+	settings    *structpb.Struct // nil without
+	settingsSum string           // tells them from others; "" without
 	plans       bool
 	observes    bool
 	since       time.Time
@@ -93,7 +96,7 @@ func (k *keeper) launch(ctx context.Context) (*instance, error) {
 		inst.kill()
 		return nil, fmt.Errorf("the program %s changed while it was started: %w", path, errors.Join(found.err, statErr))
 	}
-	if err := inst.describe(ctx, o.StartTimeout); err != nil {
+	if err := inst.describe(ctx, o.StartTimeout, k.spec.Settings); err != nil {
 		inst.kill()
 		return nil, err
 	}
@@ -210,8 +213,9 @@ func dispense(c *plugin.Client) (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-// describe asks the executor what it is and compiles its schema.
-func (i *instance) describe(ctx context.Context, limit time.Duration) error {
+// describe asks the executor what it is, compiles its schema, and holds its
+// settings against that of settings.
+func (i *instance) describe(ctx context.Context, limit time.Duration, settings map[string]any) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	d, err := i.calls.Describe(ctx, &executorv1.DescribeRequest{})
@@ -229,9 +233,18 @@ func (i *instance) describe(ctx context.Context, limit time.Duration) error {
 		i.description.Schema = d.GetSchema().AsMap()
 	}
 	i.plans, i.observes = d.GetPlans(), d.GetObserves()
-	i.description.Inventories = d.GetInventories()
+	i.description.Inventories, i.description.Logs, i.description.Checks = d.GetInventories(), d.GetLogs(), d.GetChecks()
+	noSchema := func(what string, err error) error {
+		return &permanent{fmt.Sprintf("The executor %s describes %s by a JSON Schema that is not one; its author has to correct it", i.name, what), err}
+	}
 	if i.schema, err = compileSchema(i.description.Schema); err != nil {
-		return &permanent{fmt.Sprintf("The executor %s describes its settings by a JSON Schema that is not one; its author has to correct it", i.name), err}
+		return noSchema("a part's settings", err)
+	}
+	if err := i.configure(d.GetSettingsSchema(), settings); err != nil {
+		if _, ok := errors.AsType[*permanent](err); ok {
+			return err
+		}
+		return noSchema("its own settings", err)
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func (x *executor) Inventory(ctx context.Context, cluster actions.Cluster, insta
 		if !inst.description.Inventories {
 			return actions.Errorf(op, actions.CodeInvalid, "The executor %s cannot list what it owns.", x.k.name)
 		}
-		r, err := inst.calls.Inventory(inner, &executorv1.InventoryRequest{Cluster: clusterToWire(cluster), Installation: installation})
+		r, err := inst.calls.Inventory(inner, &executorv1.InventoryRequest{Cluster: clusterToWire(cluster), Installation: installation, Settings: inst.settings})
 		if err != nil {
 			return x.fail(ctx, op, inst, err)
 		}

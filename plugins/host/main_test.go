@@ -77,7 +77,8 @@ func becomeExecutor(args []string) {
 // inventor is a testExecutor that lists what it owns, as the cluster's name says.
 type inventor struct{ *testExecutor }
 
-func (inventor) Inventory(_ context.Context, cluster sdk.Cluster, installation string) ([]sdk.Owned, error) {
+func (inventor) Inventory(_ context.Context, scope sdk.Scope) ([]sdk.Owned, error) {
+	cluster, installation := scope.Cluster, scope.Installation
 	one := sdk.Owned{App: "shop", Env: "pr-1", Part: "web", Kind: "Helm release", Name: installation, Namespace: "shop-pr-1", CreatedAt: time.Unix(7, 0)}
 	switch cluster.Name {
 	case "half":

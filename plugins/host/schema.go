@@ -48,18 +48,7 @@ func (noLoader) Load(url string) (any, error) {
 // doubt. The error is CodeInvalid and gives the path of what is wrong, but no
 // values.
 func (s *schema) check(op, part string, with map[string]any, provisional bool) error {
-	if s.compiled == nil {
-		return nil
-	}
-	err := s.compiled.Validate(with)
-	if err == nil {
-		return nil
-	}
-	verr, ok := errors.AsType[*jsonschema.ValidationError](err)
-	if !ok {
-		return actions.Wrap(op, actions.CodeInternal, err, fmt.Sprintf("The settings of part %q could not be checked.", part))
-	}
-	faults := leaves(verr, with, provisional)
+	faults := s.faults("with", with, provisional)
 	if len(faults) == 0 {
 		return nil
 	}
@@ -70,14 +59,31 @@ func (s *schema) check(op, part string, with map[string]any, provisional bool) e
 	return actions.Errorf(op, actions.CodeInvalid, "Part %q is not configured as its executor needs it: %s.", part, text)
 }
 
+// faults are the sentences on what is wrong with settings, which people know
+// under the name root.
+func (s *schema) faults(root string, settings map[string]any, provisional bool) []string {
+	if s.compiled == nil {
+		return nil
+	}
+	err := s.compiled.Validate(settings)
+	if err == nil {
+		return nil
+	}
+	verr, ok := errors.AsType[*jsonschema.ValidationError](err)
+	if !ok {
+		return []string{root + " could not be checked"}
+	}
+	return leaves(verr, root, settings, provisional)
+}
+
 // leaves are the sentences on what is wrong. An alternative (anyOf, oneOf) with
 // a doubtful branch counts as doubtful itself.
-func leaves(e *jsonschema.ValidationError, instance any, provisional bool) []string {
+func leaves(e *jsonschema.ValidationError, root string, instance any, provisional bool) []string {
 	if provisional && unfilled(at(instance, e.InstanceLocation)) {
 		return nil
 	}
 	if len(e.Causes) == 0 {
-		return []string{sentence(e)}
+		return []string{sentence(e, root)}
 	}
 	alternative := false
 	switch e.ErrorKind.(type) {
@@ -86,7 +92,7 @@ func leaves(e *jsonschema.ValidationError, instance any, provisional bool) []str
 	}
 	var all []string
 	for _, c := range e.Causes {
-		found := leaves(c, instance, provisional)
+		found := leaves(c, root, instance, provisional)
 		if len(found) == 0 && alternative {
 			return nil
 		}
@@ -129,8 +135,8 @@ func at(v any, path []string) any {
 
 // sentence says what is wrong without repeating the value, which may be a
 // secret.
-func sentence(e *jsonschema.ValidationError) string {
-	where := strings.Join(append([]string{"with"}, e.InstanceLocation...), ".")
+func sentence(e *jsonschema.ValidationError, root string) string {
+	where := strings.Join(append([]string{root}, e.InstanceLocation...), ".")
 	switch k := e.ErrorKind.(type) {
 	case *kind.Required:
 		return fmt.Sprintf("%s lacks %s", where, quoted(k.Missing))

@@ -114,7 +114,11 @@ func stepToWire(op string, s actions.Step) (*executorv1.Step, map[string]any, er
 }
 
 func clusterToWire(c actions.Cluster) *executorv1.Cluster {
-	return &executorv1.Cluster{Kubeconfig: c.Kubeconfig, Context: c.Context, Name: c.Name}
+	w := &executorv1.Cluster{Kubeconfig: c.Kubeconfig, Context: c.Context, Name: c.Name}
+	if c.EKS.Name != "" {
+		w.Eks = &executorv1.EKS{Name: c.EKS.Name, Region: c.EKS.Region, Role: c.EKS.Role}
+	}
+	return w
 }
 
 func secretToWire(ref actions.SecretRef) *executorv1.SecretRef {

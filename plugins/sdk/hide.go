@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 )
 
 // hidden stands for a secret in a text.
@@ -26,6 +27,16 @@ type hiderKey struct{}
 func withHider(ctx context.Context) (context.Context, *hider) {
 	h := &hider{values: map[string]bool{}}
 	return context.WithValue(ctx, hiderKey{}, h), h
+}
+
+// Hide has a secret hidden in all that the call of ctx tells from now on, in the
+// forms that SecretForms has: for values that Secrets did not look up, such as
+// one that the cloud has answered with. Shorter ones than MinSecret are not
+// hidden, since they are in other texts by chance.
+func Hide(ctx context.Context, secret string) {
+	if utf8.RuneCountInString(strings.TrimSpace(secret)) >= MinSecret {
+		learn(ctx, secret)
+	}
 }
 
 // learn makes the call of ctx hide a secret from now on.
@@ -90,7 +101,19 @@ func (h *hider) observation(o Observation) Observation {
 	for i, d := range o.Drift {
 		o.Drift[i] = h.text(d)
 	}
+	o.Facts, o.Renew = slices.Clone(o.Facts), h.text(o.Renew)
+	for i, f := range o.Facts {
+		o.Facts[i] = Fact{Name: h.text(f.Name), Text: h.text(f.Text)}
+	}
 	return o
+}
+
+func (h *hider) findings(all []Finding) []Finding {
+	all = slices.Clone(all)
+	for i, f := range all {
+		all[i] = Finding{Name: h.text(f.Name), OK: f.OK, Detail: h.text(f.Detail), Fix: h.text(f.Fix), Paste: h.text(f.Paste)}
+	}
+	return all
 }
 
 // failure is err without secrets. What it wraps is gone then: only its text is

@@ -37,6 +37,8 @@ type Description struct {
 	Version string         // of the executor, semantic
 	Verbs   []Verb         // what Run accepts
 	Schema  map[string]any // JSON Schema (2020-12) of Step.With; nil accepts anything
+	// SettingsSchema is a JSON Schema (2020-12) of Step.Settings; nil takes none.
+	SettingsSchema map[string]any
 }
 
 // Verb is what is done to a part.
@@ -87,6 +89,10 @@ type Step struct {
 	Earlier string
 	// AsWas asks a restore for exactly what was archived, whatever With says.
 	AsWas bool
+	// Settings are what Berth's config says of the executor itself, under
+	// plugins.NAME.settings, as SettingsSchema describes it: the same for every
+	// app. SecretOf reads the secrets in them.
+	Settings map[string]any
 }
 
 // SecretRef says where an executor finds a value that nobody else may see. One
@@ -102,10 +108,60 @@ type SecretRef struct {
 
 // Inventory is an executor that finds what it made, by its marks of ownership.
 type Inventory interface {
-	// Inventory lists all that the given installation owns in cluster. When it
+	// Inventory lists all that scope.Installation owns in scope.Cluster, or, when
+	// the executor's things are in no cluster, wherever scope.Settings say. When it
 	// cannot see all of it, it fails: nothing is worse than taking what could not
 	// be seen for gone, or what is another's for one's own.
-	Inventory(ctx context.Context, cluster Cluster, installation string) ([]Owned, error)
+	Inventory(ctx context.Context, scope Scope) ([]Owned, error)
+}
+
+// Scope is where an executor looks when it is about no part.
+type Scope struct {
+	Cluster      Cluster
+	Namespace    string // Check only: one that an environment would have
+	Installation string
+	Settings     map[string]any // as Step.Settings
+}
+
+// LogSource passes on what the programs of a part print.
+type LogSource interface {
+	// Logs calls out with each line that q asks for, of several sources in the
+	// order of their times as far as that can be told, and returns when there are
+	// no more or out fails. With q.Follow it goes on until ctx ends.
+	Logs(ctx context.Context, step Step, q LogQuery, out func(LogLine) error) error
+}
+
+// LogQuery says which lines are wanted. The zero value means all.
+type LogQuery struct {
+	Pod       string    // a pod's name, or how it begins
+	Container string    // a container's name
+	Since     time.Time // lines from then on
+	Tail      int       // the last so many lines of each source, before Follow goes on
+	Follow    bool      // and what is printed from now on
+	Contains  string    // only lines that hold this text
+}
+
+// LogLine is a line that a program of a part printed.
+type LogLine struct {
+	Time   time.Time // zero when it is not known
+	Source string    // who printed it: "web-7d9f/app"
+	Text   string    // without its end
+}
+
+// Checker looks at what the executor needs to do its work, for `berth doctor`.
+type Checker interface {
+	// Check tells of each thing that it looked at, in an order fit for reading. It
+	// changes nothing. An error means that it could not look.
+	Check(ctx context.Context, scope Scope) ([]Finding, error)
+}
+
+// Finding is one thing that Check looked at.
+type Finding struct {
+	Name   string // in a few words: "rights in the cluster"
+	OK     bool
+	Detail string // what was found
+	Fix    string // what to do, when it is not as it should be
+	Paste  string // text to use as it is, such as the YAML of a role
 }
 
 // Owned is something that an executor made.
@@ -123,6 +179,15 @@ type Cluster struct {
 	Kubeconfig string // path; "" is the in-cluster account
 	Context    string // "" is the file's current one
 	Name       string // what Berth's config calls it, for messages; may be ""
+	EKS        *EKS   // in place of Kubeconfig; nil without
+}
+
+// EKS is a cluster of Amazon EKS, reached with the AWS account of the
+// executor's own environment.
+type EKS struct {
+	Name   string // of the cluster, in EKS
+	Region string
+	Role   string // the ARN of a role to take for it; "" is the account's own
 }
 
 // Events is where Run tells what happens. It is safe for concurrent use, and
@@ -192,7 +257,17 @@ type Observation struct {
 	Text   string // why, when not healthy
 	Links  []Link
 	Drift  []string // one sentence for each difference from what was deployed
+	Facts  []Fact   // what else is worth telling; sixteen are taken
+	// Renew says why Deploy has to be run again though nothing has changed: "the
+	// certificate of shop.example.org ends on 2026-12-02". Berth has it run with
+	// what runs, once for each text; so the text names a date, not the time that
+	// is left. "" means that there is no need.
+	Renew string
 }
+
+// Fact is something worth telling of a part: restarts, what it asks for, the
+// last event.
+type Fact struct{ Name, Text string }
 
 // Fault says whose doing a failure is.
 type Fault string

@@ -65,9 +65,7 @@ func (s Secrets) Value(ctx context.Context, step Step, ref SecretRef) (string, e
 	if err != nil {
 		return "", err
 	}
-	if utf8.RuneCountInString(strings.TrimSpace(value)) >= MinSecret {
-		learn(ctx, value)
-	}
+	Hide(ctx, value)
 	switch {
 	case value == "":
 		return "", Invalid("%s is empty.", ref)

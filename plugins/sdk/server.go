@@ -216,7 +216,9 @@ func (s *server) Inventory(ctx context.Context, req *executorv1.InventoryRequest
 		if !ok {
 			return absent("this executor cannot list what it owns")
 		}
-		owned, err := inventory.Inventory(ctx, clusterFrom(req.GetCluster()), req.GetInstallation())
+		owned, err := inventory.Inventory(ctx, Scope{
+			Cluster: clusterFrom(req.GetCluster()), Installation: req.GetInstallation(), Settings: object(req.GetSettings()),
+		})
 		if err != nil {
 			return err
 		}
@@ -225,6 +227,24 @@ func (s *server) Inventory(ctx context.Context, req *executorv1.InventoryRequest
 		}
 		r, err = ownedTo(owned)
 		return err
+	})
+	return r, err
+}
+
+func (s *server) Check(ctx context.Context, req *executorv1.CheckRequest) (r *executorv1.CheckResponse, err error) {
+	err = s.serve(ctx, "Check", func(ctx context.Context, hide *hider) error {
+		checker, ok := s.x.(Checker)
+		if !ok {
+			return absent("this executor has nothing to check")
+		}
+		found, err := checker.Check(ctx, Scope{
+			Cluster: clusterFrom(req.GetCluster()), Namespace: req.GetNamespace(), Installation: req.GetInstallation(), Settings: object(req.GetSettings()),
+		})
+		if err != nil {
+			return err
+		}
+		r = findingsTo(hide.findings(found))
+		return nil
 	})
 	return r, err
 }

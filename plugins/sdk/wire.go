@@ -27,6 +27,9 @@ const (
 	maxWord    = 256      // bytes of a resource's kind, name and namespace
 	// maxResources is how many resources a plan tells; Berth takes no more.
 	maxResources = 1000
+	maxFacts     = 16       // facts of an observation
+	maxFindings  = 64       // findings of a check
+	maxPaste     = 64 << 10 // bytes of a finding's text to use
 )
 
 var changes = map[Change]executorv1.Change{
@@ -76,6 +79,7 @@ func stepFrom(s *executorv1.Step, brief bool) Step {
 		Brief:     brief,
 
 		Installation: s.GetInstallation(), Earlier: s.GetEarlier(), AsWas: s.GetAsWas(),
+		Settings: object(s.GetSettings()),
 	}
 	if len(s.GetSecrets()) > 0 {
 		step.Secrets = make(map[string]SecretRef, len(s.GetSecrets()))
@@ -95,7 +99,11 @@ func stepFrom(s *executorv1.Step, brief bool) Step {
 }
 
 func clusterFrom(c *executorv1.Cluster) Cluster {
-	return Cluster{Kubeconfig: c.GetKubeconfig(), Context: c.GetContext(), Name: c.GetName()}
+	out := Cluster{Kubeconfig: c.GetKubeconfig(), Context: c.GetContext(), Name: c.GetName()}
+	if e := c.GetEks(); e != nil {
+		out.EKS = &EKS{Name: e.GetName(), Region: e.GetRegion(), Role: e.GetRole()}
+	}
+	return out
 }
 
 func object(s *structpb.Struct) map[string]any {
@@ -140,6 +148,8 @@ func describe(x Executor, d Description) (*executorv1.DescribeResponse, error) {
 	_, r.Plans = x.(Planner)
 	_, r.Observes = x.(Observer)
 	_, r.Inventories = x.(Inventory)
+	_, r.Logs = x.(LogSource)
+	_, r.Checks = x.(Checker)
 	for _, v := range d.Verbs {
 		wire, ok := wireVerb(v)
 		if !ok {
@@ -147,12 +157,18 @@ func describe(x Executor, d Description) (*executorv1.DescribeResponse, error) {
 		}
 		r.Verbs = append(r.Verbs, wire)
 	}
-	if d.Schema != nil {
-		schema, err := structpb.NewStruct(d.Schema)
+	for _, s := range []struct {
+		from map[string]any
+		to   **structpb.Struct
+	}{{d.Schema, &r.Schema}, {d.SettingsSchema, &r.SettingsSchema}} {
+		if s.from == nil {
+			continue
+		}
+		schema, err := structpb.NewStruct(s.from)
 		if err != nil {
 			return nil, Internal("The executor's schema cannot be sent: %w", err)
 		}
-		r.Schema = schema
+		*s.to = schema
 	}
 	return r, nil
 }
@@ -217,6 +233,36 @@ func observationTo(o Observation) *executorv1.ObserveResponse {
 	}
 	for _, d := range o.Drift {
 		r.Drift = append(r.Drift, clean(d, maxLine))
+	}
+	for _, f := range o.Facts[:min(len(o.Facts), maxFacts)] {
+		r.Facts = append(r.Facts, &executorv1.Fact{Name: clean(f.Name, maxWord), Text: clean(f.Text, maxMessage)})
+	}
+	r.Renew = clean(o.Renew, maxMessage)
+	return r
+}
+
+func queryFrom(r *executorv1.LogsRequest) LogQuery {
+	q := LogQuery{Pod: r.GetPod(), Container: r.GetContainer(), Tail: int(max(r.GetTail(), 0)), Follow: r.GetFollow(), Contains: r.GetContains()}
+	if r.GetSince() != nil {
+		q.Since = r.GetSince().AsTime()
+	}
+	return q
+}
+
+func lineTo(l LogLine) *executorv1.LogLine {
+	w := &executorv1.LogLine{Source: clean(l.Source, maxWord), Text: clean(l.Text, maxLine)}
+	if !l.Time.IsZero() {
+		w.Time = timestamppb.New(l.Time)
+	}
+	return w
+}
+
+func findingsTo(all []Finding) *executorv1.CheckResponse {
+	r := &executorv1.CheckResponse{}
+	for _, f := range all[:min(len(all), maxFindings)] {
+		r.Findings = append(r.Findings, &executorv1.Finding{
+			Name: clean(f.Name, maxWord), Ok: f.OK, Detail: clean(f.Detail, maxMessage), Fix: clean(f.Fix, maxMessage), Paste: clean(f.Paste, maxPaste),
+		})
 	}
 	return r
 }

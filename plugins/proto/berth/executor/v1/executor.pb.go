@@ -284,7 +284,9 @@ type Cluster struct {
 	// A context in that file. Empty means its current one.
 	Context string `protobuf:"bytes,2,opt,name=context,proto3" json:"context,omitempty"`
 	// What Berth's config calls the cluster, for messages to people.
-	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// A cluster of Amazon EKS, in place of a kubeconfig.
+	Eks           *EKS `protobuf:"bytes,4,opt,name=eks,proto3" json:"eks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -340,6 +342,77 @@ func (x *Cluster) GetName() string {
 	return ""
 }
 
+func (x *Cluster) GetEks() *EKS {
+	if x != nil {
+		return x.Eks
+	}
+	return nil
+}
+
+// EKS is a cluster of Amazon EKS, reached with the AWS account of the
+// executor's own environment.
+type EKS struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the cluster, in EKS.
+	Name   string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Region string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
+	// The ARN of a role to take for it. Empty means the account's own.
+	Role          string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EKS) Reset() {
+	*x = EKS{}
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EKS) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EKS) ProtoMessage() {}
+
+func (x *EKS) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EKS.ProtoReflect.Descriptor instead.
+func (*EKS) Descriptor() ([]byte, []int) {
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *EKS) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *EKS) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *EKS) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
 // Outputs are what a part tells the parts that need it.
 type Outputs struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -350,7 +423,7 @@ type Outputs struct {
 
 func (x *Outputs) Reset() {
 	*x = Outputs{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[1]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -362,7 +435,7 @@ func (x *Outputs) String() string {
 func (*Outputs) ProtoMessage() {}
 
 func (x *Outputs) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[1]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -375,7 +448,7 @@ func (x *Outputs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outputs.ProtoReflect.Descriptor instead.
 func (*Outputs) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{1}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Outputs) GetValues() map[string]string {
@@ -420,14 +493,17 @@ type Step struct {
 	// Of a rollback: the id of the step whose result is to come back.
 	Earlier string `protobuf:"bytes,15,opt,name=earlier,proto3" json:"earlier,omitempty"`
 	// Of a restore: exactly what was archived is wanted, whatever with says.
-	AsWas         bool `protobuf:"varint,16,opt,name=as_was,json=asWas,proto3" json:"as_was,omitempty"`
+	AsWas bool `protobuf:"varint,16,opt,name=as_was,json=asWas,proto3" json:"as_was,omitempty"`
+	// What the config says of the executor itself, as its settings schema
+	// describes it; the same for every app.
+	Settings      *structpb.Struct `protobuf:"bytes,17,opt,name=settings,proto3" json:"settings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[2]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +515,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[2]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +528,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{2}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Step) GetId() string {
@@ -567,6 +643,13 @@ func (x *Step) GetAsWas() bool {
 	return false
 }
 
+func (x *Step) GetSettings() *structpb.Struct {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
 // SecretRef says where the executor finds a value that nobody else may see.
 type SecretRef struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -584,7 +667,7 @@ type SecretRef struct {
 
 func (x *SecretRef) Reset() {
 	*x = SecretRef{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[3]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -596,7 +679,7 @@ func (x *SecretRef) String() string {
 func (*SecretRef) ProtoMessage() {}
 
 func (x *SecretRef) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[3]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -609,7 +692,7 @@ func (x *SecretRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecretRef.ProtoReflect.Descriptor instead.
 func (*SecretRef) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{3}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SecretRef) GetName() string {
@@ -690,7 +773,7 @@ type SecretKey struct {
 
 func (x *SecretKey) Reset() {
 	*x = SecretKey{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[4]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -702,7 +785,7 @@ func (x *SecretKey) String() string {
 func (*SecretKey) ProtoMessage() {}
 
 func (x *SecretKey) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[4]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -715,7 +798,7 @@ func (x *SecretKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecretKey.ProtoReflect.Descriptor instead.
 func (*SecretKey) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{4}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SecretKey) GetNamespace() string {
@@ -747,7 +830,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[5]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -759,7 +842,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[5]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -772,7 +855,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{5}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{6}
 }
 
 type DescribeResponse struct {
@@ -789,14 +872,19 @@ type DescribeResponse struct {
 	Plans    bool `protobuf:"varint,5,opt,name=plans,proto3" json:"plans,omitempty"`
 	Observes bool `protobuf:"varint,6,opt,name=observes,proto3" json:"observes,omitempty"`
 	// Whether Inventory answers.
-	Inventories   bool `protobuf:"varint,7,opt,name=inventories,proto3" json:"inventories,omitempty"`
+	Inventories bool `protobuf:"varint,7,opt,name=inventories,proto3" json:"inventories,omitempty"`
+	// JSON Schema (2020-12) of Step.settings. Absent takes none.
+	SettingsSchema *structpb.Struct `protobuf:"bytes,8,opt,name=settings_schema,json=settingsSchema,proto3" json:"settings_schema,omitempty"`
+	// Whether Logs and Check answer.
+	Logs          bool `protobuf:"varint,9,opt,name=logs,proto3" json:"logs,omitempty"`
+	Checks        bool `protobuf:"varint,10,opt,name=checks,proto3" json:"checks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DescribeResponse) Reset() {
 	*x = DescribeResponse{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[6]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +896,7 @@ func (x *DescribeResponse) String() string {
 func (*DescribeResponse) ProtoMessage() {}
 
 func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[6]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +909,7 @@ func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeResponse) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{6}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DescribeResponse) GetName() string {
@@ -873,6 +961,27 @@ func (x *DescribeResponse) GetInventories() bool {
 	return false
 }
 
+func (x *DescribeResponse) GetSettingsSchema() *structpb.Struct {
+	if x != nil {
+		return x.SettingsSchema
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetLogs() bool {
+	if x != nil {
+		return x.Logs
+	}
+	return false
+}
+
+func (x *DescribeResponse) GetChecks() bool {
+	if x != nil {
+		return x.Checks
+	}
+	return false
+}
+
 type PlanRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Step  *Step                  `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
@@ -890,7 +999,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[7]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1011,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[7]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1024,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{7}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PlanRequest) GetStep() *Step {
@@ -966,7 +1075,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[8]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -978,7 +1087,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[8]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -991,7 +1100,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{8}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PlanResponse) GetSummary() string {
@@ -1060,7 +1169,7 @@ type ResourceChange struct {
 
 func (x *ResourceChange) Reset() {
 	*x = ResourceChange{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[9]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1181,7 @@ func (x *ResourceChange) String() string {
 func (*ResourceChange) ProtoMessage() {}
 
 func (x *ResourceChange) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[9]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1194,7 @@ func (x *ResourceChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceChange.ProtoReflect.Descriptor instead.
 func (*ResourceChange) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{9}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ResourceChange) GetKind() string {
@@ -1138,7 +1247,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[10]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1259,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[10]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +1272,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{10}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RunRequest) GetStep() *Step {
@@ -1198,7 +1307,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[11]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1210,7 +1319,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[11]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1223,7 +1332,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{11}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RunResponse) GetEvent() isRunResponse_Event {
@@ -1324,7 +1433,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[12]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1336,7 +1445,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[12]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1349,7 +1458,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{12}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CancelRequest) GetStepId() string {
@@ -1370,7 +1479,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[13]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1491,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[13]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1504,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{13}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CancelResponse) GetFound() bool {
@@ -1415,7 +1524,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[14]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1427,7 +1536,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[14]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1440,7 +1549,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{14}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Log) GetLine() string {
@@ -1464,7 +1573,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[15]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1476,7 +1585,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[15]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1489,7 +1598,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{15}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Progress) GetText() string {
@@ -1524,7 +1633,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[16]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1536,7 +1645,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[16]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1549,7 +1658,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{16}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Output) GetKey() string {
@@ -1575,7 +1684,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[17]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1587,7 +1696,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[17]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1600,7 +1709,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{17}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{18}
 }
 
 type ObserveRequest struct {
@@ -1612,7 +1721,7 @@ type ObserveRequest struct {
 
 func (x *ObserveRequest) Reset() {
 	*x = ObserveRequest{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[18]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1624,7 +1733,7 @@ func (x *ObserveRequest) String() string {
 func (*ObserveRequest) ProtoMessage() {}
 
 func (x *ObserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[18]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1637,7 +1746,7 @@ func (x *ObserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveRequest.ProtoReflect.Descriptor instead.
 func (*ObserveRequest) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{18}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ObserveRequest) GetStep() *Step {
@@ -1654,14 +1763,20 @@ type ObserveResponse struct {
 	Text  string  `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
 	Links []*Link `protobuf:"bytes,3,rep,name=links,proto3" json:"links,omitempty"`
 	// One sentence for each difference from what was deployed.
-	Drift         []string `protobuf:"bytes,4,rep,name=drift,proto3" json:"drift,omitempty"`
+	Drift []string `protobuf:"bytes,4,rep,name=drift,proto3" json:"drift,omitempty"`
+	// What else is worth telling: restarts, what it asks for, the last event.
+	Facts []*Fact `protobuf:"bytes,5,rep,name=facts,proto3" json:"facts,omitempty"`
+	// Why deploy has to be run again though nothing has changed: "the certificate
+	// of shop.example.org ends on 2026-12-02". The same text means the same need.
+	// Empty when it has not.
+	Renew         string `protobuf:"bytes,6,opt,name=renew,proto3" json:"renew,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ObserveResponse) Reset() {
 	*x = ObserveResponse{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[19]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1673,7 +1788,7 @@ func (x *ObserveResponse) String() string {
 func (*ObserveResponse) ProtoMessage() {}
 
 func (x *ObserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[19]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1686,7 +1801,7 @@ func (x *ObserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveResponse.ProtoReflect.Descriptor instead.
 func (*ObserveResponse) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{19}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ObserveResponse) GetHealth() Health {
@@ -1717,18 +1832,89 @@ func (x *ObserveResponse) GetDrift() []string {
 	return nil
 }
 
+func (x *ObserveResponse) GetFacts() []*Fact {
+	if x != nil {
+		return x.Facts
+	}
+	return nil
+}
+
+func (x *ObserveResponse) GetRenew() string {
+	if x != nil {
+		return x.Renew
+	}
+	return ""
+}
+
+// Fact is something worth telling of a part.
+type Fact struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "restarts".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// "3".
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fact) Reset() {
+	*x = Fact{}
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fact) ProtoMessage() {}
+
+func (x *Fact) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fact.ProtoReflect.Descriptor instead.
+func (*Fact) Descriptor() ([]byte, []int) {
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Fact) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Fact) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 type InventoryRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Cluster *Cluster               `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	// Of Step.installation.
-	Installation  string `protobuf:"bytes,2,opt,name=installation,proto3" json:"installation,omitempty"`
+	Installation string `protobuf:"bytes,2,opt,name=installation,proto3" json:"installation,omitempty"`
+	// Of Step.settings.
+	Settings      *structpb.Struct `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InventoryRequest) Reset() {
 	*x = InventoryRequest{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[20]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1740,7 +1926,7 @@ func (x *InventoryRequest) String() string {
 func (*InventoryRequest) ProtoMessage() {}
 
 func (x *InventoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[20]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1753,7 +1939,7 @@ func (x *InventoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryRequest.ProtoReflect.Descriptor instead.
 func (*InventoryRequest) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{20}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *InventoryRequest) GetCluster() *Cluster {
@@ -1770,6 +1956,13 @@ func (x *InventoryRequest) GetInstallation() string {
 	return ""
 }
 
+func (x *InventoryRequest) GetSettings() *structpb.Struct {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
 type InventoryResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Owned         []*Owned               `protobuf:"bytes,1,rep,name=owned,proto3" json:"owned,omitempty"`
@@ -1779,7 +1972,7 @@ type InventoryResponse struct {
 
 func (x *InventoryResponse) Reset() {
 	*x = InventoryResponse{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[21]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1791,7 +1984,7 @@ func (x *InventoryResponse) String() string {
 func (*InventoryResponse) ProtoMessage() {}
 
 func (x *InventoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[21]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1804,7 +1997,7 @@ func (x *InventoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryResponse.ProtoReflect.Descriptor instead.
 func (*InventoryResponse) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{21}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *InventoryResponse) GetOwned() []*Owned {
@@ -1832,7 +2025,7 @@ type Owned struct {
 
 func (x *Owned) Reset() {
 	*x = Owned{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[22]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1844,7 +2037,7 @@ func (x *Owned) String() string {
 func (*Owned) ProtoMessage() {}
 
 func (x *Owned) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[22]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1857,7 +2050,7 @@ func (x *Owned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owned.ProtoReflect.Descriptor instead.
 func (*Owned) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{22}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Owned) GetApp() string {
@@ -1909,6 +2102,409 @@ func (x *Owned) GetCreatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+type LogsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Step  *Step                  `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
+	// Of whatever prints, in part: a pod's name or its beginning. Empty means all.
+	Pod string `protobuf:"bytes,2,opt,name=pod,proto3" json:"pod,omitempty"`
+	// A container's name. Empty means all.
+	Container string `protobuf:"bytes,3,opt,name=container,proto3" json:"container,omitempty"`
+	// Lines from then on. Absent means from the beginning.
+	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
+	// The last so many lines of each source, before follow goes on. 0 means all.
+	Tail int32 `protobuf:"varint,5,opt,name=tail,proto3" json:"tail,omitempty"`
+	// Goes on with what is printed from now on.
+	Follow bool `protobuf:"varint,6,opt,name=follow,proto3" json:"follow,omitempty"`
+	// Only lines that hold this text.
+	Contains      string `protobuf:"bytes,7,opt,name=contains,proto3" json:"contains,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogsRequest) Reset() {
+	*x = LogsRequest{}
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogsRequest) ProtoMessage() {}
+
+func (x *LogsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
+func (*LogsRequest) Descriptor() ([]byte, []int) {
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *LogsRequest) GetStep() *Step {
+	if x != nil {
+		return x.Step
+	}
+	return nil
+}
+
+func (x *LogsRequest) GetPod() string {
+	if x != nil {
+		return x.Pod
+	}
+	return ""
+}
+
+func (x *LogsRequest) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *LogsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *LogsRequest) GetTail() int32 {
+	if x != nil {
+		return x.Tail
+	}
+	return 0
+}
+
+func (x *LogsRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+func (x *LogsRequest) GetContains() string {
+	if x != nil {
+		return x.Contains
+	}
+	return ""
+}
+
+// LogsResponse is some lines, in order.
+type LogsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lines         []*LogLine             `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogsResponse) Reset() {
+	*x = LogsResponse{}
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogsResponse) ProtoMessage() {}
+
+func (x *LogsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
+func (*LogsResponse) Descriptor() ([]byte, []int) {
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *LogsResponse) GetLines() []*LogLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+// LogLine is a line that a program of a part printed.
+type LogLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absent when it is not known.
+	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// Who printed it: "web-7d9f/app".
+	Source string `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	// Without its end.
+	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogLine) Reset() {
+	*x = LogLine{}
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogLine) ProtoMessage() {}
+
+func (x *LogLine) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
+func (*LogLine) Descriptor() ([]byte, []int) {
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *LogLine) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *LogLine) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *LogLine) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+type CheckRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Cluster *Cluster               `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// Of Step.settings.
+	Settings *structpb.Struct `protobuf:"bytes,2,opt,name=settings,proto3" json:"settings,omitempty"`
+	// Of Step.installation.
+	Installation string `protobuf:"bytes,3,opt,name=installation,proto3" json:"installation,omitempty"`
+	// A namespace that an environment would have, in which rights are looked at.
+	Namespace     string `protobuf:"bytes,4,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckRequest) Reset() {
+	*x = CheckRequest{}
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckRequest) ProtoMessage() {}
+
+func (x *CheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
+func (*CheckRequest) Descriptor() ([]byte, []int) {
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *CheckRequest) GetCluster() *Cluster {
+	if x != nil {
+		return x.Cluster
+	}
+	return nil
+}
+
+func (x *CheckRequest) GetSettings() *structpb.Struct {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *CheckRequest) GetInstallation() string {
+	if x != nil {
+		return x.Installation
+	}
+	return ""
+}
+
+func (x *CheckRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type CheckResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Findings      []*Finding             `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckResponse) Reset() {
+	*x = CheckResponse{}
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckResponse) ProtoMessage() {}
+
+func (x *CheckResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
+func (*CheckResponse) Descriptor() ([]byte, []int) {
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *CheckResponse) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+// Finding is one thing that was looked at.
+type Finding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was looked at, in a few words: "rights in the cluster".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Ok   bool   `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"`
+	// What was found.
+	Detail string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	// What to do, when it is not as it should be.
+	Fix string `protobuf:"bytes,4,opt,name=fix,proto3" json:"fix,omitempty"`
+	// Text to use as it is, such as the YAML of a role.
+	Paste         string `protobuf:"bytes,5,opt,name=paste,proto3" json:"paste,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Finding) Reset() {
+	*x = Finding{}
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Finding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Finding) ProtoMessage() {}
+
+func (x *Finding) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Finding.ProtoReflect.Descriptor instead.
+func (*Finding) Descriptor() ([]byte, []int) {
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Finding) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Finding) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *Finding) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *Finding) GetFix() string {
+	if x != nil {
+		return x.Fix
+	}
+	return ""
+}
+
+func (x *Finding) GetPaste() string {
+	if x != nil {
+		return x.Paste
+	}
+	return ""
+}
+
 // Link is an address that people open.
 type Link struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1920,7 +2516,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[23]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2528,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[23]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2541,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{23}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Link) GetName() string {
@@ -1980,7 +2576,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[24]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1992,7 +2588,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_executor_v1_executor_proto_msgTypes[24]
+	mi := &file_berth_executor_v1_executor_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2005,7 +2601,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{24}
+	return file_berth_executor_v1_executor_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Failure) GetFault() Fault {
@@ -2047,18 +2643,23 @@ var File_berth_executor_v1_executor_proto protoreflect.FileDescriptor
 
 const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\n" +
-	" berth/executor/v1/executor.proto\x12\x11berth.executor.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"W\n" +
+	" berth/executor/v1/executor.proto\x12\x11berth.executor.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x01\n" +
 	"\aCluster\x12\x1e\n" +
 	"\n" +
 	"kubeconfig\x18\x01 \x01(\tR\n" +
 	"kubeconfig\x12\x18\n" +
 	"\acontext\x18\x02 \x01(\tR\acontext\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\"\x84\x01\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12(\n" +
+	"\x03eks\x18\x04 \x01(\v2\x16.berth.executor.v1.EKSR\x03eks\"E\n" +
+	"\x03EKS\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\"\x84\x01\n" +
 	"\aOutputs\x12>\n" +
 	"\x06values\x18\x01 \x03(\v2&.berth.executor.v1.Outputs.ValuesEntryR\x06values\x1a9\n" +
 	"\vValuesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x87\a\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbc\a\n" +
 	"\x04Step\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\x12 \n" +
@@ -2076,7 +2677,8 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\asecrets\x18\r \x03(\v2$.berth.executor.v1.Step.SecretsEntryR\asecrets\x12\"\n" +
 	"\finstallation\x18\x0e \x01(\tR\finstallation\x12\x18\n" +
 	"\aearlier\x18\x0f \x01(\tR\aearlier\x12\x15\n" +
-	"\x06as_was\x18\x10 \x01(\bR\x05asWas\x1a7\n" +
+	"\x06as_was\x18\x10 \x01(\bR\x05asWas\x123\n" +
+	"\bsettings\x18\x11 \x01(\v2\x17.google.protobuf.StructR\bsettings\x1a7\n" +
 	"\tVarsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a6\n" +
@@ -2101,7 +2703,7 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\"\x11\n" +
-	"\x0fDescribeRequest\"\xf4\x01\n" +
+	"\x0fDescribeRequest\"\xe2\x02\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12-\n" +
@@ -2109,7 +2711,11 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\x06schema\x18\x04 \x01(\v2\x17.google.protobuf.StructR\x06schema\x12\x14\n" +
 	"\x05plans\x18\x05 \x01(\bR\x05plans\x12\x1a\n" +
 	"\bobserves\x18\x06 \x01(\bR\bobserves\x12 \n" +
-	"\vinventories\x18\a \x01(\bR\vinventories\"\xcf\x01\n" +
+	"\vinventories\x18\a \x01(\bR\vinventories\x12@\n" +
+	"\x0fsettings_schema\x18\b \x01(\v2\x17.google.protobuf.StructR\x0esettingsSchema\x12\x12\n" +
+	"\x04logs\x18\t \x01(\bR\x04logs\x12\x16\n" +
+	"\x06checks\x18\n" +
+	" \x01(\bR\x06checks\"\xcf\x01\n" +
 	"\vPlanRequest\x12+\n" +
 	"\x04step\x18\x01 \x01(\v2\x17.berth.executor.v1.StepR\x04step\x12\x14\n" +
 	"\x05brief\x18\x02 \x01(\bR\x05brief\x12B\n" +
@@ -2163,15 +2769,21 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"\x06\n" +
 	"\x04Done\"=\n" +
 	"\x0eObserveRequest\x12+\n" +
-	"\x04step\x18\x01 \x01(\v2\x17.berth.executor.v1.StepR\x04step\"\x9d\x01\n" +
+	"\x04step\x18\x01 \x01(\v2\x17.berth.executor.v1.StepR\x04step\"\xe2\x01\n" +
 	"\x0fObserveResponse\x121\n" +
 	"\x06health\x18\x01 \x01(\x0e2\x19.berth.executor.v1.HealthR\x06health\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12-\n" +
 	"\x05links\x18\x03 \x03(\v2\x17.berth.executor.v1.LinkR\x05links\x12\x14\n" +
-	"\x05drift\x18\x04 \x03(\tR\x05drift\"l\n" +
+	"\x05drift\x18\x04 \x03(\tR\x05drift\x12-\n" +
+	"\x05facts\x18\x05 \x03(\v2\x17.berth.executor.v1.FactR\x05facts\x12\x14\n" +
+	"\x05renew\x18\x06 \x01(\tR\x05renew\".\n" +
+	"\x04Fact\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xa1\x01\n" +
 	"\x10InventoryRequest\x124\n" +
 	"\acluster\x18\x01 \x01(\v2\x1a.berth.executor.v1.ClusterR\acluster\x12\"\n" +
-	"\finstallation\x18\x02 \x01(\tR\finstallation\"C\n" +
+	"\finstallation\x18\x02 \x01(\tR\finstallation\x123\n" +
+	"\bsettings\x18\x03 \x01(\v2\x17.google.protobuf.StructR\bsettings\"C\n" +
 	"\x11InventoryResponse\x12.\n" +
 	"\x05owned\x18\x01 \x03(\v2\x18.berth.executor.v1.OwnedR\x05owned\"\xd0\x01\n" +
 	"\x05Owned\x12\x10\n" +
@@ -2182,7 +2794,34 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\x04name\x18\x05 \x01(\tR\x04name\x12\x1c\n" +
 	"\tnamespace\x18\x06 \x01(\tR\tnamespace\x129\n" +
 	"\n" +
-	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\",\n" +
+	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\"\xe4\x01\n" +
+	"\vLogsRequest\x12+\n" +
+	"\x04step\x18\x01 \x01(\v2\x17.berth.executor.v1.StepR\x04step\x12\x10\n" +
+	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x1c\n" +
+	"\tcontainer\x18\x03 \x01(\tR\tcontainer\x120\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
+	"\x04tail\x18\x05 \x01(\x05R\x04tail\x12\x16\n" +
+	"\x06follow\x18\x06 \x01(\bR\x06follow\x12\x1a\n" +
+	"\bcontains\x18\a \x01(\tR\bcontains\"@\n" +
+	"\fLogsResponse\x120\n" +
+	"\x05lines\x18\x01 \x03(\v2\x1a.berth.executor.v1.LogLineR\x05lines\"e\n" +
+	"\aLogLine\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xbb\x01\n" +
+	"\fCheckRequest\x124\n" +
+	"\acluster\x18\x01 \x01(\v2\x1a.berth.executor.v1.ClusterR\acluster\x123\n" +
+	"\bsettings\x18\x02 \x01(\v2\x17.google.protobuf.StructR\bsettings\x12\"\n" +
+	"\finstallation\x18\x03 \x01(\tR\finstallation\x12\x1c\n" +
+	"\tnamespace\x18\x04 \x01(\tR\tnamespace\"G\n" +
+	"\rCheckResponse\x126\n" +
+	"\bfindings\x18\x01 \x03(\v2\x1a.berth.executor.v1.FindingR\bfindings\"m\n" +
+	"\aFinding\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x10\n" +
+	"\x03fix\x18\x04 \x01(\tR\x03fix\x12\x14\n" +
+	"\x05paste\x18\x05 \x01(\tR\x05paste\",\n" +
 	"\x04Link\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\"\xbb\x01\n" +
@@ -2219,14 +2858,16 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\x11FAULT_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rFAULT_INVALID\x10\x01\x12\x14\n" +
 	"\x10FAULT_DOWNSTREAM\x10\x02\x12\x12\n" +
-	"\x0eFAULT_INTERNAL\x10\x032\xf0\x03\n" +
+	"\x0eFAULT_INTERNAL\x10\x032\x87\x05\n" +
 	"\x0fExecutorService\x12S\n" +
 	"\bDescribe\x12\".berth.executor.v1.DescribeRequest\x1a#.berth.executor.v1.DescribeResponse\x12G\n" +
 	"\x04Plan\x12\x1e.berth.executor.v1.PlanRequest\x1a\x1f.berth.executor.v1.PlanResponse\x12F\n" +
 	"\x03Run\x12\x1d.berth.executor.v1.RunRequest\x1a\x1e.berth.executor.v1.RunResponse0\x01\x12M\n" +
 	"\x06Cancel\x12 .berth.executor.v1.CancelRequest\x1a!.berth.executor.v1.CancelResponse\x12P\n" +
 	"\aObserve\x12!.berth.executor.v1.ObserveRequest\x1a\".berth.executor.v1.ObserveResponse\x12V\n" +
-	"\tInventory\x12#.berth.executor.v1.InventoryRequest\x1a$.berth.executor.v1.InventoryResponseBGZEgithub.com/berth-dev/berth/plugins/proto/berth/executor/v1;executorv1b\x06proto3"
+	"\tInventory\x12#.berth.executor.v1.InventoryRequest\x1a$.berth.executor.v1.InventoryResponse\x12I\n" +
+	"\x04Logs\x12\x1e.berth.executor.v1.LogsRequest\x1a\x1f.berth.executor.v1.LogsResponse0\x01\x12J\n" +
+	"\x05Check\x12\x1f.berth.executor.v1.CheckRequest\x1a .berth.executor.v1.CheckResponseBGZEgithub.com/berth-dev/berth/plugins/proto/berth/executor/v1;executorv1b\x06proto3"
 
 var (
 	file_berth_executor_v1_executor_proto_rawDescOnce sync.Once
@@ -2241,100 +2882,124 @@ func file_berth_executor_v1_executor_proto_rawDescGZIP() []byte {
 }
 
 var file_berth_executor_v1_executor_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_berth_executor_v1_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_berth_executor_v1_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_berth_executor_v1_executor_proto_goTypes = []any{
 	(Verb)(0),                     // 0: berth.executor.v1.Verb
 	(Change)(0),                   // 1: berth.executor.v1.Change
 	(Health)(0),                   // 2: berth.executor.v1.Health
 	(Fault)(0),                    // 3: berth.executor.v1.Fault
 	(*Cluster)(nil),               // 4: berth.executor.v1.Cluster
-	(*Outputs)(nil),               // 5: berth.executor.v1.Outputs
-	(*Step)(nil),                  // 6: berth.executor.v1.Step
-	(*SecretRef)(nil),             // 7: berth.executor.v1.SecretRef
-	(*SecretKey)(nil),             // 8: berth.executor.v1.SecretKey
-	(*DescribeRequest)(nil),       // 9: berth.executor.v1.DescribeRequest
-	(*DescribeResponse)(nil),      // 10: berth.executor.v1.DescribeResponse
-	(*PlanRequest)(nil),           // 11: berth.executor.v1.PlanRequest
-	(*PlanResponse)(nil),          // 12: berth.executor.v1.PlanResponse
-	(*ResourceChange)(nil),        // 13: berth.executor.v1.ResourceChange
-	(*RunRequest)(nil),            // 14: berth.executor.v1.RunRequest
-	(*RunResponse)(nil),           // 15: berth.executor.v1.RunResponse
-	(*CancelRequest)(nil),         // 16: berth.executor.v1.CancelRequest
-	(*CancelResponse)(nil),        // 17: berth.executor.v1.CancelResponse
-	(*Log)(nil),                   // 18: berth.executor.v1.Log
-	(*Progress)(nil),              // 19: berth.executor.v1.Progress
-	(*Output)(nil),                // 20: berth.executor.v1.Output
-	(*Done)(nil),                  // 21: berth.executor.v1.Done
-	(*ObserveRequest)(nil),        // 22: berth.executor.v1.ObserveRequest
-	(*ObserveResponse)(nil),       // 23: berth.executor.v1.ObserveResponse
-	(*InventoryRequest)(nil),      // 24: berth.executor.v1.InventoryRequest
-	(*InventoryResponse)(nil),     // 25: berth.executor.v1.InventoryResponse
-	(*Owned)(nil),                 // 26: berth.executor.v1.Owned
-	(*Link)(nil),                  // 27: berth.executor.v1.Link
-	(*Failure)(nil),               // 28: berth.executor.v1.Failure
-	nil,                           // 29: berth.executor.v1.Outputs.ValuesEntry
-	nil,                           // 30: berth.executor.v1.Step.VarsEntry
-	nil,                           // 31: berth.executor.v1.Step.SetEntry
-	nil,                           // 32: berth.executor.v1.Step.OutputsEntry
-	nil,                           // 33: berth.executor.v1.Step.SecretsEntry
-	nil,                           // 34: berth.executor.v1.PlanRequest.AgreedEntry
-	nil,                           // 35: berth.executor.v1.PlanResponse.InputsEntry
-	nil,                           // 36: berth.executor.v1.RunRequest.AgreedEntry
-	(*structpb.Struct)(nil),       // 37: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 39: google.protobuf.Duration
+	(*EKS)(nil),                   // 5: berth.executor.v1.EKS
+	(*Outputs)(nil),               // 6: berth.executor.v1.Outputs
+	(*Step)(nil),                  // 7: berth.executor.v1.Step
+	(*SecretRef)(nil),             // 8: berth.executor.v1.SecretRef
+	(*SecretKey)(nil),             // 9: berth.executor.v1.SecretKey
+	(*DescribeRequest)(nil),       // 10: berth.executor.v1.DescribeRequest
+	(*DescribeResponse)(nil),      // 11: berth.executor.v1.DescribeResponse
+	(*PlanRequest)(nil),           // 12: berth.executor.v1.PlanRequest
+	(*PlanResponse)(nil),          // 13: berth.executor.v1.PlanResponse
+	(*ResourceChange)(nil),        // 14: berth.executor.v1.ResourceChange
+	(*RunRequest)(nil),            // 15: berth.executor.v1.RunRequest
+	(*RunResponse)(nil),           // 16: berth.executor.v1.RunResponse
+	(*CancelRequest)(nil),         // 17: berth.executor.v1.CancelRequest
+	(*CancelResponse)(nil),        // 18: berth.executor.v1.CancelResponse
+	(*Log)(nil),                   // 19: berth.executor.v1.Log
+	(*Progress)(nil),              // 20: berth.executor.v1.Progress
+	(*Output)(nil),                // 21: berth.executor.v1.Output
+	(*Done)(nil),                  // 22: berth.executor.v1.Done
+	(*ObserveRequest)(nil),        // 23: berth.executor.v1.ObserveRequest
+	(*ObserveResponse)(nil),       // 24: berth.executor.v1.ObserveResponse
+	(*Fact)(nil),                  // 25: berth.executor.v1.Fact
+	(*InventoryRequest)(nil),      // 26: berth.executor.v1.InventoryRequest
+	(*InventoryResponse)(nil),     // 27: berth.executor.v1.InventoryResponse
+	(*Owned)(nil),                 // 28: berth.executor.v1.Owned
+	(*LogsRequest)(nil),           // 29: berth.executor.v1.LogsRequest
+	(*LogsResponse)(nil),          // 30: berth.executor.v1.LogsResponse
+	(*LogLine)(nil),               // 31: berth.executor.v1.LogLine
+	(*CheckRequest)(nil),          // 32: berth.executor.v1.CheckRequest
+	(*CheckResponse)(nil),         // 33: berth.executor.v1.CheckResponse
+	(*Finding)(nil),               // 34: berth.executor.v1.Finding
+	(*Link)(nil),                  // 35: berth.executor.v1.Link
+	(*Failure)(nil),               // 36: berth.executor.v1.Failure
+	nil,                           // 37: berth.executor.v1.Outputs.ValuesEntry
+	nil,                           // 38: berth.executor.v1.Step.VarsEntry
+	nil,                           // 39: berth.executor.v1.Step.SetEntry
+	nil,                           // 40: berth.executor.v1.Step.OutputsEntry
+	nil,                           // 41: berth.executor.v1.Step.SecretsEntry
+	nil,                           // 42: berth.executor.v1.PlanRequest.AgreedEntry
+	nil,                           // 43: berth.executor.v1.PlanResponse.InputsEntry
+	nil,                           // 44: berth.executor.v1.RunRequest.AgreedEntry
+	(*structpb.Struct)(nil),       // 45: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil), // 46: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
 }
 var file_berth_executor_v1_executor_proto_depIdxs = []int32{
-	29, // 0: berth.executor.v1.Outputs.values:type_name -> berth.executor.v1.Outputs.ValuesEntry
-	0,  // 1: berth.executor.v1.Step.verb:type_name -> berth.executor.v1.Verb
-	37, // 2: berth.executor.v1.Step.with:type_name -> google.protobuf.Struct
-	30, // 3: berth.executor.v1.Step.vars:type_name -> berth.executor.v1.Step.VarsEntry
-	31, // 4: berth.executor.v1.Step.set:type_name -> berth.executor.v1.Step.SetEntry
-	4,  // 5: berth.executor.v1.Step.cluster:type_name -> berth.executor.v1.Cluster
-	32, // 6: berth.executor.v1.Step.outputs:type_name -> berth.executor.v1.Step.OutputsEntry
-	33, // 7: berth.executor.v1.Step.secrets:type_name -> berth.executor.v1.Step.SecretsEntry
-	8,  // 8: berth.executor.v1.SecretRef.kubernetes:type_name -> berth.executor.v1.SecretKey
-	0,  // 9: berth.executor.v1.DescribeResponse.verbs:type_name -> berth.executor.v1.Verb
-	37, // 10: berth.executor.v1.DescribeResponse.schema:type_name -> google.protobuf.Struct
-	6,  // 11: berth.executor.v1.PlanRequest.step:type_name -> berth.executor.v1.Step
-	34, // 12: berth.executor.v1.PlanRequest.agreed:type_name -> berth.executor.v1.PlanRequest.AgreedEntry
-	35, // 13: berth.executor.v1.PlanResponse.inputs:type_name -> berth.executor.v1.PlanResponse.InputsEntry
-	13, // 14: berth.executor.v1.PlanResponse.resources:type_name -> berth.executor.v1.ResourceChange
-	1,  // 15: berth.executor.v1.ResourceChange.change:type_name -> berth.executor.v1.Change
-	6,  // 16: berth.executor.v1.RunRequest.step:type_name -> berth.executor.v1.Step
-	36, // 17: berth.executor.v1.RunRequest.agreed:type_name -> berth.executor.v1.RunRequest.AgreedEntry
-	18, // 18: berth.executor.v1.RunResponse.log:type_name -> berth.executor.v1.Log
-	19, // 19: berth.executor.v1.RunResponse.progress:type_name -> berth.executor.v1.Progress
-	20, // 20: berth.executor.v1.RunResponse.output:type_name -> berth.executor.v1.Output
-	21, // 21: berth.executor.v1.RunResponse.done:type_name -> berth.executor.v1.Done
-	13, // 22: berth.executor.v1.RunResponse.receipt:type_name -> berth.executor.v1.ResourceChange
-	6,  // 23: berth.executor.v1.ObserveRequest.step:type_name -> berth.executor.v1.Step
-	2,  // 24: berth.executor.v1.ObserveResponse.health:type_name -> berth.executor.v1.Health
-	27, // 25: berth.executor.v1.ObserveResponse.links:type_name -> berth.executor.v1.Link
-	4,  // 26: berth.executor.v1.InventoryRequest.cluster:type_name -> berth.executor.v1.Cluster
-	26, // 27: berth.executor.v1.InventoryResponse.owned:type_name -> berth.executor.v1.Owned
-	38, // 28: berth.executor.v1.Owned.created_at:type_name -> google.protobuf.Timestamp
-	3,  // 29: berth.executor.v1.Failure.fault:type_name -> berth.executor.v1.Fault
-	39, // 30: berth.executor.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	5,  // 31: berth.executor.v1.Step.OutputsEntry.value:type_name -> berth.executor.v1.Outputs
-	7,  // 32: berth.executor.v1.Step.SecretsEntry.value:type_name -> berth.executor.v1.SecretRef
-	9,  // 33: berth.executor.v1.ExecutorService.Describe:input_type -> berth.executor.v1.DescribeRequest
-	11, // 34: berth.executor.v1.ExecutorService.Plan:input_type -> berth.executor.v1.PlanRequest
-	14, // 35: berth.executor.v1.ExecutorService.Run:input_type -> berth.executor.v1.RunRequest
-	16, // 36: berth.executor.v1.ExecutorService.Cancel:input_type -> berth.executor.v1.CancelRequest
-	22, // 37: berth.executor.v1.ExecutorService.Observe:input_type -> berth.executor.v1.ObserveRequest
-	24, // 38: berth.executor.v1.ExecutorService.Inventory:input_type -> berth.executor.v1.InventoryRequest
-	10, // 39: berth.executor.v1.ExecutorService.Describe:output_type -> berth.executor.v1.DescribeResponse
-	12, // 40: berth.executor.v1.ExecutorService.Plan:output_type -> berth.executor.v1.PlanResponse
-	15, // 41: berth.executor.v1.ExecutorService.Run:output_type -> berth.executor.v1.RunResponse
-	17, // 42: berth.executor.v1.ExecutorService.Cancel:output_type -> berth.executor.v1.CancelResponse
-	23, // 43: berth.executor.v1.ExecutorService.Observe:output_type -> berth.executor.v1.ObserveResponse
-	25, // 44: berth.executor.v1.ExecutorService.Inventory:output_type -> berth.executor.v1.InventoryResponse
-	39, // [39:45] is the sub-list for method output_type
-	33, // [33:39] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	5,  // 0: berth.executor.v1.Cluster.eks:type_name -> berth.executor.v1.EKS
+	37, // 1: berth.executor.v1.Outputs.values:type_name -> berth.executor.v1.Outputs.ValuesEntry
+	0,  // 2: berth.executor.v1.Step.verb:type_name -> berth.executor.v1.Verb
+	45, // 3: berth.executor.v1.Step.with:type_name -> google.protobuf.Struct
+	38, // 4: berth.executor.v1.Step.vars:type_name -> berth.executor.v1.Step.VarsEntry
+	39, // 5: berth.executor.v1.Step.set:type_name -> berth.executor.v1.Step.SetEntry
+	4,  // 6: berth.executor.v1.Step.cluster:type_name -> berth.executor.v1.Cluster
+	40, // 7: berth.executor.v1.Step.outputs:type_name -> berth.executor.v1.Step.OutputsEntry
+	41, // 8: berth.executor.v1.Step.secrets:type_name -> berth.executor.v1.Step.SecretsEntry
+	45, // 9: berth.executor.v1.Step.settings:type_name -> google.protobuf.Struct
+	9,  // 10: berth.executor.v1.SecretRef.kubernetes:type_name -> berth.executor.v1.SecretKey
+	0,  // 11: berth.executor.v1.DescribeResponse.verbs:type_name -> berth.executor.v1.Verb
+	45, // 12: berth.executor.v1.DescribeResponse.schema:type_name -> google.protobuf.Struct
+	45, // 13: berth.executor.v1.DescribeResponse.settings_schema:type_name -> google.protobuf.Struct
+	7,  // 14: berth.executor.v1.PlanRequest.step:type_name -> berth.executor.v1.Step
+	42, // 15: berth.executor.v1.PlanRequest.agreed:type_name -> berth.executor.v1.PlanRequest.AgreedEntry
+	43, // 16: berth.executor.v1.PlanResponse.inputs:type_name -> berth.executor.v1.PlanResponse.InputsEntry
+	14, // 17: berth.executor.v1.PlanResponse.resources:type_name -> berth.executor.v1.ResourceChange
+	1,  // 18: berth.executor.v1.ResourceChange.change:type_name -> berth.executor.v1.Change
+	7,  // 19: berth.executor.v1.RunRequest.step:type_name -> berth.executor.v1.Step
+	44, // 20: berth.executor.v1.RunRequest.agreed:type_name -> berth.executor.v1.RunRequest.AgreedEntry
+	19, // 21: berth.executor.v1.RunResponse.log:type_name -> berth.executor.v1.Log
+	20, // 22: berth.executor.v1.RunResponse.progress:type_name -> berth.executor.v1.Progress
+	21, // 23: berth.executor.v1.RunResponse.output:type_name -> berth.executor.v1.Output
+	22, // 24: berth.executor.v1.RunResponse.done:type_name -> berth.executor.v1.Done
+	14, // 25: berth.executor.v1.RunResponse.receipt:type_name -> berth.executor.v1.ResourceChange
+	7,  // 26: berth.executor.v1.ObserveRequest.step:type_name -> berth.executor.v1.Step
+	2,  // 27: berth.executor.v1.ObserveResponse.health:type_name -> berth.executor.v1.Health
+	35, // 28: berth.executor.v1.ObserveResponse.links:type_name -> berth.executor.v1.Link
+	25, // 29: berth.executor.v1.ObserveResponse.facts:type_name -> berth.executor.v1.Fact
+	4,  // 30: berth.executor.v1.InventoryRequest.cluster:type_name -> berth.executor.v1.Cluster
+	45, // 31: berth.executor.v1.InventoryRequest.settings:type_name -> google.protobuf.Struct
+	28, // 32: berth.executor.v1.InventoryResponse.owned:type_name -> berth.executor.v1.Owned
+	46, // 33: berth.executor.v1.Owned.created_at:type_name -> google.protobuf.Timestamp
+	7,  // 34: berth.executor.v1.LogsRequest.step:type_name -> berth.executor.v1.Step
+	46, // 35: berth.executor.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
+	31, // 36: berth.executor.v1.LogsResponse.lines:type_name -> berth.executor.v1.LogLine
+	46, // 37: berth.executor.v1.LogLine.time:type_name -> google.protobuf.Timestamp
+	4,  // 38: berth.executor.v1.CheckRequest.cluster:type_name -> berth.executor.v1.Cluster
+	45, // 39: berth.executor.v1.CheckRequest.settings:type_name -> google.protobuf.Struct
+	34, // 40: berth.executor.v1.CheckResponse.findings:type_name -> berth.executor.v1.Finding
+	3,  // 41: berth.executor.v1.Failure.fault:type_name -> berth.executor.v1.Fault
+	47, // 42: berth.executor.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	6,  // 43: berth.executor.v1.Step.OutputsEntry.value:type_name -> berth.executor.v1.Outputs
+	8,  // 44: berth.executor.v1.Step.SecretsEntry.value:type_name -> berth.executor.v1.SecretRef
+	10, // 45: berth.executor.v1.ExecutorService.Describe:input_type -> berth.executor.v1.DescribeRequest
+	12, // 46: berth.executor.v1.ExecutorService.Plan:input_type -> berth.executor.v1.PlanRequest
+	15, // 47: berth.executor.v1.ExecutorService.Run:input_type -> berth.executor.v1.RunRequest
+	17, // 48: berth.executor.v1.ExecutorService.Cancel:input_type -> berth.executor.v1.CancelRequest
+	23, // 49: berth.executor.v1.ExecutorService.Observe:input_type -> berth.executor.v1.ObserveRequest
+	26, // 50: berth.executor.v1.ExecutorService.Inventory:input_type -> berth.executor.v1.InventoryRequest
+	29, // 51: berth.executor.v1.ExecutorService.Logs:input_type -> berth.executor.v1.LogsRequest
+	32, // 52: berth.executor.v1.ExecutorService.Check:input_type -> berth.executor.v1.CheckRequest
+	11, // 53: berth.executor.v1.ExecutorService.Describe:output_type -> berth.executor.v1.DescribeResponse
+	13, // 54: berth.executor.v1.ExecutorService.Plan:output_type -> berth.executor.v1.PlanResponse
+	16, // 55: berth.executor.v1.ExecutorService.Run:output_type -> berth.executor.v1.RunResponse
+	18, // 56: berth.executor.v1.ExecutorService.Cancel:output_type -> berth.executor.v1.CancelResponse
+	24, // 57: berth.executor.v1.ExecutorService.Observe:output_type -> berth.executor.v1.ObserveResponse
+	27, // 58: berth.executor.v1.ExecutorService.Inventory:output_type -> berth.executor.v1.InventoryResponse
+	30, // 59: berth.executor.v1.ExecutorService.Logs:output_type -> berth.executor.v1.LogsResponse
+	33, // 60: berth.executor.v1.ExecutorService.Check:output_type -> berth.executor.v1.CheckResponse
+	53, // [53:61] is the sub-list for method output_type
+	45, // [45:53] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_berth_executor_v1_executor_proto_init() }
@@ -2342,12 +3007,12 @@ func file_berth_executor_v1_executor_proto_init() {
 	if File_berth_executor_v1_executor_proto != nil {
 		return
 	}
-	file_berth_executor_v1_executor_proto_msgTypes[3].OneofWrappers = []any{
+	file_berth_executor_v1_executor_proto_msgTypes[4].OneofWrappers = []any{
 		(*SecretRef_Env)(nil),
 		(*SecretRef_File)(nil),
 		(*SecretRef_Kubernetes)(nil),
 	}
-	file_berth_executor_v1_executor_proto_msgTypes[11].OneofWrappers = []any{
+	file_berth_executor_v1_executor_proto_msgTypes[12].OneofWrappers = []any{
 		(*RunResponse_Log)(nil),
 		(*RunResponse_Progress)(nil),
 		(*RunResponse_Output)(nil),
@@ -2360,7 +3025,7 @@ func file_berth_executor_v1_executor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_executor_v1_executor_proto_rawDesc), len(file_berth_executor_v1_executor_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   33,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -41,6 +41,8 @@ const (
 	ExecutorService_Cancel_FullMethodName    = "/berth.executor.v1.ExecutorService/Cancel"
 	ExecutorService_Observe_FullMethodName   = "/berth.executor.v1.ExecutorService/Observe"
 	ExecutorService_Inventory_FullMethodName = "/berth.executor.v1.ExecutorService/Inventory"
+	ExecutorService_Logs_FullMethodName      = "/berth.executor.v1.ExecutorService/Logs"
+	ExecutorService_Check_FullMethodName     = "/berth.executor.v1.ExecutorService/Check"
 )
 
 // ExecutorServiceClient is the client API for ExecutorService service.
@@ -70,6 +72,12 @@ type ExecutorServiceClient interface {
 	// or account, by its marks of ownership. What cannot be seen whole is a
 	// failure. Optional.
 	Inventory(ctx context.Context, in *InventoryRequest, opts ...grpc.CallOption) (*InventoryResponse, error)
+	// Logs passes on what the programs of a part print. It ends when there is no
+	// more, and with follow when the call is cancelled. Optional.
+	Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogsResponse], error)
+	// Check looks at what the executor needs to do its work: whether what it works
+	// on answers, and whether it has the rights. It changes nothing. Optional.
+	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
 }
 
 type executorServiceClient struct {
@@ -149,6 +157,35 @@ func (c *executorServiceClient) Inventory(ctx context.Context, in *InventoryRequ
 	return out, nil
 }
 
+func (c *executorServiceClient) Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ExecutorService_ServiceDesc.Streams[1], ExecutorService_Logs_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[LogsRequest, LogsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ExecutorService_LogsClient = grpc.ServerStreamingClient[LogsResponse]
+
+func (c *executorServiceClient) Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckResponse)
+	err := c.cc.Invoke(ctx, ExecutorService_Check_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ExecutorServiceServer is the server API for ExecutorService service.
 // All implementations must embed UnimplementedExecutorServiceServer
 // for forward compatibility.
@@ -176,6 +213,12 @@ type ExecutorServiceServer interface {
 	// or account, by its marks of ownership. What cannot be seen whole is a
 	// failure. Optional.
 	Inventory(context.Context, *InventoryRequest) (*InventoryResponse, error)
+	// Logs passes on what the programs of a part print. It ends when there is no
+	// more, and with follow when the call is cancelled. Optional.
+	Logs(*LogsRequest, grpc.ServerStreamingServer[LogsResponse]) error
+	// Check looks at what the executor needs to do its work: whether what it works
+	// on answers, and whether it has the rights. It changes nothing. Optional.
+	Check(context.Context, *CheckRequest) (*CheckResponse, error)
 	mustEmbedUnimplementedExecutorServiceServer()
 }
 
@@ -203,6 +246,12 @@ func (UnimplementedExecutorServiceServer) Observe(context.Context, *ObserveReque
 }
 func (UnimplementedExecutorServiceServer) Inventory(context.Context, *InventoryRequest) (*InventoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Inventory not implemented")
+}
+func (UnimplementedExecutorServiceServer) Logs(*LogsRequest, grpc.ServerStreamingServer[LogsResponse]) error {
+	return status.Error(codes.Unimplemented, "method Logs not implemented")
+}
+func (UnimplementedExecutorServiceServer) Check(context.Context, *CheckRequest) (*CheckResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
 }
 func (UnimplementedExecutorServiceServer) mustEmbedUnimplementedExecutorServiceServer() {}
 func (UnimplementedExecutorServiceServer) testEmbeddedByValue()                         {}
@@ -326,6 +375,35 @@ func _ExecutorService_Inventory_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ExecutorService_Logs_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(LogsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ExecutorServiceServer).Logs(m, &grpc.GenericServerStream[LogsRequest, LogsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ExecutorService_LogsServer = grpc.ServerStreamingServer[LogsResponse]
+
+func _ExecutorService_Check_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutorServiceServer).Check(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutorService_Check_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutorServiceServer).Check(ctx, req.(*CheckRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ExecutorService_ServiceDesc is the grpc.ServiceDesc for ExecutorService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -353,11 +431,20 @@ var ExecutorService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Inventory",
 			Handler:    _ExecutorService_Inventory_Handler,
 		},
+		{
+			MethodName: "Check",
+			Handler:    _ExecutorService_Check_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Run",
 			Handler:       _ExecutorService_Run_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Logs",
+			Handler:       _ExecutorService_Logs_Handler,
 			ServerStreams: true,
 		},
 	},
