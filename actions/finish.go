@@ -209,11 +209,22 @@ func (r *Runner) Observe(ctx context.Context, name Name) (map[string]Observation
 	if err != nil || env.State == StateCleaned {
 		return nil, err
 	}
-	app, err := r.catalog.App(name.App)
+	sc, err := r.present(env)
 	if err != nil {
 		return nil, err
 	}
-	order := Order{Env: name, Commit: env.Commit, PullRequest: env.PullRequest, Components: env.Components}
+	defer sc.close()
+	return r.observe(ctx, sc, env), nil
+}
+
+// present is the scene of what runs in an environment now, to look at. It has to
+// be closed.
+func (r *Runner) present(env *Environment) (*scene, error) {
+	app, err := r.catalog.App(env.Name.App)
+	if err != nil {
+		return nil, err
+	}
+	order := Order{Env: env.Name, Commit: env.Commit, PullRequest: env.PullRequest, Components: env.Components}
 	if app, err = placed(app, env, order); err != nil {
 		return nil, err
 	}
@@ -224,8 +235,7 @@ func (r *Runner) Observe(ctx context.Context, name Name) (map[string]Observation
 	if err := r.furnish(sc); err != nil {
 		return nil, err
 	}
-	defer sc.close()
-	return r.observe(ctx, sc, env), nil
+	return sc, nil
 }
 
 func (r *Runner) observe(ctx context.Context, sc *scene, env *Environment) map[string]Observation {

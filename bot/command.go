@@ -59,11 +59,55 @@ type Command struct {
 	Glass   bool          // --break-glass
 	DryRun  bool          // --dry-run
 	Wait    bool          // --wait
+	// Printed is what logs shows of what an environment's programs print; nil means
+	// the log of a run.
+	Printed *Printed
 	// What link is about: an account to link, or with Remove to take away, or the
 	// code that links this one.
 	Account string
 	Code    string
 	Remove  bool
+}
+
+// Printed says which lines of an environment's programs are wanted.
+type Printed struct {
+	Part      string        // --part; "" means all
+	Pod       string        // --pod: a pod's name, or how it begins
+	Container string        // --container
+	Since     time.Duration // --since: no older than this; 0 means all
+	Tail      int           // --tail: the last so many of each container; 0 means all
+	Contains  string        // --grep
+}
+
+// Query is p as of now. A nil p is not one.
+func (p Printed) Query(now time.Time) actions.LogQuery {
+	q := actions.LogQuery{Pod: p.Pod, Container: p.Container, Tail: p.Tail, Contains: p.Contains}
+	if p.Since > 0 {
+		q.Since = now.Add(-p.Since)
+	}
+	return q
+}
+
+// words are the flags that p is written with.
+func (p *Printed) words() []string {
+	if p == nil {
+		return nil
+	}
+	words := []string{"--pods"}
+	for _, f := range []struct{ name, value string }{
+		{"--part", p.Part}, {"--pod", p.Pod}, {"--container", p.Container}, {"--grep", p.Contains},
+	} {
+		if f.value != "" {
+			words = append(words, f.name, Quote(f.value))
+		}
+	}
+	if p.Since > 0 {
+		words = append(words, "--since", FormatTTL(p.Since))
+	}
+	if p.Tail > 0 {
+		words = append(words, "--tail", strconv.Itoa(p.Tail))
+	}
+	return words
 }
 
 // Target is "app/name", "app" or "".
@@ -134,6 +178,7 @@ func (c Command) text(shown func(value string) string) string {
 	if c.To > 0 {
 		words = append(words, "--to", strconv.Itoa(c.To))
 	}
+	words = append(words, c.Printed.words()...)
 	if c.TTL > 0 {
 		words = append(words, "--ttl", FormatTTL(c.TTL))
 	}

@@ -133,6 +133,9 @@ const (
 
 // logs shows the end of a run's log.
 func (s *Service) logs(ctx context.Context, in Input, c Command) (Reply, error) {
+	if c.Printed != nil {
+		return s.printed(ctx, in, c)
+	}
 	run, reply, err := s.lastRun(ctx, in, c)
 	if err != nil || run == nil {
 		return reply, err

@@ -12,10 +12,11 @@ import (
 	"github.com/berth-dev/berth/approvals"
 )
 
-// Observer looks at an environment's parts as they are now. *actions.Runner is
-// one.
+// Observer looks at an environment's parts as they are now, and at what its
+// programs print. *actions.Runner is one.
 type Observer interface {
 	Observe(ctx context.Context, env actions.Name) (map[string]actions.Observation, error)
+	Logs(ctx context.Context, env actions.Name, part string, q actions.LogQuery, out func(actions.LogLine) error) error
 }
 
 // Options are what a Service needs.

@@ -128,18 +128,32 @@ type Actor struct {
 type Cluster struct {
 	Kubeconfig string `yaml:"kubeconfig" json:"kubeconfig,omitempty"` // empty: the executor's in-cluster account
 	Context    string `yaml:"context" json:"context,omitempty"`
+	EKS        *EKS   `yaml:"eks" json:"eks,omitempty"` // in place of a kubeconfig
 	// Limit is how many actions may run in it at once, over all replicas; 0 means
 	// as many as come.
 	Limit int `yaml:"limit" json:"limit,omitempty" jsonschema:"minimum=0"`
 }
 
+// EKS is a cluster of Amazon EKS. Executors reach it with the AWS account of
+// their own environment: name its variables in `env` under `plugins`.
+type EKS struct {
+	Name   string `yaml:"name" json:"name"` // of the cluster, in EKS
+	Region string `yaml:"region" json:"region"`
+	Role   string `yaml:"role" json:"role,omitempty"` // the ARN of a role to take for it
+}
+
 // Plugin is the program of an executor.
 type Plugin struct {
 	// Path without a slash is looked for beside the berth binary, then on PATH.
-	Path   string   `yaml:"path" json:"path"`
+	// berth- and the executor's name when empty.
+	Path   string   `yaml:"path" json:"path,omitempty"`
 	Args   []string `yaml:"args" json:"args,omitempty"`
 	Env    []string `yaml:"env" json:"env,omitempty"`                                           // names of variables that it may have
 	SHA256 string   `yaml:"sha256" json:"sha256,omitempty" jsonschema:"pattern=^[0-9a-f]{64}$"` // the binary must have this one
+	// Settings are what whoever answers for the platform sets for the executor
+	// itself, the same for every app. The executor's own page in docs says what it
+	// takes; a secret in them is a reference.
+	Settings map[string]any `yaml:"settings" json:"settings,omitempty"`
 	// Limit is how many actions with parts of this executor may run at once, over
 	// all replicas; 0 means as many as come.
 	Limit int `yaml:"limit" json:"limit,omitempty" jsonschema:"minimum=0"`

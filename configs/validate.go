@@ -43,6 +43,7 @@ func (d *document) validate(c *Config) {
 		if cluster.Context != "" && cluster.Kubeconfig == "" {
 			d.fault("clusters."+name+".context", "a context needs a kubeconfig beside it")
 		}
+		d.eks("clusters."+name, cluster)
 		d.limit("clusters."+name+".limit", cluster.Limit)
 	}
 	for name, plugin := range c.Plugins {
@@ -56,6 +57,27 @@ func (d *document) validate(c *Config) {
 	d.schedules(c)
 	d.reconcile(c.Reconcile)
 	d.notifications(c)
+}
+
+// regionPattern is how AWS writes a region: eu-central-1, us-gov-west-1.
+var regionPattern = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
+
+func (d *document) eks(path string, c Cluster) {
+	if c.EKS == nil {
+		return
+	}
+	if c.Kubeconfig != "" {
+		d.fault(path+".eks", "a kubeconfig and eks exclude each other; keep one")
+	}
+	if c.EKS.Name == "" {
+		d.fault(path+".eks.name", "the cluster's name in EKS is needed")
+	}
+	if !regionPattern.MatchString(c.EKS.Region) {
+		d.fault(path+".eks.region", "a region is needed, such as eu-central-1")
+	}
+	if c.EKS.Role != "" && !strings.HasPrefix(c.EKS.Role, "arn:") {
+		d.fault(path+".eks.role", "a role is written as its ARN, such as arn:aws:iam::123456789012:role/berth")
+	}
 }
 
 func (d *document) retention(r Retention) {
@@ -164,9 +186,6 @@ func (d *document) people(c *Config) {
 
 func (d *document) plugin(path, name string, p Plugin) {
 	d.name(path, name)
-	if p.Path == "" {
-		d.fault(path+".path", "the program is needed, such as berth-%s", name)
-	}
 	d.limit(path+".limit", p.Limit)
 	if p.SHA256 != "" && !sha256Pattern.MatchString(p.SHA256) {
 		d.fault(path+".sha256", "this should be the file's SHA-256 in lower-case hex, as sha256sum prints it")

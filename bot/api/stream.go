@@ -43,6 +43,7 @@ func (a *API) streamOperations(h huma.API) {
 		"204": {Description: "The run has ended and all has been told."},
 	}
 	huma.Register(h, events, a.events)
+	a.logsOperation(h)
 	a.auditOperation(h)
 }
 

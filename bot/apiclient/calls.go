@@ -218,9 +218,13 @@ func (c *Client) AuditAll(ctx context.Context, f AuditFilter, take func(actions.
 
 // auditLines hands the lines of an export to take, each with its end.
 func (c *Client) auditLines(ctx context.Context, f AuditFilter, take func(*http.Response, []byte) error) error {
-	header := http.Header{"Accept": {"application/x-ndjson"}}
-	l := call{method: http.MethodGet, path: "/api/v1/audit", query: query("app", f.App, "environment", f.Environment)}
-	res, err := c.send(ctx, l, nil, header)
+	return c.lines(ctx, call{method: http.MethodGet, path: "/api/v1/audit", query: query("app", f.App, "environment", f.Environment)}, func() {}, take)
+}
+
+// lines hands the lines of an answer to take, each with its end; alive is called
+// when one comes, an empty one too.
+func (c *Client) lines(ctx context.Context, l call, alive func(), take func(*http.Response, []byte) error) error {
+	res, err := c.send(ctx, l, nil, http.Header{"Accept": {"application/x-ndjson"}})
 	if err != nil {
 		return err
 	}
@@ -231,6 +235,7 @@ func (c *Client) auditLines(ctx context.Context, f AuditFilter, take func(*http.
 	lines := bufio.NewReader(res.Body)
 	for {
 		line, err := lines.ReadBytes('\n')
+		alive()
 		if p := problemIn(line); p != nil {
 			return p
 		}
@@ -248,16 +253,17 @@ func (c *Client) auditLines(ctx context.Context, f AuditFilter, take func(*http.
 	}
 }
 
-// problemIn is the error that a line of an export tells of, nil for a record.
+// problemIn is the error that a line of a stream tells of, nil for one of what
+// the stream is of.
 func problemIn(line []byte) error {
-	if !bytes.HasPrefix(line, []byte(`{"type":`)) { // how no record begins
+	if !bytes.HasPrefix(line, []byte(`{"type":`)) { // how no record, and no line of a program, begins
 		return nil
 	}
 	var p api.Problem
 	if json.Unmarshal(line, &p) != nil || p.Status == 0 || p.Detail == "" {
 		return nil
 	}
-	return &actions.Error{Op: "apiclient.audit", Code: actions.Code(p.Code), Msg: p.Detail, Err: &p, Retry: p.Status == http.StatusServiceUnavailable}
+	return &actions.Error{Op: "apiclient.lines", Code: actions.Code(p.Code), Msg: p.Detail, Err: &p, Retry: p.Status == http.StatusServiceUnavailable}
 }
 
 func (c *Client) get(ctx context.Context, path string, q url.Values, out any) error {

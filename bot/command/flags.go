@@ -55,6 +55,8 @@ func (e entry) flag(c *bot.Command, text string, rest []word) ([]word, error) {
 			return nil, invalid("`--%s` takes no value.", name)
 		}
 		switch name {
+		case "pods":
+			printed(c)
 		case "wait":
 			c.Wait = true
 		case "keep":
@@ -146,6 +148,8 @@ func setFlag(c *bot.Command, name, value string) error {
 		}
 		c.To = revision
 		return nil
+	case "part", "pod", "container", "since", "tail", "grep":
+		return setPrinted(c, name, value)
 	default:
 		return addSet(c, value)
 	}

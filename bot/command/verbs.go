@@ -49,6 +49,13 @@ var flagHelp = map[string]struct{ takes, text string }{
 	"keep":        {"", "it no longer expires, and schedules leave it alone, until it is extended by a time"},
 	"secret":      {"NAME", "sets the variable to a secret that the app offers, instead of a value that people can read"},
 	"ttl":         {"48h", "how long the environment is to live: hours (`48h`), days (`3d`), minutes (`90m`)"},
+	"pods":        {"", "what the environment's pods print"},
+	"part":        {"PART", "of this part alone"},
+	"pod":         {"POD", "of the pods alone whose names begin so"},
+	"container":   {"NAME", "of the containers of that name alone"},
+	"since":       {"10m", "no lines that are older"},
+	"tail":        {"LINES", "the last so many lines of each container"},
+	"grep":        {"TEXT", "lines with that text in them alone"},
 	"reason":      {`"…"`, "why, for the record"},
 	"break-glass": {"", "sets aside what may be set aside by you; needs `--reason`, which everybody will read"},
 	"dry-run":     {"", "plans, shows what would change, and changes nothing"},
@@ -56,7 +63,9 @@ var flagHelp = map[string]struct{ takes, text string }{
 }
 
 // flagOrder is the order in which help shows flags.
-var flagOrder = []string{"ref", "with", "cluster", "set", "to", "ttl", "keep", "secret", "reason", "break-glass", "dry-run", "wait"}
+var flagOrder = []string{"ref", "with", "cluster", "set", "to", "ttl", "keep", "secret", "pods", "part", "pod", "container", "since", "tail", "grep", "reason", "break-glass", "dry-run", "wait"}
+
+var printing = []string{"pods", "part", "pod", "container", "since", "tail", "grep"}
 
 var acting = []string{"reason", "break-glass", "dry-run", "wait"}
 
@@ -102,8 +111,9 @@ var entries = []entry{
 		long: "What the app gives counts again from the next deploy on. A variable in small letters that could be an app is put in quotes, or behind a target."},
 	{verb: bot.VerbList, arg: argApp,
 		short: "lists environments", example: "list shop"},
-	{verb: bot.VerbLogs, arg: argAny,
-		short: "shows the log of an environment's last run, or of a run", example: "logs shop/pr-42"},
+	{verb: bot.VerbLogs, arg: argAny, flags: printing,
+		short: "shows the log of an environment's last run, or of a run; or what its pods print", example: "logs shop/pr-42 --pods --since 10m",
+		long: "Any of the flags means what the environment's own programs print, all of them merged, and not the log of a run."},
 	{verb: bot.VerbDiff, arg: argAny, flags: []string{"ref", "with", "cluster", "set"},
 		short: "shows what a deploy would change, or what a request changes", example: "diff shop/pr-42 --ref main",
 		long: "Where what runs is not what was deployed any more, it says so first."},

@@ -46,7 +46,7 @@ func newCatalog(c *configs.Config) *catalog {
 		}
 		for i, name := range app.ClusterNames() {
 			if cluster, ok := c.Clusters[name]; ok {
-				made.Clusters = append(made.Clusters, actions.Cluster{Name: name, Kubeconfig: cluster.Kubeconfig, Context: cluster.Context})
+				made.Clusters = append(made.Clusters, clusterAs(name, cluster))
 				if i == 0 {
 					made.Cluster = made.Clusters[0]
 				}
@@ -69,6 +69,15 @@ func newCatalog(c *configs.Config) *catalog {
 	set.clusters = len(used)
 	out := &catalog{}
 	out.now.Store(set)
+	return out
+}
+
+// clusterAs is a cluster of the config under its name.
+func clusterAs(name string, c configs.Cluster) actions.Cluster {
+	out := actions.Cluster{Name: name, Kubeconfig: c.Kubeconfig, Context: c.Context}
+	if c.EKS != nil {
+		out.EKS = actions.EKS{Name: c.EKS.Name, Region: c.EKS.Region, Role: c.EKS.Role}
+	}
 	return out
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -164,16 +165,55 @@ func sayOrShow(verb string, read func(ctx context.Context, server *apiclient.Cli
 // newLogs is `berth logs`.
 func newLogs() *cobra.Command {
 	cmd := withOutput(fromGrammar(bot.VerbLogs, "act"))
-	follow := cmd.Flags().BoolP("follow", "f", false, "stays until the run has ended")
+	follow := cmd.Flags().BoolP("follow", "f", false, "stays until the run has ended; with what pods print, until it is stopped")
 	cmd.Args, cmd.ValidArgsFunction = arguments(1, 1), completeEnvironments
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := line(cmd, bot.VerbLogs, args)
 		if err != nil {
 			return err
 		}
+		if c.Printed != nil {
+			return printed(cmd, c, *follow)
+		}
 		return logs(cmd, c, *follow)
 	}
 	return cmd
+}
+
+// printed shows what an environment's pods print.
+func printed(cmd *cobra.Command, c bot.Command, follow bool) error {
+	format, err := outputOf(cmd)
+	if err != nil {
+		return err
+	}
+	if c.ID != "" || c.Env == "" {
+		return usageError(errors.New("whose pods? It is written `berth logs app/name --pods`, such as `berth logs shop/pr-42 --pods`"))
+	}
+	server, err := client(cmd)
+	if err != nil {
+		return err
+	}
+	q := c.Printed.Query(time.Now())
+	q.Follow = follow
+	all, lines := items[actions.LogLine]{Items: []actions.LogLine{}}, json.NewEncoder(cmd.OutOrStdout())
+	err = server.Logs(cmd.Context(), actions.Name{App: c.App, Env: c.Env}, c.Printed.Part, q, func(l actions.LogLine) error {
+		switch {
+		case format == "table":
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), oneLine(bot.PrintedLine(l)))
+			return err
+		case follow:
+			return lines.Encode(l) // what has no end is told as it comes
+		}
+		all.Items = append(all.Items, l)
+		return nil
+	})
+	if follow && canceled(cmd.Context()) {
+		return nil // who looks may leave
+	}
+	if err != nil || follow || format == "table" {
+		return err
+	}
+	return show(cmd, all, nil)
 }
 
 func logs(cmd *cobra.Command, c bot.Command, follow bool) error {

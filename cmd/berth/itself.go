@@ -94,7 +94,7 @@ func (s *server) orders(cfg *configs.Config) (follow func() error, err error) {
 func (s *server) clusters() []actions.Cluster {
 	var all []actions.Cluster
 	for name, c := range s.config.now().Clusters {
-		all = append(all, actions.Cluster{Name: name, Kubeconfig: c.Kubeconfig, Context: c.Context})
+		all = append(all, clusterAs(name, c))
 	}
 	return all
 }

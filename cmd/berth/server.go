@@ -205,7 +205,7 @@ func newHost(c *configs.Config, log *slog.Logger) (*host.Host, error) {
 	}
 	plugins := map[string]host.Plugin{}
 	for name, p := range c.Plugins {
-		plugins[name] = host.Plugin{Path: p.Path, Args: p.Args, Env: p.Env, SHA256: p.SHA256}
+		plugins[name] = host.Plugin{Path: p.Path, Args: p.Args, Env: p.Env, Settings: p.Settings, SHA256: p.SHA256}
 	}
 	return host.New(host.Options{Plugins: plugins, BinDir: filepath.Dir(self), Log: log}), nil
 }
