@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,17 +28,21 @@ import (
 type client struct {
 	executorv1.ExecutorServiceClient
 	seen     *seen
-	returned chan struct{} // gets one value for each Run that returned; nil for a program
+	returned chan struct{} // gets one value for each Run and Logs that returned; nil for a program
 }
 
-// connect starts or serves the executor.
+// connect starts or serves the suite's executor.
 func connect(t *testing.T, s Suite, seen *seen) *client {
 	t.Helper()
 	if s.Command != nil {
-		return &client{ExecutorServiceClient: launch(t, s, seen), seen: seen}
+		return launch(t, s, seen, nil)
 	}
-	returned := make(chan struct{}, 1024)
-	x := watched(s.New(), returned)
+	return serve(t, s.New(), seen)
+}
+
+// serve serves x in this process.
+func serve(t *testing.T, x sdk.Executor, seen *seen) *client {
+	t.Helper()
 	// Not t.TempDir(): the path of a socket may not be longer than 104 bytes.
 	dir, err := os.MkdirTemp("", "sdktest-")
 	if err != nil {
@@ -49,7 +54,16 @@ func connect(t *testing.T, s Suite, seen *seen) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer()
+	returned := make(chan struct{}, 1024)
+	server := grpc.NewServer(grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+		defer func() {
+			select {
+			case returned <- struct{}{}:
+			default: // nobody looks
+			}
+		}()
+		return handle(srv, stream)
+	}))
 	end := sdk.Register(server, x)
 	go func() { _ = server.Serve(listener) }()
 	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -65,22 +79,18 @@ func connect(t *testing.T, s Suite, seen *seen) *client {
 }
 
 // launch starts the program with go-plugin, as Berth does.
-func launch(t *testing.T, s Suite, seen *seen) executorv1.ExecutorServiceClient {
+func launch(t *testing.T, s Suite, seen *seen, more []string) *client {
 	t.Helper()
 	cmd := exec.Command(s.Command[0], s.Command[1:]...) // go-plugin ends it.
-	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
-		if v, ok := os.LookupEnv(name); ok {
-			cmd.Env = append(cmd.Env, name+"="+v)
-		}
-	}
-	cmd.Env = append(cmd.Env, s.Env...)
+	cmd.Env = s.environment(more)
+	log := seen.stream("the program's log")
 	p := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  sdk.Handshake(),
 		VersionedPlugins: map[int]plugin.PluginSet{sdk.ProtocolVersion: {sdk.PluginName: dispenser{}}},
 		Cmd:              cmd, AutoMTLS: true, SkipHostEnv: true,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		Logger:           hclog.NewNullLogger(),
-		Stderr:           seen, SyncStdout: seen, SyncStderr: seen,
+		Stderr:           log, SyncStdout: log, SyncStderr: log,
 	})
 	t.Cleanup(p.Kill)
 	protocol, err := p.Client()
@@ -95,7 +105,18 @@ func launch(t *testing.T, s Suite, seen *seen) executorv1.ExecutorServiceClient 
 	if !ok {
 		t.Fatalf("go-plugin dispensed %T", raw)
 	}
-	return x
+	return &client{ExecutorServiceClient: x, seen: seen}
+}
+
+// environment is what a program is started with, without go-plugin's own part.
+func (s *Suite) environment(more []string) []string {
+	var env []string
+	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return slices.Concat(env, s.Env, more)
 }
 
 type dispenser struct{ plugin.NetRPCUnsupportedPlugin }
@@ -106,42 +127,6 @@ func (dispenser) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
 
 func (dispenser) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, c *grpc.ClientConn) (any, error) {
 	return executorv1.NewExecutorServiceClient(c), nil
-}
-
-// watched tells of each Run of x that returned, and has x's capabilities.
-func watched(x sdk.Executor, returned chan<- struct{}) sdk.Executor {
-	w := &watch{Executor: x, returned: returned}
-	p, plans := x.(sdk.Planner)
-	o, observes := x.(sdk.Observer)
-	switch {
-	case plans && observes:
-		return struct {
-			*watch
-			sdk.Planner
-			sdk.Observer
-		}{w, p, o}
-	case plans:
-		return struct {
-			*watch
-			sdk.Planner
-		}{w, p}
-	case observes:
-		return struct {
-			*watch
-			sdk.Observer
-		}{w, o}
-	}
-	return w
-}
-
-type watch struct {
-	sdk.Executor
-	returned chan<- struct{}
-}
-
-func (w *watch) Run(ctx context.Context, s sdk.Step, out sdk.Events) error {
-	defer func() { w.returned <- struct{}{} }()
-	return w.Executor.Run(ctx, s, out)
 }
 
 // run does a step and gives its outputs. Events are passed to on.
@@ -222,14 +207,11 @@ var wireVerbs = map[sdk.Verb]executorv1.Verb{
 // wire is s as Berth sends it.
 func wire(t *testing.T, s sdk.Step) *executorv1.Step {
 	t.Helper()
-	with, err := structpb.NewStruct(s.With)
-	if err != nil {
-		t.Fatalf("sdktest: the settings are not JSON: %v", err)
-	}
 	w := &executorv1.Step{
-		Id: s.ID, App: s.App, Environment: s.Env, Part: s.Part, Verb: wireVerbs[s.Verb], With: with,
+		Id: s.ID, App: s.App, Environment: s.Env, Part: s.Part, Verb: wireVerbs[s.Verb], With: object(t, s.With),
 		Vars: s.Vars, Set: s.Set, Commit: s.Commit, Namespace: s.Namespace,
-		Cluster:      &executorv1.Cluster{Kubeconfig: s.Cluster.Kubeconfig, Context: s.Cluster.Context, Name: s.Cluster.Name},
+		Cluster:      wireCluster(s.Cluster),
+		Settings:     object(t, s.Settings),
 		Outputs:      map[string]*executorv1.Outputs{},
 		Installation: s.Installation, Earlier: s.Earlier, AsWas: s.AsWas,
 		Secrets: map[string]*executorv1.SecretRef{},
@@ -239,6 +221,23 @@ func wire(t *testing.T, s sdk.Step) *executorv1.Step {
 	}
 	for part, out := range s.Outputs {
 		w.Outputs[part] = &executorv1.Outputs{Values: out}
+	}
+	return w
+}
+
+func object(t *testing.T, m map[string]any) *structpb.Struct {
+	t.Helper()
+	w, err := structpb.NewStruct(m)
+	if err != nil {
+		t.Fatalf("sdktest: the settings are not JSON: %v", err)
+	}
+	return w
+}
+
+func wireCluster(c sdk.Cluster) *executorv1.Cluster {
+	w := &executorv1.Cluster{Kubeconfig: c.Kubeconfig, Context: c.Context, Name: c.Name}
+	if c.EKS != nil {
+		w.Eks = &executorv1.EKS{Name: c.EKS.Name, Region: c.EKS.Region, Role: c.EKS.Role}
 	}
 	return w
 }

@@ -1,14 +1,13 @@
 package sdktest_test
 
 import (
-	"context"
 	"fmt"
-	"net/url"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,129 +20,29 @@ import (
 const flawed = "SDKTEST_FLAWED"
 
 func TestMain(m *testing.M) {
+	flaw := os.Getenv(flawed)
 	if os.Getenv(sdk.Handshake().MagicCookieKey) != "" {
-		sdk.Serve(newMemory("", &sync.Map{}))
+		if flaw == "outlives its host" && os.Getenv("PLUGIN_CLIENT_CERT") == "" {
+			signal.Ignore(syscall.SIGTERM)
+			fmt.Println("1|1|unix|/nowhere|grpc|")
+			select {}
+		}
+		sdk.Serve(&memory{flaw: flaw, world: newWorld()})
+		return
+	}
+	if os.Getenv(byHand) != "" {
+		if flaw == "is silent by hand" {
+			os.Exit(0)
+		}
+		sdk.Serve(&memory{world: newWorld()})
 		return
 	}
 	os.Exit(m.Run())
 }
 
-// memory keeps what it deploys in a map, and has one flaw.
-type memory struct {
-	flaw  string
-	world *sync.Map
-}
-
-func newMemory(flaw string, world *sync.Map) *memory { return &memory{flaw, world} }
-
-const secret = "hunter2-hunter2"
-
-func (m *memory) Describe() sdk.Description {
-	d := sdk.Description{
-		Name: "memory", Version: "0.1.0",
-		Verbs:  []sdk.Verb{sdk.Deploy, sdk.Cleanup, sdk.Archive, sdk.Restore, sdk.Rollback},
-		Schema: map[string]any{"type": "object", "required": []any{"text"}},
-	}
-	switch m.flaw {
-	case "schema":
-		d.Schema["type"] = "something"
-	case "moody":
-		n, _ := m.world.LoadOrStore("describes", new(int))
-		count := n.(*int)
-		*count++
-		d.Version = fmt.Sprintf("0.1.%d", *count)
-	}
-	return d
-}
-
-func (m *memory) check(s sdk.Step) error {
-	if _, ok := s.With["text"].(string); !ok && m.flaw != "accepts" {
-		if m.flaw == "speechless" {
-			return fmt.Errorf("invalid")
-		}
-		return sdk.Invalid("The part needs `text`, which it lacks.")
-	}
-	return nil
-}
-
-// token is the value of the step's secret.
-func (m *memory) token(s sdk.Step) (string, error) {
-	values, err := sdk.Secrets{Getenv: os.Getenv}.Resolve(context.Background(), s)
-	if m.flaw == "secret is guessed" {
-		err = nil
-	}
-	return values["TOKEN"], err
-}
-
-func (m *memory) Plan(_ context.Context, s sdk.Step) (sdk.Plan, error) {
-	if err := m.check(s); err != nil {
-		return sdk.Plan{}, err
-	}
-	token, err := m.token(s)
-	if err != nil {
-		return sdk.Plan{}, err
-	}
-	p := sdk.Plan{Summary: "set " + s.Part, Inputs: map[string]string{"text": fmt.Sprint(len(s.With))}}
-	switch m.flaw {
-	case "plan deploys":
-		m.world.Store(s.Part, true)
-	case "plan leaks":
-		p.Diff = "+ password: " + fmt.Sprint(s.With["text"])
-	case "address leaks":
-		p.Diff = "+ https://x.example.org/?token=" + url.QueryEscape(token)
-	case "secret decides":
-		p.Inputs["token"] = fmt.Sprint(len(token))
-	case "resources leak":
-		p.Resources = []sdk.Resource{{Kind: "Text", Name: fmt.Sprint(s.With["text"]), Change: sdk.ChangeCreate}}
-	case "plan is harmless":
-		p.Resources = []sdk.Resource{{Kind: "Text", Name: s.Part, Change: sdk.ChangeDelete, Destructive: true}}
-	case "plan says twice":
-		p.Resources = []sdk.Resource{{Kind: "Text", Name: s.Part, Change: sdk.ChangeUpdate}, {Kind: "Text", Name: s.Part, Change: sdk.ChangeDelete}}
-	case "plan is vague":
-		p.Resources = []sdk.Resource{{Kind: "Text", Name: s.Part}}
-	case "never agrees":
-		if s.Agreed != nil {
-			p.Inputs = nil
-		}
-	}
-	return p, nil
-}
-
-func (m *memory) Observe(_ context.Context, s sdk.Step) (sdk.Observation, error) {
-	if _, ok := m.world.Load(s.Part); ok || m.flaw == "never absent" {
-		return sdk.Observation{Health: sdk.Healthy, Links: []sdk.Link{{Name: "it", URL: "memory://" + s.Part}}}, nil
-	}
-	return sdk.Observation{Health: sdk.Absent}, nil
-}
-
-func (m *memory) Run(ctx context.Context, s sdk.Step, out sdk.Events) error {
-	if err := m.check(s); err != nil {
-		return err
-	}
-	if s.Part == "slow" && s.Verb == sdk.Deploy {
-		out.Progress("waiting for ever", 0, 1)
-		if m.flaw == "stubborn" {
-			select {}
-		}
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	switch s.Verb {
-	case sdk.Deploy, sdk.Restore, sdk.Rollback:
-		if _, err := m.token(s); err != nil {
-			return err
-		}
-		_, there := m.world.Swap(s.Part, true)
-		if there && m.flaw == "once" {
-			return sdk.Downstream("It already exists.")
-		}
-		out.Log("deployed")
-		out.Output("address", "memory://"+s.Part)
-	case sdk.Cleanup, sdk.Archive:
-		m.world.Delete(s.Part)
-	}
-	return nil
-}
+// byHand, in the environment, makes this binary an executor even when no host
+// starts it.
+const byHand = "SDKTEST_EXECUTOR"
 
 func suite(t *testing.T) sdktest.Suite {
 	t.Helper()
@@ -157,35 +56,58 @@ func suite(t *testing.T) sdktest.Suite {
 	rotate(token)
 	return sdktest.Suite{
 		Step: sdk.Step{
-			With:    map[string]any{"text": secret},
-			Secrets: map[string]sdk.SecretRef{"TOKEN": {Name: "token", File: file}},
+			With:     map[string]any{"text": secret},
+			Secrets:  map[string]sdk.SecretRef{"TOKEN": {Name: "token", File: file}},
+			Settings: map[string]any{"shelf": "upper"},
 		},
-		Rotate:  func(*testing.T) { rotate(other) },
-		Slow:    &sdk.Step{With: map[string]any{"text": "x"}},
-		Invalid: map[string]map[string]any{"no text": {}, "a number": {"text": 5}},
-		Secrets: []string{secret, token, other},
+		Rotate:          func(*testing.T) { rotate(other) },
+		Slow:            &sdk.Step{With: map[string]any{"text": "x"}},
+		Invalid:         map[string]map[string]any{"no text": {}, "a number": {"text": 5}},
+		InvalidSettings: map[string]map[string]any{"a shelf that is a number": {"shelf": 5}, "a height below the floor": {"height": -1}},
+		Secrets:         []string{secret, token, other},
 	}
 }
 
-func TestGoodExecutorInThisProcess(t *testing.T) {
-	s, world := suite(t), &sync.Map{}
-	s.New = func() sdk.Executor { return newMemory("", world) }
-	s.Snapshot = func(*testing.T) string {
-		all := ""
-		world.Range(func(k, _ any) bool { all += fmt.Sprint(k, " "); return true })
-		return all
+// inProcess has the suite look at all that it can.
+func inProcess(t *testing.T, flaw string) sdktest.Suite {
+	t.Helper()
+	s, w := suite(t), newWorld()
+	s.New = func() sdk.Executor { return &memory{flaw: flaw, world: w} }
+	s.Snapshot = func(*testing.T) string { return strings.Join(w.owned(), "\n") }
+	s.Owned = func(*testing.T) []string { return w.owned() }
+	s.Interrupted = func(_ *testing.T, n int) sdk.Executor {
+		if flaw == "is never interrupted" {
+			return &memory{world: w}
+		}
+		cut := sdktest.NewCut(n)
+		return cut.Executor(&memory{flaw: flaw, world: w, cut: cut})
 	}
-	sdktest.Run(t, s)
+	s.Say = func(_ *testing.T, line string) { w.say(line) }
+	s.Said = func(*testing.T) string { return w.log }
+	return s
 }
 
-func TestGoodExecutorAsAProgram(t *testing.T) {
+// asProgram is for what only a program can do wrong.
+func asProgram(t *testing.T, flaw string) sdktest.Suite {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := suite(t)
-	s.Command = []string{self}
-	sdktest.Run(t, s)
+	s.Command, s.Env = []string{self}, []string{flawed + "=" + flaw, byHand + "=yes"}
+	return s
+}
+
+func TestGoodExecutorInThisProcess(t *testing.T) { sdktest.Run(t, inProcess(t, "")) }
+
+func TestGoodExecutorAsAProgram(t *testing.T) { sdktest.Run(t, asProgram(t, "")) }
+
+// ofProgram are the flaws that show in a program alone.
+var ofProgram = map[string]string{
+	"prints a secret in pieces": "a secret is in the program's log",
+	"outlives its host":         "it is still there",
+	"is silent by hand":         "it says nothing; a person should read that Berth starts it",
 }
 
 // TestFlawed is the suite on an executor with a flaw; TestSuiteFindsFlaws runs
@@ -195,8 +117,10 @@ func TestFlawed(t *testing.T) {
 	if flaw == "" {
 		t.Skip("it fails, and is run by TestSuiteFindsFlaws")
 	}
-	s, world := suite(t), &sync.Map{}
-	s.New = func() sdk.Executor { return newMemory(flaw, world) }
+	s := inProcess(t, flaw)
+	if _, ok := ofProgram[flaw]; ok {
+		s = asProgram(t, flaw)
+	}
 	s.HealthyWithin, s.CancelWithin = time.Second, time.Second
 	sdktest.Run(t, s)
 }
@@ -206,27 +130,7 @@ func TestSuiteFindsFlaws(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for flaw, want := range map[string]string{
-		"schema":       "the schema is not a JSON Schema",
-		"moody":        "Describe says something else after another start",
-		"accepts":      `is a success; want a failure of fault "invalid"`,
-		"speechless":   "failed with FAULT_INTERNAL, want FAULT_INVALID",
-		"plan deploys": "it changed the world",
-		"plan leaks":   "a secret is in the diff of Plan",
-
-		"address leaks":     "a secret is in the diff of Plan",
-		"secret decides":    "another value of a secret changes the inputs",
-		"secret is guessed": "Run without a secret is a success",
-
-		"resources leak":   "a secret is in the resources of Plan",
-		"plan is harmless": "is not destructive, and what it does to Text /",
-		"plan says twice":  "twice",
-		"plan is vague":    "does not say what becomes of Text /",
-		"never agrees":     "that checks what was agreed on has other inputs",
-		"once":             "deploy of what is already so",
-		"never absent":     "Observe says HEALTH_HEALTHY () after a cleanup",
-		"stubborn":         "Run still goes on",
-	} {
+	finds := func(flaw, want string) {
 		t.Run(flaw, func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestFlawed$", "-test.v")
@@ -236,5 +140,61 @@ func TestSuiteFindsFlaws(t *testing.T) {
 				t.Errorf("error %v; want %q in\n%s", err, want, out)
 			}
 		})
+	}
+	for flaw, want := range ofProgram {
+		finds(flaw, want)
+	}
+	for flaw, want := range map[string]string{
+		"schema":                "the schema is not a JSON Schema",
+		"schema of settings":    "the schema of the executor's settings is not a JSON Schema",
+		"no schema of settings": "which says that it takes none",
+		"moody":                 "Describe says something else after another start",
+		"accepts":               `is a success; want a failure of fault "invalid"`,
+		"accepts settings":      "Run, with settings that the schema accepts, is a success",
+		"speechless":            "failed with FAULT_INTERNAL, want FAULT_INVALID",
+		"plan deploys":          "it changed the world",
+		"plan leaks":            "a secret is in the diff of Plan",
+
+		"address leaks":     "a secret is in the diff of Plan",
+		"secret decides":    "another value of a secret changes the inputs",
+		"secret is guessed": "Run without a secret is a success",
+		"logs a secret":     "a secret is in what Said tells (it is number 2 of Suite.Secrets)",
+
+		"resources leak":   "a secret is in the resources of Plan",
+		"plan is harmless": "is not destructive, and what it does to Text /",
+		"plan says twice":  "twice",
+		"plan is vague":    "does not say what becomes of Text /",
+		"never agrees":     "that checks what was agreed on has other inputs",
+
+		"once":               "deploy of what is already so",
+		"restless":           "the second deploy, of the same step, changed the world again",
+		"never absent":       "Observe says HEALTH_HEALTHY () after a cleanup",
+		"observe changes":    "Observe changed the world",
+		"facts of two lines": "a fact of Observe is not a name and a text of one line each",
+		"facts twice":        `Observe tells the fact "things" twice`,
+		"renews for ever":    "asks for another deploy right after one",
+		"stubborn":           "Run still goes on",
+
+		"owns nothing":    "Inventory lists nothing of sdktest/pr-1",
+		"owns all":        "Inventory says that another installation owns",
+		"owns twice":      "Inventory lists conformance Thing /conformance/index twice",
+		"checks nothing":  "Check has looked at nothing",
+		"finds fault":     "Check finds fault with what the suite works with: shelf: It leans.",
+		"gives no advice": "does not say what it found and what to do",
+
+		"no logs":            "Logs has not what the part's program printed",
+		"logs backwards":     "after what was printed at",
+		"logs all":           "Logs has lines that hold a text that is nowhere",
+		"no tail":            "Logs has more than the last line of memory/app",
+		"follow ends":        "Logs ended by itself while it followed",
+		"follow is stubborn": "Logs still goes on",
+
+		"is never interrupted": "Interrupted interrupts nothing",
+		"forgets halves":       "cleanup after a deploy that was cut off leaves conformance/text",
+		"forgets the index":    "leaves conformance/index",
+		"makes another":        "there is not what an undisturbed one makes",
+		"blames people":        "the executor holds the user's input to be at fault",
+	} {
+		finds(flaw, want)
 	}
 }
