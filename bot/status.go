@@ -135,8 +135,17 @@ func health(seen map[string]actions.Observation, name string, last actions.PartS
 	if n := len(o.Drift); n > 0 {
 		text += "; " + number(n, "difference") + " from what was deployed"
 	}
+	for _, f := range o.Facts[:min(len(o.Facts), factsShown)] {
+		text += "; " + Escape(f.Name, 40) + " " + Escape(f.Text, 120)
+	}
+	if o.Renew != "" {
+		text += "; to be renewed: " + Escape(o.Renew, 200)
+	}
 	return text
 }
+
+// factsShown is how many facts of one part a message shows.
+const factsShown = 4
 
 // driftShown is how many differences of one part a message shows.
 const driftShown = 10

@@ -75,7 +75,7 @@ func toPart(app *actions.App, e *actions.Environment, name string, seen map[stri
 		p.Use = configured.Use
 	}
 	if o, ok := seen[name]; ok {
-		p.Health, p.Text = string(o.Health), o.Text
+		p.Health, p.Text, p.Facts, p.Renew = string(o.Health), o.Text, o.Facts, o.Renew
 	}
 	var when time.Time
 	if p.Drift, when = bot.Drift(e, name, seen); len(p.Drift) > 0 {

@@ -14,7 +14,8 @@ import (
 )
 
 type logsQuery struct {
-	envPath
+	App       string `path:"app" maxLength:"40"`
+	Name      string `path:"name" maxLength:"40"`
 	Part      string `query:"part" maxLength:"40" doc:"Only this part's."`
 	Pod       string `query:"pod" maxLength:"253" doc:"Only pods whose names begin so."`
 	Container string `query:"container" maxLength:"253" doc:"Only containers of this name."`
@@ -36,7 +37,7 @@ func (a *API) logsOperation(h huma.API) {
 }
 
 func (a *API) logs(ctx context.Context, in *logsQuery) (*huma.StreamResponse, error) {
-	env, err := a.found(ctx, in.envPath)
+	env, err := a.found(ctx, envPath{App: in.App, Name: in.Name})
 	if err != nil {
 		return nil, err
 	}

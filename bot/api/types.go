@@ -62,6 +62,8 @@ type Part struct {
 	Text    string            `json:"text,omitempty" doc:"Why, when it is not healthy."`
 	Drift   []string          `json:"drift,omitempty" doc:"How it differs from what was deployed: as seen now, or, where it cannot be seen now, as it was at drift_at."`
 	DriftAt *time.Time        `json:"drift_at,omitempty" doc:"When the drift was seen, if that is not now."`
+	Facts   []actions.Fact    `json:"facts,omitempty" doc:"What else is seen of it now, where one environment is asked for: restarts, what it asks for, its last event."`
+	Renew   string            `json:"renew,omitempty" doc:"Why its deploy will be run again though nothing has changed, such as a certificate that ends soon."`
 	Outputs map[string]string `json:"outputs,omitempty"`
 	At      *time.Time        `json:"at,omitempty" doc:"When its last step ended, or it was last seen to have changed."`
 }

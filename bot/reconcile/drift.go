@@ -112,6 +112,9 @@ func (s *sweep) observe(ctx context.Context, k *known) (saw bool) {
 		s.log.WarnContext(ctx, "what was seen of an environment could not be kept", "env", k.name.String(), "error", err)
 		return true
 	}
+	if err := s.renew(ctx, k.name, found); err != nil && actions.CodeOf(err) != actions.CodeConflict {
+		s.log.WarnContext(ctx, "what has to be renewed could not be asked for; the next sweep tries again", "env", k.name.String(), "error", err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.report.Observed++
