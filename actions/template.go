@@ -348,3 +348,10 @@ func renderNamespace(a *App, facts Facts) (string, error) {
 	suffix := "-" + hex.EncodeToString(sum[:4])
 	return strings.TrimRight(out[:maxLabel-len(suffix)], "-") + suffix, nil
 }
+
+// NamespaceOf is the namespace that an environment of the app gets, as far as
+// names alone decide it. It returns CodeInvalid for a template that asks for more
+// than names, such as a pull request's number.
+func (a *App) NamespaceOf(env string) (string, error) {
+	return renderNamespace(a, Facts{App: a.Name, Name: env, Vars: a.Vars})
+}

@@ -141,10 +141,33 @@ func (c *checkup) checkCluster(ctx context.Context, app *actions.App) bot.Check 
 	return check
 }
 
+// inClusters are the executors of ours that work in the app's cluster; what others
+// see says nothing of it.
+var inClusters = []string{"helm", "kubernetes"}
+
+// partIn is the part of an app by which its cluster is looked at: one of ours, or
+// else the first of somebody else's executor.
+func partIn(app *actions.App) (actions.Part, bool) {
+	for _, part := range app.Parts {
+		if slices.Contains(inClusters, part.Use) {
+			return part, true
+		}
+	}
+	for _, part := range app.Parts {
+		if !slices.Contains([]string{"aws", "dns", "script"}, part.Use) {
+			return part, true
+		}
+	}
+	return actions.Part{}, false
+}
+
 // reach says why an app's cluster cannot be seen, "" when it can. Not being able
 // to see is an executor's observation like others, and no error.
 func (c *checkup) reach(ctx context.Context, app *actions.App) string {
-	part := app.Parts[0]
+	part, ok := partIn(app)
+	if !ok {
+		return "" // nothing of it is in the cluster
+	}
 	executor, err := c.host.Executor(ctx, part.Use)
 	if err != nil {
 		return actions.Message(err)

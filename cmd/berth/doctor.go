@@ -127,7 +127,8 @@ func examine(ctx context.Context, cfg *configs.Config, apps *catalog, log *slog.
 		}
 		c.github = surface
 	}
-	return append(checks, c.look(ctx)...), nil
+	checks = append(checks, c.look(ctx)...)
+	return append(checks, c.permits(ctx)...), nil
 }
 
 // missing tells of each secret that could not be read.
@@ -183,6 +184,9 @@ func report(cmd *cobra.Command, checks []bot.Check) error {
 			fmt.Fprintf(out, "%s%s%s%s\n", mark, name, indent, oneLine(check.Detail))
 			if check.Fix != "" {
 				fmt.Fprintf(out, "    %s  -> %s\n", strings.Repeat(" ", wide), oneLine(check.Fix))
+			}
+			for line := range strings.Lines(check.Paste) {
+				fmt.Fprintf(out, "       %s\n", strings.TrimRight(bot.Plain(line), "\n"))
 			}
 		}
 	})
