@@ -109,7 +109,8 @@ type Owned struct {
 	Kind      string    `json:"kind"` // "Helm release", "Namespace"
 	Name      string    `json:"name"`
 	Namespace string    `json:"namespace,omitempty"`
-	Cluster   string    `json:"cluster,omitempty"` // the name of the one that was asked; whoever asks fills it in
+	Cluster   string    `json:"cluster,omitempty"`   // the name of the one that was asked; whoever asks fills it in
+	Elsewhere bool      `json:"elsewhere,omitempty"` // it is in no cluster, and listed whichever is asked about
 	CreatedAt time.Time `json:"created_at,omitzero"`
 }
 

@@ -161,6 +161,9 @@ func within[T any](ctx context.Context, do func() (T, error)) (T, error) {
 func (s *sweep) unaccounted(ctx context.Context, cluster string, owned []actions.Owned, begun time.Time) ([]group, error) {
 	byEnv := map[actions.Name][]actions.Owned{}
 	for _, o := range owned {
+		if o.Elsewhere && s.home(o.Env) != cluster {
+			continue // it is looked at with another cluster
+		}
 		o.Cluster = cluster // what it is called here, whatever an executor calls it
 		if _, err := actions.ParseName(o.Env.String()); err != nil {
 			// Its labels were changed by hand. Nothing can be asked for by that name.
@@ -181,6 +184,25 @@ func (s *sweep) unaccounted(ctx context.Context, cluster string, owned []actions
 	}
 	slices.SortFunc(groups, func(a, b group) int { return cmp.Compare(a.env.String(), b.env.String()) })
 	return groups, nil
+}
+
+// home is the cluster with which an environment's things are looked at that are
+// in none: its own, or the one where it would be. Every cluster's inventory has
+// them, and one alone may tell of them.
+func (s *sweep) home(env actions.Name) string {
+	if k := s.envs[env]; k != nil && k.cluster != "" {
+		return k.cluster
+	}
+	if app, err := s.o.Catalog.App(env.App); err == nil {
+		return app.Cluster.Name
+	}
+	first := ""
+	for c := range s.places() {
+		if first == "" || c.Name < first {
+			first = c.Name
+		}
+	}
+	return first
 }
 
 func (s *sweep) unaccountedOf(ctx context.Context, g group, begun time.Time) (group, error) {

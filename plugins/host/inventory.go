@@ -23,7 +23,7 @@ func (i *instance) owned(op string, r *executorv1.InventoryResponse) ([]actions.
 	for _, w := range r.GetOwned() {
 		o := actions.Owned{
 			Env: actions.Name{App: w.GetApp(), Env: w.GetEnvironment()}, Part: w.GetPart(), Use: i.name,
-			Kind: w.GetKind(), Name: w.GetName(), Namespace: w.GetNamespace(),
+			Kind: w.GetKind(), Name: w.GetName(), Namespace: w.GetNamespace(), Elsewhere: w.GetElsewhere(),
 		}
 		if w.GetCreatedAt() != nil {
 			o.CreatedAt = w.GetCreatedAt().AsTime()

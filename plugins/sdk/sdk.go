@@ -172,6 +172,9 @@ type Owned struct {
 	Name      string
 	Namespace string
 	CreatedAt time.Time
+	// Elsewhere says that it is in no cluster, such as a database or a record of
+	// DNS: it is listed whichever cluster is asked about.
+	Elsewhere bool
 }
 
 // Cluster is a way into a Kubernetes cluster.

@@ -277,7 +277,7 @@ func ownedTo(all []Owned) (*executorv1.InventoryResponse, error) {
 				return nil, Internal("The executor found a %s with a name that cannot be carried.", clean(o.Kind, maxWord))
 			}
 		}
-		w := &executorv1.Owned{App: o.App, Environment: o.Env, Part: o.Part, Kind: o.Kind, Name: o.Name, Namespace: o.Namespace}
+		w := &executorv1.Owned{App: o.App, Environment: o.Env, Part: o.Part, Kind: o.Kind, Name: o.Name, Namespace: o.Namespace, Elsewhere: o.Elsewhere}
 		if !o.CreatedAt.IsZero() {
 			w.CreatedAt = timestamppb.New(o.CreatedAt)
 		}

@@ -2015,10 +2015,12 @@ type Owned struct {
 	// Empty when it belongs to the environment as a whole.
 	Part string `protobuf:"bytes,3,opt,name=part,proto3" json:"part,omitempty"`
 	// "Helm release".
-	Kind          string                 `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
-	Name          string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
-	Namespace     string                 `protobuf:"bytes,6,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	Kind      string                 `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name      string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
+	Namespace string                 `protobuf:"bytes,6,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// It is in no cluster: it is listed whichever cluster is asked about.
+	Elsewhere     bool `protobuf:"varint,8,opt,name=elsewhere,proto3" json:"elsewhere,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2100,6 +2102,13 @@ func (x *Owned) GetCreatedAt() *timestamppb.Timestamp {
 		return x.CreatedAt
 	}
 	return nil
+}
+
+func (x *Owned) GetElsewhere() bool {
+	if x != nil {
+		return x.Elsewhere
+	}
+	return false
 }
 
 type LogsRequest struct {
@@ -2785,7 +2794,7 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\finstallation\x18\x02 \x01(\tR\finstallation\x123\n" +
 	"\bsettings\x18\x03 \x01(\v2\x17.google.protobuf.StructR\bsettings\"C\n" +
 	"\x11InventoryResponse\x12.\n" +
-	"\x05owned\x18\x01 \x03(\v2\x18.berth.executor.v1.OwnedR\x05owned\"\xd0\x01\n" +
+	"\x05owned\x18\x01 \x03(\v2\x18.berth.executor.v1.OwnedR\x05owned\"\xee\x01\n" +
 	"\x05Owned\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12 \n" +
 	"\venvironment\x18\x02 \x01(\tR\venvironment\x12\x12\n" +
@@ -2794,7 +2803,8 @@ const file_berth_executor_v1_executor_proto_rawDesc = "" +
 	"\x04name\x18\x05 \x01(\tR\x04name\x12\x1c\n" +
 	"\tnamespace\x18\x06 \x01(\tR\tnamespace\x129\n" +
 	"\n" +
-	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\"\xe4\x01\n" +
+	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1c\n" +
+	"\telsewhere\x18\b \x01(\bR\telsewhere\"\xe4\x01\n" +
 	"\vLogsRequest\x12+\n" +
 	"\x04step\x18\x01 \x01(\v2\x17.berth.executor.v1.StepR\x04step\x12\x10\n" +
 	"\x03pod\x18\x02 \x01(\tR\x03pod\x12\x1c\n" +
