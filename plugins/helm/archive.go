@@ -9,13 +9,14 @@ import (
 	"time"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
-	"helm.sh/helm/v3/pkg/kube"
+	helmkube "helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
 	helmtime "helm.sh/helm/v3/pkg/time"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // archive takes away what of the release runs, and keeps its data. What was
@@ -51,7 +52,7 @@ func (s *session) archive(ctx context.Context, step sdk.Step) error {
 	if what.past, err = s.recover(ctx, what.past); err != nil {
 		return err
 	}
-	what.record.Step = stepLabel(step.ID)
+	what.record.Step = kube.StepLabel(step.ID)
 	if before := what.before; before.current(what.past) {
 		what.record.merge(before)
 	}
@@ -79,7 +80,7 @@ func (a *archived) revision() string {
 	if a.Revision == 0 {
 		return "no revision that was ever ready"
 	}
-	return fmt.Sprintf("revision %d (chart %s)", a.Revision, clip(a.Chart, 100))
+	return fmt.Sprintf("revision %d (chart %s)", a.Revision, kube.Clip(a.Chart, 100))
 }
 
 // archivable is what an archive finds.
@@ -87,14 +88,14 @@ type archivable struct {
 	past   []*release.Release
 	before *archived // what an earlier archive remembers, nil without one
 	record *archived
-	goes   kube.ResourceList
+	goes   helmkube.ResourceList
 	stays  []string // what stays though it runs, each with why
 	sets   []*unstructured.Unstructured
 }
 
 // archivable looks at what there is of the release, and changes nothing.
 func (s *session) archivable(ctx context.Context, step sdk.Step) (*archivable, error) {
-	if _, err := s.cluster.capabilities(ctx); err != nil {
+	if _, err := s.cluster.Reach(ctx); err != nil {
 		return nil, err
 	}
 	past, err := s.history(ctx)
@@ -102,8 +103,8 @@ func (s *session) archivable(ctx context.Context, step sdk.Step) (*archivable, e
 		return &archivable{}, err
 	}
 	for _, rel := range past {
-		s.kube.mask.learnValues(rel.Config)
-		s.kube.mask.learnObjects(manifestOf(rel))
+		s.kube.mask.LearnValues(rel.Config)
+		s.kube.mask.LearnObjects(manifestOf(rel))
 	}
 	own, err := s.holdings(ctx, past, step)
 	if err != nil {
@@ -132,7 +133,7 @@ func (s *session) gatherArchive(ctx context.Context, what *archivable) error {
 	s.kube.lenient = true // kinds that are not known any more have no objects
 	defer func() { s.kube.lenient = false }()
 	seen := map[string]bool{}
-	var candidates []object
+	var candidates []*unstructured.Unstructured
 	for i := len(what.past) - 1; i >= 0; i-- {
 		for _, o := range manifestOf(what.past[i]) {
 			if id := s.fullID(o); !seen[id] && !staysArchived(o) {
@@ -168,7 +169,7 @@ func (s *session) gatherArchive(ctx context.Context, what *archivable) error {
 		if !ok {
 			continue
 		}
-		set := groupKind(u) == "StatefulSet.apps"
+		set := kube.GroupKind(u) == "StatefulSet.apps"
 		if roots[u.GetUID()] && !set {
 			what.stays = append(what.stays, fmt.Sprintf("%s %s stays and keeps running: volume claims with data belong to it, and would go with it", u.GetKind(), u.GetName()))
 			continue
@@ -191,14 +192,14 @@ func (s *session) gatherArchive(ctx context.Context, what *archivable) error {
 // staysArchived tells whether an object stays while its release is archived: it
 // is data, holds credentials that data may depend on, or is to outlive the
 // release anyway.
-func staysArchived(o object) bool {
-	switch o.live().GroupVersionKind().GroupKind().String() {
+func staysArchived(o *unstructured.Unstructured) bool {
+	switch o.GroupVersionKind().GroupKind().String() {
 	case "StatefulSet.apps":
-		return o.kept()
+		return kept(o)
 	case "Secret", "StorageClass.storage.k8s.io", "VolumeSnapshotClass.snapshot.storage.k8s.io":
 		return true
 	}
-	return o.kept() || takesData(o)
+	return kept(o) || kube.TakesData(o)
 }
 
 // fieldsOf are the fields of a live object that may rightly differ from what was
@@ -213,7 +214,7 @@ func fieldsOf(u *unstructured.Unstructured) map[string]any {
 			out[pointerTo(path...)] = v
 		}
 	}
-	switch groupKind(u) {
+	switch kube.GroupKind(u) {
 	case "HorizontalPodAutoscaler.autoscaling":
 		take("spec", "minReplicas")
 		take("spec", "maxReplicas")
@@ -240,7 +241,7 @@ func fieldsOf(u *unstructured.Unstructured) map[string]any {
 
 // awake is u as it is when it does not sleep.
 func awake(u *unstructured.Unstructured) *unstructured.Unstructured {
-	patch := wakePatch(u)
+	patch := kube.WakePatch(u)
 	if patch == nil {
 		return u
 	}
@@ -257,15 +258,15 @@ func awake(u *unstructured.Unstructured) *unstructured.Unstructured {
 }
 
 // takeAway deletes resources and waits until they are gone, with their pods.
-func (s *session) takeAway(ctx context.Context, resources kube.ResourceList) error {
+func (s *session) takeAway(ctx context.Context, resources helmkube.ResourceList) error {
 	if len(resources) == 0 {
 		return nil
 	}
 	var all []error
 	// Those that have pods stay until their pods are gone: data is at rest then.
-	var withPods, others kube.ResourceList
+	var withPods, others helmkube.ResourceList
 	for _, r := range resources {
-		if u, ok := r.Object.(*unstructured.Unstructured); ok && len(podSpecs(u.Object)) > 0 {
+		if u, ok := r.Object.(*unstructured.Unstructured); ok && len(kube.PodSpecs(u.Object)) > 0 {
 			withPods = append(withPods, r)
 		} else {
 			others = append(others, r)
@@ -282,7 +283,7 @@ func (s *session) takeAway(ctx context.Context, resources kube.ResourceList) err
 	if len(all) > 0 {
 		return all[0]
 	}
-	return s.kube.wait(ctx, resources, s.settings.Timeout, removal)
+	return s.kube.waiting().Removed(ctx, objectsOf(resources), s.settings.Timeout)
 }
 
 // markArchived makes the revision that stands for the archived release: what it
@@ -299,8 +300,8 @@ func (s *session) markArchived(step sdk.Step, past []*release.Release, revision 
 		if err != nil {
 			return sdk.Internal("The release's record cannot be written: %w", err)
 		}
-		labels := stepOwner(step).labels()
-		labels[labelStep], labels[labelArchived] = stepLabel(step.ID), strconv.Itoa(revision)
+		labels := kube.StepOwner(step).Labels()
+		labels[labelStep], labels[labelArchived] = kube.StepLabel(step.ID), strconv.Itoa(revision)
 		rel = &release.Release{
 			Name: base.Name, Namespace: base.Namespace, Chart: base.Chart, Config: base.Config, Manifest: manifest,
 			Version: rel.Version + 1, Labels: labels,
@@ -350,7 +351,7 @@ func keptManifest(manifest string) (string, error) {
 			if !staysArchived(o) {
 				continue
 			}
-			text, err := written(o.content)
+			text, err := written(o.Object)
 			if err != nil {
 				return "", err
 			}
@@ -386,12 +387,12 @@ func (x *Executor) planArchive(ctx context.Context, step sdk.Step) (sdk.Plan, er
 		return plan, nil
 	}
 	var b strings.Builder
-	c := &changes{}
+	c := &kube.Changes{}
 	for _, r := range what.goes {
 		if u, ok := r.Object.(*unstructured.Unstructured); ok {
-			o := object{u.Object}
-			c.removed = append(c.removed, o)
-			b.WriteString("- " + o.kind() + "/" + o.name() + "\n")
+			o := u
+			c.Removed = append(c.Removed, o)
+			b.WriteString("- " + o.GetKind() + "/" + o.GetName() + "\n")
 		}
 	}
 	for _, line := range what.stays {
@@ -400,17 +401,17 @@ func (x *Executor) planArchive(ctx context.Context, step sdk.Step) (sdk.Plan, er
 	for _, claim := range what.record.Claims {
 		b.WriteString("# PersistentVolumeClaim " + claim.String() + " stays, with its data\n")
 	}
-	plan.Diff, plan.Resources = b.String(), c.touched(step.Namespace)
+	plan.Diff, plan.Resources = b.String(), c.Resources(step.Namespace)
 	for i := range plan.Resources {
 		plan.Resources[i].Destructive = false // the claims of a StatefulSet stay
 	}
-	plan.Summary += ": " + count(len(what.goes), "object") + " taken away, "
+	plan.Summary += ": " + kube.Count(len(what.goes), "object") + " taken away, "
 	if n := len(what.record.Claims); n > 0 {
-		plan.Summary += count(n, "volume claim") + " kept (" + nameClaims(what.record.Claims) + ")"
+		plan.Summary += kube.Count(n, "volume claim") + " kept (" + nameClaims(what.record.Claims) + ")"
 	} else {
 		plan.Summary += "no volume claims to keep"
 	}
-	if freed := needOf(c.removed).String(); freed != "" {
+	if freed := kube.NeedOf(c.Removed).String(); freed != "" {
 		plan.Cost = "gives back " + freed
 	}
 	return plan, nil

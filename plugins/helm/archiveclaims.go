@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/metadata"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // dataOf are the claims with the release's data: those that it made, those that
@@ -32,14 +33,14 @@ func (s *session) dataOf(ctx context.Context, past []*release.Release) ([]corev1
 	names := map[string]bool{}
 	for _, rel := range past {
 		for _, o := range manifestOf(rel) {
-			if o.namespace() != "" && o.namespace() != s.namespace {
+			if o.GetNamespace() != "" && o.GetNamespace() != s.namespace {
 				continue
 			}
-			if o.kind() == "PersistentVolumeClaim" {
-				names[o.name()] = true
+			if o.GetKind() == "PersistentVolumeClaim" {
+				names[o.GetName()] = true
 			}
-			for _, spec := range podSpecs(o.content) {
-				for _, v := range listOfMaps(spec["volumes"]) {
+			for _, spec := range kube.PodSpecs(o.Object) {
+				for _, v := range kube.Maps(spec["volumes"]) {
 					if name, _, _ := unstructured.NestedString(v, "persistentVolumeClaim", "claimName"); name != "" {
 						names[name] = true
 					}
@@ -71,7 +72,7 @@ const maxOwners = 8
 // ownersOf are the uids of what owns claims, and of what owns that: when such an
 // object is deleted, Kubernetes deletes the claims as well.
 func (s *session) ownersOf(ctx context.Context, claims []corev1.PersistentVolumeClaim) (map[types.UID]bool, error) {
-	client, err := metadata.NewForConfig(s.cluster.config(ctx))
+	client, err := metadata.NewForConfig(s.cluster.Config(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +88,7 @@ func (s *session) ownersOf(ctx context.Context, claims []corev1.PersistentVolume
 				continue // its claims are set free (see retain); who owns it is of no account
 			}
 			kind := schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind)
-			mapping, err := s.cluster.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+			mapping, err := s.cluster.Mapper().RESTMapping(kind.GroupKind(), kind.Version)
 			if meta.IsNoMatchError(err) {
 				continue
 			}
@@ -165,7 +166,7 @@ func (s *session) retain(ctx context.Context, sets []*unstructured.Unstructured,
 		if len(bound) == 0 {
 			return nil
 		}
-		if text := clip(strings.Join(bound, ", "), 300); text != said {
+		if text := kube.Clip(strings.Join(bound, ", "), 300); text != said {
 			said = text
 			s.kube.out.Progress("waiting until volume claims are free: "+said, 0, 0)
 		}
@@ -217,7 +218,7 @@ func (s *session) freeClaims(ctx context.Context, sets map[types.UID]*appsv1.Sta
 		if err != nil {
 			return nil, err
 		}
-		_, err = api.Patch(ctx, c.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: managedByBerth})
+		_, err = api.Patch(ctx, c.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: kube.ManagedBy})
 		switch {
 		case apierrors.IsConflict(err):
 			left = append(left, c.Name)
@@ -261,22 +262,22 @@ func (s *session) lostClaim(ctx context.Context, c held) (why string, err error)
 	case c.Volume == "":
 		return "", nil // no volume was bound, so none can be gone
 	case live.Spec.VolumeName != c.Volume:
-		return "the claim is bound to another volume, " + clip(live.Spec.VolumeName, 80), nil
+		return "the claim is bound to another volume, " + kube.Clip(live.Spec.VolumeName, 80), nil
 	}
 	volume, err := s.clientset.CoreV1().PersistentVolumes().Get(ctx, c.Volume, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return "its volume " + clip(c.Volume, 80) + " is gone", nil
+		return "its volume " + kube.Clip(c.Volume, 80) + " is gone", nil
 	case apierrors.IsForbidden(err):
 		return "", nil // rights may end at the namespace; the claim says Lost when its volume is gone
 	case err != nil:
 		return "", err
 	case volume.DeletionTimestamp != nil:
-		return "its volume " + clip(c.Volume, 80) + " is being deleted", nil
+		return "its volume " + kube.Clip(c.Volume, 80) + " is being deleted", nil
 	case volume.Status.Phase == corev1.VolumeFailed:
-		return "its volume " + clip(c.Volume, 80) + " has failed", nil
+		return "its volume " + kube.Clip(c.Volume, 80) + " has failed", nil
 	case volume.Spec.ClaimRef != nil && volume.Spec.ClaimRef.UID != "" && volume.Spec.ClaimRef.UID != c.UID:
-		return "its volume " + clip(c.Volume, 80) + " belongs to another claim", nil
+		return "its volume " + kube.Clip(c.Volume, 80) + " belongs to another claim", nil
 	}
 	return "", nil
 }
@@ -292,10 +293,10 @@ func (s *session) checkData(ctx context.Context, a *archived) (found string, err
 	if len(gone) > 0 {
 		return "", &sdk.Error{Fault: sdk.FaultInvalid, Msg: fmt.Sprintf(
 			"The data of release %q cannot be restored: %d of %s found, and gone or changed is %s. Nothing was done. Bring the volume back, or clean the environment up and deploy it again without that data.",
-			s.settings.Release, n-len(gone), count(n, "volume"), clip(strings.Join(gone, "; "), 600))}
+			s.settings.Release, n-len(gone), kube.Count(n, "volume"), kube.Clip(strings.Join(gone, "; "), 600))}
 	}
 	if n == 0 {
 		return "it has no volumes", nil
 	}
-	return fmt.Sprintf("%d of %s found: %s", n, count(n, "volume"), nameClaims(a.Claims)), nil
+	return fmt.Sprintf("%d of %s found: %s", n, kube.Count(n, "volume"), nameClaims(a.Claims)), nil
 }

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 const (
@@ -115,10 +116,10 @@ func (s *session) remember(ctx context.Context, step sdk.Step, a *archived) erro
 		}
 	}
 	if len(data) > maxArchiveRecord {
-		return sdk.Invalid("The release cannot be archived: what is to be remembered of its %s and %s does not fit into a Secret.", count(len(a.Objects), "object"), count(len(a.Claims), "claim"))
+		return sdk.Invalid("The release cannot be archived: what is to be remembered of its %s and %s does not fit into a Secret.", kube.Count(len(a.Objects), "object"), kube.Count(len(a.Claims), "claim"))
 	}
-	labels := stepOwner(step).labels()
-	labels[labelManagedBy] = managedByBerth
+	labels := kube.StepOwner(step).Labels()
+	labels[kube.LabelManagedBy] = kube.ManagedBy
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: s.archiveName(), Namespace: s.namespace, Labels: labels},
 		Type:       archiveType,

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 func TestTheArchivedRevisionStaysInTheHistory(t *testing.T) {
@@ -63,7 +64,7 @@ func TestFieldsThatComeBack(t *testing.T) {
 			if err != nil || len(objects) != 1 {
 				t.Fatal(objects, err)
 			}
-			got := fieldsOf(objects[0].live())
+			got := fieldsOf(objects[0])
 			if !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
@@ -72,7 +73,7 @@ func TestFieldsThatComeBack(t *testing.T) {
 				setPointer(blank, pointer, value)
 			}
 			o := &unstructured.Unstructured{Object: blank}
-			o.SetGroupVersionKind(objects[0].live().GroupVersionKind())
+			o.SetGroupVersionKind(objects[0].GroupVersionKind())
 			if again := fieldsOf(o); !reflect.DeepEqual(again, got) {
 				t.Errorf("set in another they are %v, want %v", again, got)
 			}
@@ -132,7 +133,7 @@ metadata: {name: db}
 	}
 	names := map[string]bool{}
 	for _, o := range objects {
-		names[o.title()] = true
+		names[kube.Title(o)] = true
 	}
 	want := map[string]bool{"Secret s": true, "PersistentVolumeClaim data": true, "ConfigMap k": true, "Cluster pg": true}
 	if !maps.Equal(names, want) {

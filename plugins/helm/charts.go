@@ -21,6 +21,7 @@ import (
 	"helm.sh/helm/v3/pkg/ignore"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // Limits of a chart. A Helm release is stored in a Kubernetes Secret of at most
@@ -60,7 +61,7 @@ func newSource(files []*loader.BufferedFile) *source {
 func (s *source) chart() (*chart.Chart, error) {
 	ch, err := loader.LoadFiles(s.files)
 	if err != nil {
-		return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: "The chart cannot be read: " + oneLine(err) + ". `helm lint` says more.", Err: err}
+		return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: "The chart cannot be read: " + kube.OneLine(err) + ". `helm lint` says more.", Err: err}
 	}
 	if ch.Metadata.Type == "library" {
 		return nil, sdk.Invalid("The chart %q is a library, which other charts use; it cannot be deployed itself.", ch.Name())
@@ -109,7 +110,7 @@ func (c *charts) find(ctx context.Context, s settings) (*source, error) {
 	case s.Repo != "":
 		return c.fromRepository(ctx, s)
 	case strings.HasPrefix(s.Chart, "repo:"):
-		return nil, sdk.Invalid("The chart %q is in the app's repository, and the app has no repository to fetch it from.", clip(s.Chart, 80))
+		return nil, sdk.Invalid("The chart %q is in the app's repository, and the app has no repository to fetch it from.", kube.Clip(s.Chart, 80))
 	}
 	return fromDisk(s)
 }
@@ -232,10 +233,10 @@ func fromFolder(dir string) (*source, error) {
 func readChartFile(root *os.Root, name string) ([]byte, error) {
 	info, err := root.Stat(name) // follows links, inside the folder only
 	if err != nil || !info.Mode().IsRegular() {
-		return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: fmt.Sprintf("The chart has %q, which is not a file of its own: links may only point at files inside the chart.", clip(name, 80)), Err: err}
+		return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: fmt.Sprintf("The chart has %q, which is not a file of its own: links may only point at files inside the chart.", kube.Clip(name, 80)), Err: err}
 	}
 	if info.Size() > maxChartFile {
-		return nil, sdk.Invalid("The chart's file %q is larger than %d MiB, the most that a chart's file may be.", clip(name, 80), maxChartFile>>20)
+		return nil, sdk.Invalid("The chart's file %q is larger than %d MiB, the most that a chart's file may be.", kube.Clip(name, 80), maxChartFile>>20)
 	}
 	f, err := root.Open(name)
 	if err != nil {
@@ -252,7 +253,7 @@ func ignoreRules(root *os.Root) (*ignore.Rules, error) {
 	data, err := root.ReadFile(ignore.HelmIgnore)
 	if err == nil {
 		if rules, err = ignore.Parse(bytes.NewReader(data)); err != nil {
-			return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: "The chart's .helmignore cannot be read: " + oneLine(err) + ".", Err: err}
+			return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: "The chart's .helmignore cannot be read: " + kube.OneLine(err) + ".", Err: err}
 		}
 	}
 	rules.AddDefaults()
@@ -281,13 +282,13 @@ func unpack(data []byte, name string) (*source, error) {
 	}
 	files, err := loader.LoadArchiveFiles(bytes.NewReader(data))
 	if err != nil {
-		return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: fmt.Sprintf("%q is not a chart's archive: %s.", name, oneLine(err)), Err: err}
+		return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: fmt.Sprintf("%q is not a chart's archive: %s.", name, kube.OneLine(err)), Err: err}
 	}
 	return newSource(files), nil
 }
 
 func grows(name string) error {
-	return sdk.Invalid("The chart %q is too large when it is unpacked: a chart has at most %d files and %d MiB, with the charts in it.", clip(name, 120), maxFiles, maxUnpacked>>20)
+	return sdk.Invalid("The chart %q is too large when it is unpacked: a chart has at most %d files and %d MiB, with the charts in it.", kube.Clip(name, 120), maxFiles, maxUnpacked>>20)
 }
 
 func tooLarge(name string) error {
@@ -301,5 +302,5 @@ func showPath(p string) string {
 	if filepath.IsAbs(p) && len(parts) > 3 {
 		return "…/" + strings.Join(parts[len(parts)-2:], "/")
 	}
-	return clip(p, 120)
+	return kube.Clip(p, 120)
 }

@@ -14,9 +14,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/metadata"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // labelInstance is the label that charts give to what a release makes.
@@ -60,14 +60,14 @@ func (x *Executor) cleanup(ctx context.Context, step sdk.Step, out sdk.Events) e
 }
 
 func (s *session) cleanup(ctx context.Context, step sdk.Step) error {
-	if _, err := s.cluster.capabilities(ctx); err != nil {
+	if _, err := s.cluster.Reach(ctx); err != nil {
 		return err
 	}
 	mine, err := s.marked(ctx, step)
 	if err != nil {
 		return err
 	}
-	s.kube.ledger = newLedger()
+	s.kube.receipts = kube.NewReceipts()
 	for _, name := range mine.releases {
 		s.settings.Release = name
 		if err := s.cleanRelease(ctx, step, mine); err != nil {
@@ -79,9 +79,9 @@ func (s *session) cleanup(ctx context.Context, step sdk.Step) error {
 		if err != nil && !apierrors.IsNotFound(err) {
 			return err
 		}
-		s.kube.ledger.receipt(s.kube.out, sdk.Resource{Kind: kindArchive, Name: a.name, Namespace: s.namespace, Destructive: true})
+		s.kube.receipts.Gone(s.kube.out, sdk.Resource{Kind: kube.KindArchive, Name: a.name, Namespace: s.namespace, Destructive: true})
 	}
-	return s.removeNamespace(ctx, step)
+	return s.space().Remove(ctx, s.kube.receipts)
 }
 
 // cleanRelease takes the session's release away, and its claims.
@@ -91,7 +91,7 @@ func (s *session) cleanRelease(ctx context.Context, step sdk.Step, mine *marked)
 		return err
 	}
 	for _, rel := range past {
-		s.kube.mask.learnObjects(manifestOf(rel))
+		s.kube.mask.LearnObjects(manifestOf(rel))
 	}
 	own, err := s.holdings(ctx, past, step)
 	if err != nil {
@@ -123,7 +123,7 @@ func (s *session) cleanRelease(ctx context.Context, step sdk.Step, mine *marked)
 	if err := s.purge(past); err != nil {
 		return err
 	}
-	s.kube.ledger.receipt(s.kube.out, sdk.Resource{Kind: kindRelease, Name: s.settings.Release, Namespace: s.namespace})
+	s.kube.receipts.Gone(s.kube.out, sdk.Resource{Kind: kindRelease, Name: s.settings.Release, Namespace: s.namespace})
 	return nil
 }
 
@@ -142,26 +142,18 @@ type markedSecret struct {
 // marked finds the part's releases and archives: the settings may name another
 // release than they did when it was deployed, or none at all.
 func (s *session) marked(ctx context.Context, step sdk.Step) (*marked, error) {
-	client, err := metadata.NewForConfig(s.cluster.config(ctx))
-	if err != nil {
-		return nil, sdk.Internal("The cluster's client cannot be made: %w", err)
-	}
-	mine := stepOwner(step)
-	selector := labelApp + "=" + mine.app + "," + labelEnvironment + "=" + mine.env
-	if step.Part != "" {
-		selector += "," + labelPart + "=" + mine.part
-	}
-	list, err := listAll(ctx, client, s.namespace, "secrets", selector, inventoryPage)
+	mine := kube.StepOwner(step)
+	list, err := s.cluster.ListMeta(ctx, secretKind, s.namespace, mine.Selector())
 	if err != nil {
 		return nil, err
 	}
 	out := &marked{claims: map[types.UID]bool{}}
 	names := map[string]bool{s.settings.Release: true}
 	for _, f := range ownedSecrets(list) {
-		if !sameEnvironment(f.owner, mine) {
+		if !f.Owner.SameEnvironment(mine) {
 			continue // of another Berth
 		}
-		if f.kind == kindRelease {
+		if f.Kind == kindRelease {
 			names[f.Name] = true
 			continue
 		}
@@ -170,7 +162,7 @@ func (s *session) marked(ctx context.Context, step sdk.Step) (*marked, error) {
 			return nil, err
 		}
 	}
-	out.releases = sortedIDs(names)
+	out.releases = slices.Sorted(maps.Keys(names))
 	return out, nil
 }
 
@@ -207,14 +199,14 @@ func (s *session) claimNames(past []*release.Release) *regexp.Regexp {
 	var names []string
 	for _, rel := range past {
 		for _, o := range manifestOf(rel) {
-			if o.kind() != "StatefulSet" || o.namespace() != "" && o.namespace() != s.namespace {
+			if o.GetKind() != "StatefulSet" || o.GetNamespace() != "" && o.GetNamespace() != s.namespace {
 				continue
 			}
-			templates, _, _ := unstructured.NestedSlice(o.content, "spec", "volumeClaimTemplates")
+			templates, _, _ := unstructured.NestedSlice(o.Object, "spec", "volumeClaimTemplates")
 			for _, t := range templates {
 				content, _ := t.(map[string]any)
-				if name := (object{content}).name(); name != "" {
-					names = append(names, regexp.QuoteMeta(name+"-"+o.name())+`-[0-9]+`)
+				if name := kube.ObjectOf(content).GetName(); name != "" {
+					names = append(names, regexp.QuoteMeta(name+"-"+o.GetName())+`-[0-9]+`)
 				}
 			}
 		}
@@ -248,7 +240,7 @@ func (s *session) removeClaims(ctx context.Context, release bool, byName *regexp
 	if err != nil || len(claims) == 0 {
 		return err
 	}
-	var objects []object
+	var objects []*unstructured.Unstructured
 	for _, c := range claims {
 		err := s.clientset.CoreV1().PersistentVolumeClaims(s.namespace).Delete(ctx, c.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &c.UID}})
 		if err != nil && !apierrors.IsNotFound(err) {
@@ -257,9 +249,5 @@ func (s *session) removeClaims(ctx context.Context, release bool, byName *regexp
 		s.kube.out.Log("deleting PersistentVolumeClaim " + c.Name)
 		objects = append(objects, claimOf(c))
 	}
-	list, err := s.kube.resourcesOf(objects)
-	if err != nil {
-		return err
-	}
-	return s.kube.wait(ctx, list, s.settings.Timeout, removal)
+	return s.kube.waiting().Removed(ctx, objects, s.settings.Timeout)
 }

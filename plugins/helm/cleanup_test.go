@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // receiptsOf are the receipts of a run as "Kind name", sorted.
@@ -73,8 +74,8 @@ func TestCleanupGivesAReceiptForEachThing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	labels := stepOwner(step).labels()
-	labels[labelManagedBy] = managedByBerth
+	labels := kube.StepOwner(step).Labels()
+	labels[kube.LabelManagedBy] = kube.ManagedBy
 	record := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "kept", Labels: labels},
 		StringData: map[string]string{"archive.json": fmt.Sprintf(`{"claims":[{"name":"old","uid":%q}]}`, claim.UID)}}
 	if _, err := cs.CoreV1().Secrets(step.Namespace).Create(t.Context(), record, metav1.CreateOptions{}); err != nil {

@@ -8,8 +8,10 @@ import (
 
 	"helm.sh/helm/v3/pkg/release"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // planCleanup says what cleanup would take away.
@@ -29,7 +31,7 @@ func (x *Executor) planCleanup(ctx context.Context, step sdk.Step) (sdk.Plan, er
 	if err != nil {
 		return sdk.Plan{}, err
 	}
-	if _, err := ses.cluster.capabilities(ctx); err != nil {
+	if _, err := ses.cluster.Reach(ctx); err != nil {
 		return sdk.Plan{}, err
 	}
 	mine, err := ses.marked(ctx, step)
@@ -54,11 +56,11 @@ func (x *Executor) planCleanup(ctx context.Context, step sdk.Step) (sdk.Plan, er
 	}
 	for _, a := range mine.archives {
 		plan.Diff += "- Secret/" + a.name + "\n"
-		plan.Resources = append(plan.Resources, sdk.Resource{Kind: kindArchive, Name: a.name, Namespace: ses.namespace, Change: sdk.ChangeDelete, Destructive: true})
+		plan.Resources = append(plan.Resources, sdk.Resource{Kind: kube.KindArchive, Name: a.name, Namespace: ses.namespace, Change: sdk.ChangeDelete, Destructive: true})
 	}
 	plan.Summary = strings.Join(summaries, "; ")
-	plan.Resources = once(plan.Resources)
-	plan.Destructive = anyDestructive(plan.Resources)
+	plan.Resources = kube.Once(plan.Resources)
+	plan.Destructive = kube.AnyDestructive(plan.Resources)
 	return plan, nil
 }
 
@@ -89,18 +91,18 @@ func (x *Executor) planUninstall(ctx context.Context, ses *session, step sdk.Ste
 // with claims.
 func (x *Executor) tellLoss(plan *sdk.Plan, past []*release.Release, claims []corev1.PersistentVolumeClaim, namespace string) error {
 	rel := last(past)
-	var before []object
+	var before []*unstructured.Unstructured
 	if rel != nil {
 		before = manifestOf(rel)
 	}
-	mask := newMasker(x.masking, configOf(rel), before)
-	c, err := compare(before, nil, mask, mask)
+	mask := kube.NewMasker(x.masking, configOf(rel), before)
+	c, err := kube.Compare(before, nil, mask, mask, kept)
 	if err != nil {
 		return err
 	}
 	var b strings.Builder
-	for _, o := range c.removed {
-		b.WriteString("- " + o.kind() + "/" + o.name() + "\n")
+	for _, o := range c.Removed {
+		b.WriteString("- " + o.GetKind() + "/" + o.GetName() + "\n")
 	}
 	for _, claim := range claims {
 		line := "- PersistentVolumeClaim/" + claim.Name + "\n"
@@ -110,37 +112,37 @@ func (x *Executor) tellLoss(plan *sdk.Plan, past []*release.Release, claims []co
 	}
 	plan.Diff = b.String()
 	for _, claim := range claims {
-		c.removed = append(c.removed, claimOf(claim))
+		c.Removed = append(c.Removed, claimOf(claim))
 	}
-	removed := len(c.removed) - len(claims)
-	c.removed = append(c.removed, leftByHooks(past)...)
-	plan.Resources = c.touched(namespace)
-	plan.Destructive = anyDestructive(plan.Resources)
-	if freed := needOf(before).String(); freed != "" {
+	removed := len(c.Removed) - len(claims)
+	c.Removed = append(c.Removed, leftByHooks(past)...)
+	plan.Resources = c.Resources(namespace)
+	plan.Destructive = kube.AnyDestructive(plan.Resources)
+	if freed := kube.NeedOf(before).String(); freed != "" {
 		plan.Cost = "gives back " + freed
 	}
 	switch {
 	case rel == nil && len(claims) == 0:
 		plan.Summary += ": it is not there"
 	case len(claims) > 0:
-		plan.Summary += fmt.Sprintf(": %s, and %s with data", count(removed, "object"), count(len(claims), "volume claim"))
+		plan.Summary += fmt.Sprintf(": %s, and %s with data", kube.Count(removed, "object"), kube.Count(len(claims), "volume claim"))
 	default:
-		plan.Summary += ": " + count(removed, "object")
+		plan.Summary += ": " + kube.Count(removed, "object")
 	}
 	return nil
 }
 
 // claimOf is a claim as an object.
-func claimOf(c corev1.PersistentVolumeClaim) object {
-	return object{map[string]any{
+func claimOf(c corev1.PersistentVolumeClaim) *unstructured.Unstructured {
+	return kube.ObjectOf(map[string]any{
 		"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": map[string]any{"name": c.Name, "namespace": c.Namespace},
-	}}
+	})
 }
 
 // leftByHooks are the objects of hooks that an uninstall takes away too; Helm
 // alone would leave them.
-func leftByHooks(past []*release.Release) []object {
-	var out []object
+func leftByHooks(past []*release.Release) []*unstructured.Unstructured {
+	var out []*unstructured.Unstructured
 	for _, rel := range past {
 		for _, h := range rel.Hooks {
 			if h.LastRun.StartedAt.IsZero() || h.Kind == "CustomResourceDefinition" || h.Kind == "Namespace" {
@@ -154,7 +156,7 @@ func leftByHooks(past []*release.Release) []object {
 				continue // a cleanup cannot read it either, and leaves it
 			}
 			for _, o := range objects {
-				if !o.kept() {
+				if !kept(o) {
 					out = append(out, o)
 				}
 			}

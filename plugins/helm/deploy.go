@@ -18,24 +18,17 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // maxHistory is how many revisions of a release are kept. Each is a Secret of
 // up to 1 MiB.
 const maxHistory = 10
 
-// Labels of what Berth makes: releases and namespaces.
+// Labels of a release, beside the marks of ownership.
 const (
-	labelApp         = "berth.dev/app"
-	labelEnvironment = "berth.dev/environment"
-	labelPart        = "berth.dev/part"
-	// labelInstallation tells one Berth's things from those of another that uses
-	// the same cluster.
-	labelInstallation = "berth.dev/installation"
-	labelStep         = "berth.dev/step"   // a release's: a hash of the step that made it
-	labelInputs       = "berth.dev/inputs" // a release's: a hash of what decided it
-	labelManagedBy    = "app.kubernetes.io/managed-by"
-	managedByBerth    = "berth"
+	labelStep   = "berth.dev/step"   // a hash of the step that made it
+	labelInputs = "berth.dev/inputs" // a hash of what decided it
 )
 
 // inputs are what decides a deploy: the chart's content and the values.
@@ -117,10 +110,10 @@ func (x *Executor) deploy(ctx context.Context, step sdk.Step, out sdk.Events) er
 		return in.stillAgreed(step)
 	})
 	group.Go(func() (err error) {
-		if _, err = ses.cluster.capabilities(side); err != nil {
+		if _, err = ses.cluster.Reach(side); err != nil {
 			return err
 		}
-		if err = ses.ensureNamespace(side, step); err != nil {
+		if err = ses.space().Ensure(side, s.CreateNamespace); err != nil {
 			return err
 		}
 		if past, err = ses.history(side); err != nil {
@@ -137,7 +130,7 @@ func (x *Executor) deploy(ctx context.Context, step sdk.Step, out sdk.Events) er
 	for _, note := range in.notes {
 		ses.kube.out.Log(note)
 	}
-	ses.kube.mask.learnValues(in.values)
+	ses.kube.mask.LearnValues(in.values)
 	ses.records.pinner = x.newPinner(limited, s, step.Agreed)
 	rel, err := ses.bring(limited, step, in, past)
 	if err != nil {
@@ -174,7 +167,7 @@ func (s *session) bring(ctx context.Context, step sdk.Step, in *inputs, past []*
 		s.kube.out.Log(fmt.Sprintf("release %s is at revision %d already, made by this very step", rel.Name, rel.Version))
 		return rel, nil
 	}
-	if len(past) > 0 && !releaseOwner(past).known() {
+	if len(past) > 0 && !releaseOwner(past).Known() {
 		s.kube.out.Log("release " + s.settings.Release + " was not made by Berth, and is taken over")
 	}
 	past, err := s.recover(ctx, past)
@@ -185,7 +178,7 @@ func (s *session) bring(ctx context.Context, step sdk.Step, in *inputs, past []*
 	if err != nil {
 		return nil, err
 	}
-	caps, err := s.cluster.capabilities(ctx)
+	caps, err := capabilities(ctx, s.cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +186,7 @@ func (s *session) bring(ctx context.Context, step sdk.Step, in *inputs, past []*
 	if len(ch.CRDObjects()) == 0 {
 		cfg.Capabilities = caps // else Helm asks again, once the chart's own kinds are there
 	}
-	values, _ := copyValue(in.values).(map[string]any)
+	values, _ := kube.CopyValue(in.values).(map[string]any)
 	s.kube.unsettled = s.unsettled(past)
 	var rel *release.Release
 	// Helm is not given ctx: it would return while its work goes on. The client
@@ -251,7 +244,7 @@ func (s *session) alreadyDone(ctx context.Context, rel *release.Release, labels 
 		return true
 	}
 	found, err := s.look(ctx, manifestOf(rel))
-	return err == nil && found.health() == sdk.Healthy
+	return err == nil && found.Health() == sdk.Healthy
 }
 
 // releaseLabels mark a release with whose it is and which step made it.
@@ -260,26 +253,9 @@ func releaseLabels(step sdk.Step, in *inputs) map[string]string {
 	for _, part := range []string{in.src.digest, in.digest, step.Commit} {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
-	labels := stepOwner(step).labels()
-	labels[labelStep], labels[labelInputs] = stepLabel(step.ID), hex.EncodeToString(h.Sum(nil)[:16])
+	labels := kube.StepOwner(step).Labels()
+	labels[labelStep], labels[labelInputs] = kube.StepLabel(step.ID), hex.EncodeToString(h.Sum(nil)[:16])
 	return labels
-}
-
-// stepLabel is a step's ID as a label's value.
-func stepLabel(id string) string {
-	sum := sha256.Sum256([]byte(id))
-	return hex.EncodeToString(sum[:16])
-}
-
-// labelValue is s where it can be a label's value, else a hash of it.
-func labelValue(s string) string {
-	const most = 63 // https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/
-	clean := strings.Trim(notInNames.ReplaceAllString(strings.ToLower(s), "-"), "-")
-	if clean == s && len(s) <= most {
-		return s
-	}
-	sum := sha256.Sum256([]byte(s))
-	return "x" + hex.EncodeToString(sum[:16])
 }
 
 // tellOutputs says what parts that need this one can use.
@@ -296,7 +272,7 @@ func (s *session) tellOutputs(ctx context.Context, rel *release.Release) error {
 	if err != nil {
 		return err
 	}
-	if links := s.links(ctx, found); len(links) > 0 {
+	if links := s.cluster.Links(ctx, found, s.settings.URL, s.kube.mask); len(links) > 0 {
 		out.Output("url", links[0].URL)
 	}
 	return nil
@@ -304,21 +280,21 @@ func (s *session) tellOutputs(ctx context.Context, rel *release.Release) error {
 
 // serviceHost is the name inside the cluster of the release's main Service: the
 // one named as the release, else the first that is not headless.
-func serviceHost(objects []object, releaseName, namespace string) string {
+func serviceHost(objects []*unstructured.Unstructured, releaseName, namespace string) string {
 	best := ""
 	for _, o := range objects {
-		if o.kind() != "Service" || o.live().GroupVersionKind().Group != "" {
+		if o.GetKind() != "Service" || o.GroupVersionKind().Group != "" {
 			continue
 		}
-		if ip, _, _ := unstructured.NestedString(o.content, "spec", "clusterIP"); ip == "None" {
+		if ip, _, _ := unstructured.NestedString(o.Object, "spec", "clusterIP"); ip == "None" {
 			continue
 		}
-		ns := o.namespace()
+		ns := o.GetNamespace()
 		if ns == "" {
 			ns = namespace
 		}
-		host := o.name() + "." + ns + ".svc"
-		if o.name() == releaseName {
+		host := o.GetName() + "." + ns + ".svc"
+		if o.GetName() == releaseName {
 			return host
 		}
 		if best == "" {

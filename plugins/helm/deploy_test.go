@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // fault checks that err is one for people, and returns it.
@@ -53,7 +54,7 @@ func TestDeployInstallsUpgradesAndDoesNothingTwice(t *testing.T) {
 		t.Errorf("the app's variables did not arrive: %v", env)
 	}
 	ns, err := cs.CoreV1().Namespaces().Get(t.Context(), step.Namespace, metav1.GetOptions{})
-	if err != nil || ns.Labels[labelApp] != "shop" || ns.Labels[labelEnvironment] != "pr-42" {
+	if err != nil || ns.Labels[kube.LabelApp] != "shop" || ns.Labels[kube.LabelEnvironment] != "pr-42" {
 		t.Errorf("the namespace is not marked: %v %v", ns.Labels, err)
 	}
 

@@ -1,169 +1,21 @@
 package helm
 
 import (
-	"cmp"
-	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"regexp"
 	"strings"
-	"syscall"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // explain makes err one that says in plain words what is wrong and what to do.
-// What Helm and the API server said themselves goes to the log with it.
 func explain(err error, cluster sdk.Cluster) *sdk.Error {
-	if e, ok := errors.AsType[*sdk.Error](err); ok {
-		return &sdk.Error{Fault: e.Fault, Msg: redact(e.Msg), Err: redacted(e.Err), Retry: e.Retry, After: e.After}
-	}
-	e := &sdk.Error{Fault: sdk.FaultDownstream, Err: redacted(err)}
-	for _, try := range []func(error, string) (string, bool, bool){explainNetwork, explainRefusal, explainHelm} {
-		msg, retry, ok := try(err, clusterName(cluster))
-		if ok {
-			e.Msg, e.Retry = redact(msg), retry
-			return e
-		}
-	}
-	e.Msg = redact("The cluster refused: " + clip(oneLine(err), 600) + ".")
-	return e
-}
-
-// redacted keeps the text of err for the log, and its type for errors.Is where
-// nothing had to be taken out.
-func redacted(err error) error {
-	if err == nil {
-		return nil
-	}
-	if text := redact(err.Error()); text != err.Error() {
-		return errors.New(text)
-	}
-	return err
-}
-
-// clusterName begins a sentence about a cluster, by the name that people know.
-func clusterName(c sdk.Cluster) string {
-	if name := cmp.Or(c.Name, c.Context); name != "" {
-		return fmt.Sprintf("The cluster %q", clip(name, 60))
-	}
-	return "The cluster"
-}
-
-// kubeconfigName begins a sentence about the file with the way into a cluster.
-func kubeconfigName(c sdk.Cluster) string {
-	if c.Name != "" {
-		return fmt.Sprintf("The kubeconfig of cluster %q", clip(c.Name, 60))
-	}
-	return "The kubeconfig"
-}
-
-// errSlow is a request whose answer did not begin in time.
-var errSlow = errors.New("no answer in time")
-
-// explainNetwork is about clusters that cannot be reached. Trying again can
-// help with all of them but a certificate.
-func explainNetwork(err error, cluster string) (msg string, retry, ok bool) {
-	cause := networkCause(err)
-	switch {
-	case cause == "":
-		return "", false, false
-	case strings.Contains(cause, "certificate"):
-		return cluster + " cannot be reached safely: " + cause + ". Renew or correct the certificates in its kubeconfig.", false, true
-	}
-	return cluster + " cannot be reached: " + cause + ". Check that it runs and that Berth's machine may connect to it.", true, true
-}
-
-// networkCause is a few words on why a connection failed, "" if none did.
-func networkCause(err error) string {
-	text := err.Error()
-	has := func(parts ...string) bool {
-		for _, p := range parts {
-			if strings.Contains(text, p) {
-				return true
-			}
-		}
-		return false
-	}
-	dns, isDNS := errors.AsType[*net.DNSError](err)
-	netErr, isNet := errors.AsType[net.Error](err)
-	invalidCert, isCert := errors.AsType[x509.CertificateInvalidError](err)
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED) || has("connection refused"):
-		return "the connection was refused"
-	case isDNS && dns.IsNotFound || has("no such host"):
-		return "its name is not known"
-	case isCert && invalidCert.Reason == x509.Expired || has("certificate has expired"):
-		return "its certificate has expired or is not yet valid"
-	case has("tls: expired certificate"):
-		return "the client certificate has expired"
-	case has("x509:", "tls: failed to verify certificate", "remote error: tls:"):
-		return "its certificate is not one that is trusted"
-	case errors.Is(err, errSlow), isNet && netErr.Timeout(), errors.Is(err, os.ErrDeadlineExceeded),
-		has("i/o timeout", "TLS handshake timeout", "Client.Timeout exceeded", errSlow.Error()):
-		return "there was no answer in time"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), has("no route to host", "network is unreachable"):
-		return "there is no way to it in the network"
-	case errors.Is(err, syscall.ECONNRESET), has("connection reset by peer", "unexpected EOF", "server closed idle connection", "use of closed network connection", "http2: client connection lost"):
-		return "the connection broke"
-	}
-	if isNet {
-		return "the connection failed"
-	}
-	return ""
-}
-
-// forbidden reads the API server's sentence, which Helm often keeps only as text.
-// Source: k8s.io/apiserver/pkg/endpoints/handlers/responsewriters, errors.go.
-var forbidden = regexp.MustCompile(`is forbidden: User "([^"]*)" cannot (\w+) resource "([^"]*)" in API group "([^"]*)"(?: in the namespace "([^"]*)")?( at the cluster scope)?`)
-
-// explainRefusal is about what an API server that was reached said.
-func explainRefusal(err error, cluster string) (msg string, retry, ok bool) {
-	text := err.Error()
-	if m := forbidden.FindStringSubmatch(text); m != nil {
-		return forbiddenMessage(m, cluster), false, true
-	}
-	immutable := strings.Contains(text, "field is immutable") || strings.Contains(text, "updates to statefulset spec for fields other than")
-	switch {
-	case apierrors.IsUnauthorized(err) || strings.Contains(text, "the server has asked for the client to provide credentials"):
-		return cluster + " does not accept Berth's credentials: they are wrong or have expired. Renew them in its kubeconfig.", false, true
-	case immutable:
-		return "An object of the release cannot be changed in place: " + clip(oneLine(err), 400) + ". Clean the environment up and deploy it again, or undo that change.", false, true
-	case strings.Contains(text, "exceeded quota"):
-		return "The namespace's quota does not allow it: " + clip(after(text, "exceeded quota:"), 300) + ". Ask for less, free some, or raise the quota.", false, true
-	case strings.Contains(text, "because it is being terminated"):
-		return "The namespace is being deleted. Deploy again when it is gone.", true, true
-	case strings.Contains(text, "violates PodSecurity"):
-		return "The namespace's pod security rules do not allow it: " + clip(after(text, "violates PodSecurity"), 300) + ".", false, true
-	case strings.Contains(text, "admission webhook"):
-		return "An admission webhook of the cluster refused: " + clip(oneLine(err), 400) + ".", false, true
-	case strings.Contains(text, "Too long: may not be more than 1048576 bytes") || strings.Contains(text, "Too long: must have at most 1048576 bytes"):
-		return "The chart is too large for Helm: a release with all its files must fit into 1 MiB. Leave files out with .helmignore.", false, true
-	case apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || strings.Contains(text, " is invalid: "):
-		return "The cluster does not accept an object of the chart: " + clip(oneLine(err), 600) + ". Correct the chart or its values.", false, true
-	case apierrors.IsServerTimeout(err), apierrors.IsTooManyRequests(err), apierrors.IsInternalError(err), apierrors.IsServiceUnavailable(err), apierrors.IsTimeout(err), apierrors.IsConflict(err):
-		return cluster + " could not do it just now: " + clip(oneLine(err), 300) + ". Try again.", true, true
-	}
-	return "", false, false
-}
-
-func forbiddenMessage(m []string, cluster string) string {
-	user, verb, resource, group, namespace := m[1], m[2], m[3], m[4], m[5]
-	if group != "" {
-		resource += "." + group
-	}
-	where, binding := fmt.Sprintf("in namespace %q", namespace), "a Role and RoleBinding there"
-	if namespace == "" {
-		where, binding = "in the whole cluster", "a ClusterRole and ClusterRoleBinding"
-	}
-	return fmt.Sprintf("%s does not let Berth %s %s %s (it acts as %q). Grant it the verb %q on %s, with %s.",
-		cluster, verb, resource, where, clip(user, 100), verb, resource, binding)
+	return kube.Explain(err, cluster, explainHelm)
 }
 
 // owned is Helm's sentence on an object that another release or person made.
@@ -173,7 +25,8 @@ var owned = regexp.MustCompile(`(\w+) "([^"]+)" in namespace "([^"]*)" exists an
 // unknownKind is what the REST mapper says of a kind that the cluster lacks.
 var unknownKind = regexp.MustCompile(`no matches for kind "([^"]+)" in version "([^"]+)"`)
 
-// explainHelm is about what Helm itself refused.
+// explainHelm is about what Helm itself refused, and what of a cluster's refusals
+// is about releases and charts.
 func explainHelm(err error, cluster string) (msg string, retry, ok bool) {
 	text := err.Error()
 	if m := owned.FindStringSubmatch(text); m != nil {
@@ -186,37 +39,17 @@ func explainHelm(err error, cluster string) (msg string, retry, ok bool) {
 		}
 		return cluster + " does not know " + kind + ", which the chart uses: install what defines it, or turn it off in the values.", false, true
 	}
+	if strings.Contains(text, "Too long: may not be more than 1048576 bytes") || strings.Contains(text, "Too long: must have at most 1048576 bytes") {
+		return "The chart is too large for Helm: a release with all its files must fit into 1 MiB. Leave files out with .helmignore.", false, true
+	}
+	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
+		return "", false, false // what API servers refuse is no chart's fault until it says so
+	}
 	switch {
-	case errors.Is(err, context.DeadlineExceeded) || strings.Contains(text, context.DeadlineExceeded.Error()):
-		return "The step did not end within its `timeout`. Look at the log of the run, or give it more time.", false, true
 	case strings.Contains(text, "error parsing") || strings.Contains(text, "error converting YAML") || strings.Contains(text, "YAML parse error"):
-		return "A template of the chart does not give valid YAML: " + clip(oneLine(err), 500) + ".", false, true
+		return "A template of the chart does not give valid YAML: " + kube.Clip(kube.OneLine(err), 500) + ".", false, true
 	case strings.Contains(text, "chart requires kubeVersion"):
-		return "The chart does not fit this cluster: " + clip(oneLine(err), 200) + ".", false, true
+		return "The chart does not fit this cluster: " + kube.Clip(kube.OneLine(err), 200) + ".", false, true
 	}
 	return "", false, false
-}
-
-func after(text, mark string) string {
-	if _, rest, ok := strings.Cut(text, mark); ok {
-		text = rest
-	}
-	return strings.TrimSpace(strings.Join(strings.Fields(text), " "))
-}
-
-// oneOf is how a list of a single error begins.
-var oneOf = regexp.MustCompile(`\b1 error occurred: \* `)
-
-// oneLine is err's text without line breaks and without a period at its end.
-func oneLine(err error) string {
-	text := strings.TrimRight(strings.Join(strings.Fields(err.Error()), " "), ". ")
-	return oneOf.ReplaceAllString(text, "")
-}
-
-// clip shortens outside text that is repeated in a message.
-func clip(s string, most int) string {
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "…"
-	}
-	return s
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // Version is the executor's own version, independent of Helm's.
@@ -37,7 +38,7 @@ type Options struct {
 // discovery results and fetched charts are kept between calls.
 type Executor struct {
 	log      *slog.Logger
-	clusters *clusters
+	clusters *kube.Clusters
 	charts   *charts
 	images   *images
 	getenv   func(string) string
@@ -52,7 +53,7 @@ var (
 
 // New makes an executor. It reaches out to nothing.
 func New(o Options) *Executor {
-	quiet.Do(silence)
+	quiet.Do(kube.Silence)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -64,11 +65,11 @@ func New(o Options) *Executor {
 	}
 	return &Executor{
 		log:      o.Log,
-		clusters: newClusters(),
+		clusters: kube.NewClusters("berth-helm/" + Version),
 		charts:   newCharts(o.HTTP, o.Getenv("DOCKER_CONFIG")),
 		images:   newImages(o.HTTP, o.Getenv("DOCKER_CONFIG")),
 		getenv:   o.Getenv,
-		masking:  randomKey(),
+		masking:  kube.RandomKey(),
 	}
 }
 
@@ -136,7 +137,7 @@ func (x *Executor) Plan(ctx context.Context, step sdk.Step) (sdk.Plan, error) {
 	}
 	ctx = x.withMasker(ctx, step)
 	made, err := plan(ctx, step)
-	x.maskerFor(ctx, step).maskPlan(&made)
+	x.maskerFor(ctx, step).Plan(&made)
 	return made, x.finish(ctx, step, err)
 }
 
@@ -146,7 +147,7 @@ func (x *Executor) cannot(verb sdk.Verb) error {
 	for _, v := range x.Describe().Verbs {
 		known = append(known, string(v))
 	}
-	return sdk.Invalid("The helm executor cannot %q; it can %s.", clip(string(verb), 40), strings.Join(known, ", "))
+	return sdk.Invalid("The helm executor cannot %q; it can %s.", kube.Clip(string(verb), 40), strings.Join(known, ", "))
 }
 
 // finish turns whatever went wrong into an error that people can read.
@@ -166,9 +167,9 @@ func (x *Executor) finish(ctx context.Context, step sdk.Step, err error) error {
 func (x *Executor) explained(ctx context.Context, err error, step sdk.Step) *sdk.Error {
 	mask := x.maskerFor(ctx, step)
 	e := explain(err, step.Cluster)
-	e.Msg = mask.text(e.Msg)
+	e.Msg = mask.Text(e.Msg)
 	if e.Err != nil {
-		if text := mask.text(e.Err.Error()); text != e.Err.Error() {
+		if text := mask.Text(e.Err.Error()); text != e.Err.Error() {
 			e.Err = errors.New(text)
 		}
 	}

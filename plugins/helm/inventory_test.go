@@ -11,12 +11,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // installation is for a step of a Berth of its own, so that other tests' environments
@@ -42,13 +42,13 @@ func TestInventoryListsWhatAnInstallationOwns(t *testing.T) {
 	run(t, x, first)
 	run(t, x, verb(first, sdk.Deploy)) // a second revision is the same release
 	run(t, x, other)
-	archive := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "kept", Labels: stepOwner(first).labels()}}
-	archive.Labels[labelManagedBy] = managedByBerth
+	archive := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "kept", Labels: kube.StepOwner(first).Labels()}}
+	archive.Labels[kube.LabelManagedBy] = kube.ManagedBy
 	if _, err := cs.CoreV1().Secrets(first.Namespace).Create(t.Context(), archive, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	strange := archive.DeepCopy()
-	strange.Name, strange.Labels[labelApp] = "strange", "NotAName"
+	strange.Name, strange.Labels[kube.LabelApp] = "strange", "NotAName"
 	if _, err := cs.CoreV1().Secrets(first.Namespace).Create(t.Context(), strange, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestAnEnvironmentOfAnotherInstallationIsLeftAlone(t *testing.T) {
 	mine.Installation = "01mine"
 	run(t, x, verb(mine, sdk.Deploy))
 	ns, err := cs.CoreV1().Namespaces().Get(t.Context(), mine.Namespace, metav1.GetOptions{})
-	if err != nil || ns.Labels[labelInstallation] != "01mine" {
+	if err != nil || ns.Labels[kube.LabelInstallation] != "01mine" {
 		t.Errorf("the namespace is not marked by the next deploy: %v %v", ns.Labels, err)
 	}
 	if owned := inventory(t, x, mine); len(owned) != 2 {
@@ -98,7 +98,7 @@ func TestAnEnvironmentOfAnotherInstallationIsLeftAlone(t *testing.T) {
 	_, err = fails(t, x, theirs)
 	fault(t, err, sdk.FaultInvalid, "is that of environment shop/pr-42 of another Berth")
 	// Without a mark on the namespace, the release's still holds.
-	patch := []byte(`{"metadata":{"labels":{"` + labelInstallation + `":null}}}`)
+	patch := []byte(`{"metadata":{"labels":{"` + kube.LabelInstallation + `":null}}}`)
 	if _, err := cs.CoreV1().Namespaces().Patch(t.Context(), mine.Namespace, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -164,38 +164,6 @@ func TestHalfAnInventoryIsNone(t *testing.T) {
 			owned, err := x.Inventory(t.Context(), sdk.Scope{Cluster: brokenCluster(t, breaks), Installation: step.Installation})
 			if err == nil || owned != nil {
 				t.Errorf("got %v, %v", owned, err)
-			}
-		})
-	}
-}
-
-func TestInventoryReadsEveryPage(t *testing.T) {
-	t.Parallel()
-	ns := namespace(t)
-	makeNamespace(t, ns, nil)
-	cs := client(t)
-	for _, name := range []string{"a", "b", "c"} {
-		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"paged": ns}}}
-		if _, err := cs.CoreV1().Secrets(ns).Create(t.Context(), s, metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, tt := range map[string]struct {
-		breaks func(*http.Request) bool
-		want   int
-	}{
-		"all pages":               {func(*http.Request) bool { return false }, 3},
-		"a later one is not told": {func(r *http.Request) bool { return r.URL.Query().Get("continue") != "" }, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			config, err := clientcmd.BuildConfigFromFlags("", brokenCluster(t, tt.breaks).Kubeconfig)
-			if err != nil {
-				t.Fatal(err)
-			}
-			found, err := listAll(t.Context(), metadata.NewForConfigOrDie(config), "", "secrets", "paged="+ns, 2)
-			if len(found) != tt.want || (err == nil) != (tt.want > 0) {
-				t.Errorf("got %d, %v", len(found), err)
 			}
 		})
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"helm.sh/helm/v3/pkg/action"
-	"helm.sh/helm/v3/pkg/kube"
+	helmkube "helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/releaseutil"
 	"helm.sh/helm/v3/pkg/storage"
@@ -22,55 +22,51 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // session is one call's hold on a cluster: Helm's configuration with a client
 // of our own below it.
 type session struct {
 	settings  settings
+	step      sdk.Step
 	namespace string
-	cluster   *cluster
+	cluster   *kube.Cluster
 	kube      *kubeClient
 	storage   *storage.Storage
-	records   *records             // below storage
-	held      *archived            // what the step found archived, and deploys over; nil without
-	clientset kubernetes.Interface // its requests end with the call's context
+	records   *records  // below storage
+	held      *archived // what the step found archived, and deploys over; nil without
+	clientset kubernetes.Interface
 }
 
 // open makes a session. It reaches out to nothing.
 func (x *Executor) open(ctx context.Context, step sdk.Step, s settings, out sdk.Events) (*session, error) {
-	cl, err := x.clusters.open(step.Cluster) //nolint:contextcheck // a cluster is kept for other calls, so it must not end with this one
+	cl, err := x.clusters.Open(step.Cluster)
 	if err != nil {
 		return nil, err
 	}
-	bound, err := kubernetes.NewForConfig(cl.config(ctx))
-	if err != nil {
-		return nil, sdk.Internal("The cluster's client cannot be made: %w", err)
-	}
-	// Records are written, and failures explained, even when the call's time
-	// is over: a release must not be left pending for want of a second.
-	free, err := kubernetes.NewForConfig(cl.config(context.WithoutCancel(ctx)))
-	if err != nil {
-		return nil, sdk.Internal("The cluster's client cannot be made: %w", err)
-	}
+	mask := x.maskerFor(ctx, step)
 	g := &getter{cluster: cl, ctx: ctx, namespace: step.Namespace}
-	inner := kube.New(g)
+	inner := helmkube.New(g)
 	inner.Namespace = step.Namespace
-	if out == nil {
-		out = silent{}
-	}
 	k := &kubeClient{
-		Client: inner, ctx: ctx, clientset: bound, free: free, namespace: step.Namespace, mine: environmentOwner(step), cluster: cl,
-		mask: x.maskerFor(ctx, step), failFast: s.FailFast,
+		Client: inner, ctx: ctx, clientset: cl.Clientset(), namespace: step.Namespace, mine: kube.EnvironmentOwner(step), cluster: cl,
+		mask: mask, out: mask.Events(out), failFast: s.FailFast,
 	}
-	k.out = maskedEvents{out, k}
-	recs := &records{Driver: driver.NewSecrets(free.CoreV1().Secrets(step.Namespace)), mask: k.mask}
+	// Records are written even when the call's time is over: a release must not be
+	// left pending for want of a second.
+	recs := &records{Driver: driver.NewSecrets(cl.Clientset().CoreV1().Secrets(step.Namespace)), mask: mask}
 	ses := &session{
-		settings: s, namespace: step.Namespace, cluster: cl, kube: k, clientset: bound,
+		settings: s, step: step, namespace: step.Namespace, cluster: cl, kube: k, clientset: cl.Clientset(),
 		storage: storage.Init(recs), records: recs,
 	}
 	ses.storage.MaxHistory = maxHistory
 	return ses, nil
+}
+
+// space is the namespace of the session's environment.
+func (s *session) space() kube.Namespace {
+	return kube.Namespace{Cluster: s.cluster, Step: s.step, Out: s.kube.out}
 }
 
 // helm is the configuration that Helm's actions take.
@@ -99,7 +95,7 @@ func (s *session) history(ctx context.Context) ([]*release.Release, error) {
 	}
 	releaseutil.SortByRevision(list)
 	for _, rel := range list {
-		s.kube.mask.learnExact(secretsIn(rel))
+		s.kube.mask.LearnExact(secretsIn(rel))
 	}
 	return list, nil
 }
@@ -107,19 +103,18 @@ func (s *session) history(ctx context.Context) ([]*release.Release, error) {
 // kubeClient is Helm's client for Kubernetes with waits that watch instead of
 // asking every two seconds, that end with the step, and that say why.
 type kubeClient struct {
-	*kube.Client
+	*helmkube.Client
 	ctx       context.Context // of the step; Helm's interface has no place for one
 	clientset kubernetes.Interface
-	free      kubernetes.Interface // still works when ctx has ended
 	namespace string
-	mine      owner // the environment, into whose namespaces alone objects go
+	mine      kube.Owner // the environment, into whose namespaces alone objects go
 	out       sdk.Events
-	mask      *masker
+	mask      *kube.Masker
 	failFast  time.Duration
-	cluster   *cluster
+	cluster   *kube.Cluster
 	lenient   bool                                  // when objects are deleted: those of unknown kinds are gone
 	unsettled map[string]*unstructured.Unstructured // what Update compares with instead, by fullID
-	ledger    *ledger                               // of a step that takes things away for good; nil without
+	receipts  *kube.Receipts                        // of a step that takes things away for good; nil without
 	asWas     map[string]map[string]any             // fields that objects get beside what their manifest says, by fullID
 
 	mu      sync.Mutex
@@ -127,10 +122,10 @@ type kubeClient struct {
 }
 
 var (
-	_ kube.Interface                    = (*kubeClient)(nil)
-	_ kube.InterfaceExt                 = (*kubeClient)(nil)
-	_ kube.InterfaceLogs                = (*kubeClient)(nil)
-	_ kube.InterfaceDeletionPropagation = (*kubeClient)(nil)
+	_ helmkube.Interface                    = (*kubeClient)(nil)
+	_ helmkube.InterfaceExt                 = (*kubeClient)(nil)
+	_ helmkube.InterfaceLogs                = (*kubeClient)(nil)
+	_ helmkube.InterfaceDeletionPropagation = (*kubeClient)(nil)
 )
 
 func (k *kubeClient) keep(err error) error {
@@ -153,14 +148,14 @@ func (k *kubeClient) failed(err error) error {
 	return err
 }
 
-// IsReachable implements kube.Interface. Each step begins with a request, so
+// IsReachable implements helmkube.Interface. Each step begins with a request, so
 // Helm's own before every action would only cost time.
 func (k *kubeClient) IsReachable() error { return k.ctx.Err() }
 
-// Build implements kube.Interface. Servers check fields themselves, so Helm's
+// Build implements helmkube.Interface. Servers check fields themselves, so Helm's
 // validation, which fetches their whole OpenAPI, is left out: with a server
 // that does, it checks nothing either.
-func (k *kubeClient) Build(r io.Reader, _ bool) (kube.ResourceList, error) {
+func (k *kubeClient) Build(r io.Reader, _ bool) (helmkube.ResourceList, error) {
 	if err := k.ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -174,7 +169,7 @@ func (k *kubeClient) Build(r io.Reader, _ bool) (kube.ResourceList, error) {
 	list, err := k.Client.Build(r, false)
 	for _, info := range list {
 		if u, ok := info.Object.(*unstructured.Unstructured); ok {
-			k.mask.learnObjects([]object{{u.Object}})
+			k.mask.LearnObjects([]*unstructured.Unstructured{u})
 		}
 	}
 	return list, k.keep(err)
@@ -194,16 +189,16 @@ func (k *kubeClient) onlyKnown(r io.Reader) (io.Reader, error) {
 	}
 	var b bytes.Buffer
 	for _, o := range objects {
-		kind := o.live().GroupVersionKind()
-		_, err := k.cluster.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+		kind := o.GroupVersionKind()
+		_, err := k.cluster.Mapper().RESTMapping(kind.GroupKind(), kind.Version)
 		if meta.IsNoMatchError(err) {
-			if _, failed := k.cluster.discovery.ServerPreferredResources(); failed != nil {
+			if _, failed := k.cluster.Discovery().ServerPreferredResources(); failed != nil {
 				return nil, failed
 			}
-			k.out.Log(o.title() + " is gone: the cluster does not know its kind any more")
+			k.out.Log(kube.Title(o) + " is gone: the cluster does not know its kind any more")
 			continue
 		}
-		data, err := o.live().MarshalJSON()
+		data, err := o.MarshalJSON()
 		if err != nil {
 			return nil, err
 		}
@@ -214,8 +209,8 @@ func (k *kubeClient) onlyKnown(r io.Reader) (io.Reader, error) {
 	return &b, nil
 }
 
-// Create implements kube.Interface.
-func (k *kubeClient) Create(resources kube.ResourceList) (*kube.Result, error) {
+// Create implements helmkube.Interface.
+func (k *kubeClient) Create(resources helmkube.ResourceList) (*helmkube.Result, error) {
 	if err := k.ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -230,17 +225,17 @@ func (k *kubeClient) Create(resources kube.ResourceList) (*kube.Result, error) {
 	return result, k.keep(err)
 }
 
-// Update implements kube.Interface.
-func (k *kubeClient) Update(original, to kube.ResourceList, force bool) (*kube.Result, error) {
+// Update implements helmkube.Interface.
+func (k *kubeClient) Update(original, to helmkube.ResourceList, force bool) (*helmkube.Result, error) {
 	if err := k.ctx.Err(); err != nil {
-		return &kube.Result{}, err
+		return &helmkube.Result{}, err
 	}
 	if err := k.refuseStrays(to); err != nil {
-		return &kube.Result{}, k.keep(err)
+		return &helmkube.Result{}, k.keep(err)
 	}
 	k.adjust(to)
 	if err := k.wakeBefore(to); err != nil {
-		return &kube.Result{}, k.keep(err)
+		return &helmkube.Result{}, k.keep(err)
 	}
 	wanted := wantedOf(to)
 	result, err := k.Client.Update(k.settle(original), to, force)
@@ -257,11 +252,11 @@ func (k *kubeClient) Update(original, to kube.ResourceList, force bool) (*kube.R
 
 // settle puts what failed revisions may have left in the place of what Helm
 // takes for the last state of its objects.
-func (k *kubeClient) settle(original kube.ResourceList) kube.ResourceList {
+func (k *kubeClient) settle(original helmkube.ResourceList) helmkube.ResourceList {
 	if len(k.unsettled) == 0 {
 		return original
 	}
-	out := make(kube.ResourceList, len(original))
+	out := make(helmkube.ResourceList, len(original))
 	for i, r := range original {
 		out[i] = r
 		if u := k.unsettled[k.idOf(r)]; u != nil {
@@ -275,16 +270,34 @@ func (k *kubeClient) settle(original kube.ResourceList) kube.ResourceList {
 
 // adjust gives objects the fields that they are to have beside what their
 // manifest says.
-func (k *kubeClient) adjust(list kube.ResourceList) {
+func (k *kubeClient) adjust(list helmkube.ResourceList) {
 	for _, r := range list {
 		u, ok := r.Object.(*unstructured.Unstructured)
 		if !ok {
 			continue
 		}
 		for pointer, value := range k.asWas[k.idOf(r)] {
-			setPointer(u.Object, pointer, copyValue(value))
+			setPointer(u.Object, pointer, kube.CopyValue(value))
 		}
 	}
+}
+
+// waiting is how this client waits.
+func (k *kubeClient) waiting() kube.Wait {
+	return kube.Wait{Cluster: k.cluster, Namespace: k.namespace, Out: k.out, Mask: k.mask, FailFast: k.failFast, Gone: k.gone}
+}
+
+// objectsOf are the kinds, names and namespaces of resources.
+func objectsOf(list helmkube.ResourceList) []*unstructured.Unstructured {
+	out := make([]*unstructured.Unstructured, 0, len(list))
+	for _, r := range list {
+		u := &unstructured.Unstructured{}
+		u.SetGroupVersionKind(r.Mapping.GroupVersionKind)
+		u.SetName(r.Name)
+		u.SetNamespace(r.Namespace)
+		out = append(out, u)
+	}
+	return out
 }
 
 // idOf is the fullID of a resource.
@@ -297,19 +310,19 @@ func (k *kubeClient) idOf(r *resource.Info) string {
 	return kind.Group + "/" + kind.Kind + "/" + namespace + "/" + r.Name
 }
 
-func (k *kubeClient) logAll(what string, list kube.ResourceList) {
+func (k *kubeClient) logAll(what string, list helmkube.ResourceList) {
 	for _, r := range list {
 		k.out.Log(what + " " + r.Mapping.GroupVersionKind.Kind + " " + r.Name)
 	}
 }
 
-// Delete implements kube.Interface.
-func (k *kubeClient) Delete(resources kube.ResourceList) (*kube.Result, []error) {
+// Delete implements helmkube.Interface.
+func (k *kubeClient) Delete(resources helmkube.ResourceList) (*helmkube.Result, []error) {
 	return k.DeleteWithPropagationPolicy(resources, metav1.DeletePropagationBackground)
 }
 
-// DeleteWithPropagationPolicy implements kube.InterfaceDeletionPropagation.
-func (k *kubeClient) DeleteWithPropagationPolicy(resources kube.ResourceList, policy metav1.DeletionPropagation) (*kube.Result, []error) {
+// DeleteWithPropagationPolicy implements helmkube.InterfaceDeletionPropagation.
+func (k *kubeClient) DeleteWithPropagationPolicy(resources helmkube.ResourceList, policy metav1.DeletionPropagation) (*helmkube.Result, []error) {
 	if err := k.ctx.Err(); err != nil {
 		return nil, []error{err}
 	}
@@ -320,40 +333,43 @@ func (k *kubeClient) DeleteWithPropagationPolicy(resources kube.ResourceList, po
 	return result, errs
 }
 
-// Wait implements kube.Interface.
-func (k *kubeClient) Wait(resources kube.ResourceList, limit time.Duration) error {
-	return k.keep(k.wait(k.ctx, resources, limit, rollout))
+// Wait implements helmkube.Interface.
+func (k *kubeClient) Wait(resources helmkube.ResourceList, limit time.Duration) error {
+	return k.keep(k.waiting().Ready(k.ctx, objectsOf(resources), limit))
 }
 
-// WaitWithJobs implements kube.Interface.
-func (k *kubeClient) WaitWithJobs(resources kube.ResourceList, limit time.Duration) error {
+// WaitWithJobs implements helmkube.Interface.
+func (k *kubeClient) WaitWithJobs(resources helmkube.ResourceList, limit time.Duration) error {
 	return k.Wait(resources, limit)
 }
 
-// WatchUntilReady implements kube.Interface: it waits for hooks to end.
-func (k *kubeClient) WatchUntilReady(resources kube.ResourceList, limit time.Duration) error {
-	return k.keep(k.wait(k.ctx, resources, limit, completion))
+// WatchUntilReady implements helmkube.Interface: it waits for hooks to end.
+func (k *kubeClient) WatchUntilReady(resources helmkube.ResourceList, limit time.Duration) error {
+	return k.keep(k.waiting().Done(k.ctx, objectsOf(resources), limit))
 }
 
-// WaitForDelete implements kube.InterfaceExt.
-func (k *kubeClient) WaitForDelete(resources kube.ResourceList, limit time.Duration) error {
-	return k.keep(k.wait(k.ctx, resources, limit, removal))
+// WaitForDelete implements helmkube.InterfaceExt.
+func (k *kubeClient) WaitForDelete(resources helmkube.ResourceList, limit time.Duration) error {
+	return k.keep(k.waiting().Removed(k.ctx, objectsOf(resources), limit))
 }
 
-// GetPodList implements kube.InterfaceLogs.
+// GetPodList implements helmkube.InterfaceLogs.
 func (k *kubeClient) GetPodList(namespace string, o metav1.ListOptions) (*corev1.PodList, error) {
-	return k.free.CoreV1().Pods(namespace).List(context.WithoutCancel(k.ctx), o)
+	return k.clientset.CoreV1().Pods(namespace).List(context.WithoutCancel(k.ctx), o)
 }
 
-// OutputContainerLogsForPodList implements kube.InterfaceLogs: it passes on the
+// hookLogLimit is how long reading the output of hooks may take.
+const hookLogLimit = 8 * time.Second
+
+// OutputContainerLogsForPodList implements helmkube.InterfaceLogs: it passes on the
 // output of hooks that ask for that, as far as a person would read it.
 func (k *kubeClient) OutputContainerLogsForPodList(pods *corev1.PodList, namespace string, to func(namespace, pod, container string) io.Writer) error {
 	tail, bytes := int64(200), int64(64<<10)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(k.ctx), askLimit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(k.ctx), hookLogLimit)
 	defer cancel()
 	for _, p := range pods.Items {
 		for _, c := range p.Spec.Containers {
-			stream, err := k.free.CoreV1().Pods(namespace).GetLogs(p.Name, &corev1.PodLogOptions{Container: c.Name, TailLines: &tail, LimitBytes: &bytes}).Stream(ctx)
+			stream, err := k.clientset.CoreV1().Pods(namespace).GetLogs(p.Name, &corev1.PodLogOptions{Container: c.Name, TailLines: &tail, LimitBytes: &bytes}).Stream(ctx)
 			if err != nil {
 				return err
 			}
@@ -391,32 +407,11 @@ func (l *lineLog) Write(p []byte) (int, error) {
 	}
 }
 
-// maskedEvents hides secrets in everything that a run tells.
-type maskedEvents struct {
-	out sdk.Events
-	k   *kubeClient
-}
-
-func (m maskedEvents) Log(line string) { m.out.Log(m.k.mask.text(line)) }
-func (m maskedEvents) Progress(text string, done, total int) {
-	m.out.Progress(m.k.mask.text(text), done, total)
-}
-func (m maskedEvents) Output(key, value string) { m.out.Output(key, m.k.mask.exactText(value)) }
-func (m maskedEvents) Receipt(r sdk.Resource)   { m.out.Receipt(r) }
-
-// silent is for calls that nobody listens to.
-type silent struct{}
-
-func (silent) Log(string)                {}
-func (silent) Progress(string, int, int) {}
-func (silent) Output(string, string)     {}
-func (silent) Receipt(sdk.Resource)      {}
-
 // resourcesOf makes a list that Helm's client can work on.
-func (k *kubeClient) resourcesOf(objects []object) (kube.ResourceList, error) {
+func (k *kubeClient) resourcesOf(objects []*unstructured.Unstructured) (helmkube.ResourceList, error) {
 	var b bytes.Buffer
 	for _, o := range objects {
-		data, err := o.live().MarshalJSON()
+		data, err := o.MarshalJSON()
 		if err != nil {
 			return nil, err
 		}

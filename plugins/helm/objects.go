@@ -9,39 +9,23 @@ import (
 	"helm.sh/helm/v3/pkg/releaseutil"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // keepPolicy is the annotation with which a chart says that Helm must not
 // delete an object. Source: helm.sh/helm/v3/pkg/kube, resource_policy.go.
 const keepPolicy = "helm.sh/resource-policy"
 
-// object is one Kubernetes object as a chart's templates gave it.
-type object struct{ content map[string]any }
-
-func (o object) live() *unstructured.Unstructured {
-	return &unstructured.Unstructured{Object: o.content}
-}
-func (o object) kind() string      { return o.live().GetKind() }
-func (o object) name() string      { return o.live().GetName() }
-func (o object) namespace() string { return o.live().GetNamespace() }
-func (o object) title() string     { return o.kind() + " " + o.name() }
-
-// id tells objects apart. It leaves the API's version out, so that a chart that
-// moves on to a newer one is seen to change the object, not to replace it.
-func (o object) id() string {
-	group := o.live().GroupVersionKind().Group
-	return fmt.Sprintf("%s/%s/%s/%s", group, o.kind(), o.namespace(), o.name())
-}
-
 // kept tells whether the chart wants the object to outlive its release.
-func (o object) kept() bool {
-	return strings.EqualFold(o.live().GetAnnotations()[keepPolicy], "keep")
+func kept(u *unstructured.Unstructured) bool {
+	return strings.EqualFold(u.GetAnnotations()[keepPolicy], "keep")
 }
 
 // parseManifest reads the objects of a manifest, in a stable order. Lists are
 // taken apart as Helm does it; documents that are no objects are left out.
-func parseManifest(manifest string) ([]object, error) {
-	var out []object
+func parseManifest(manifest string) ([]*unstructured.Unstructured, error) {
+	var out []*unstructured.Unstructured
 	docs := releaseutil.SplitManifests(manifest)
 	keys := make([]string, 0, len(docs))
 	for key := range docs {
@@ -53,27 +37,16 @@ func parseManifest(manifest string) ([]object, error) {
 		if err := yaml.Unmarshal([]byte(docs[key]), &content); err != nil {
 			return nil, fmt.Errorf("YAML parse error: %w", err)
 		}
-		content, _ = copyValue(content).(map[string]any)
-		o := object{content}
-		if items, ok := content["items"].([]any); ok && strings.HasSuffix(o.kind(), "List") {
-			for _, item := range items {
-				if inner, ok := item.(map[string]any); ok {
-					out = append(out, object{inner})
-				}
-			}
-			continue
-		}
-		if o.kind() != "" && o.name() != "" {
-			out = append(out, o)
-		}
+		content, _ = kube.CopyValue(content).(map[string]any)
+		out = append(out, kube.Flatten(content)...)
 	}
-	slices.SortStableFunc(out, func(a, b object) int { return strings.Compare(a.id(), b.id()) })
+	slices.SortStableFunc(out, func(a, b *unstructured.Unstructured) int { return strings.Compare(kube.ID(a, ""), kube.ID(b, "")) })
 	return out, nil
 }
 
 // manifestOf is what a release installed; what cannot be read any more counts
 // as nothing, since it only decides what else is looked at.
-func manifestOf(rel *release.Release) []object {
+func manifestOf(rel *release.Release) []*unstructured.Unstructured {
 	if rel == nil {
 		return nil
 	}
@@ -82,12 +55,4 @@ func manifestOf(rel *release.Release) []object {
 		return nil
 	}
 	return objects
-}
-
-// count is "1 object", "2 objects".
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

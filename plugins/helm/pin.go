@@ -14,7 +14,10 @@ import (
 	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/releaseutil"
 	"helm.sh/helm/v3/pkg/storage/driver"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 const (
@@ -106,7 +109,7 @@ func (p *pinner) notes() []string {
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(p.found)) {
 		if found := p.found[name]; found.digest == "" {
-			out = append(out, fmt.Sprintf("image %s is named by a tag that could not be resolved (%s); what runs may differ", clip(name, 120), found.why))
+			out = append(out, fmt.Sprintf("image %s is named by a tag that could not be resolved (%s); what runs may differ", kube.Clip(name, 120), found.why))
 		}
 	}
 	return out
@@ -126,11 +129,11 @@ func (p *pinner) pin(content map[string]any) bool {
 }
 
 // objects pins what a rendering gave, all of it looked up at once.
-func (p *pinner) objects(lists ...[]object) error {
+func (p *pinner) objects(lists ...[]*unstructured.Unstructured) error {
 	names := map[string]bool{}
 	for _, list := range lists {
 		for _, o := range list {
-			imagesOf(o.content, names)
+			imagesOf(o.Object, names)
 		}
 	}
 	p.lookUp(sortedNames(names))
@@ -139,7 +142,7 @@ func (p *pinner) objects(lists ...[]object) error {
 	}
 	for _, list := range lists {
 		for _, o := range list {
-			p.pin(o.content)
+			p.pin(o.Object)
 		}
 	}
 	return nil
@@ -250,55 +253,18 @@ func eachImage(content map[string]any, visit func(holder map[string]any, field, 
 			visit(holder, field, name)
 		}
 	}
-	for _, spec := range podSpecs(content) {
+	for _, spec := range kube.PodSpecs(content) {
 		for _, list := range []string{"containers", "initContainers", "ephemeralContainers"} {
-			for _, c := range listOfMaps(spec[list]) {
+			for _, c := range kube.Maps(spec[list]) {
 				see(c, "image")
 			}
 		}
-		for _, v := range listOfMaps(spec["volumes"]) {
+		for _, v := range kube.Maps(spec["volumes"]) {
 			if image, ok := v["image"].(map[string]any); ok {
 				see(image, "reference")
 			}
 		}
 	}
-}
-
-// podSpecs are the specs of pods in an object: a Pod's own, and those of the
-// templates that Deployments, StatefulSets, DaemonSets, Jobs and CronJobs have.
-// Kinds that others define are seen too where they keep their template in the
-// same place, as Argo's Rollouts and Knative's Services do.
-func podSpecs(content map[string]any) []map[string]any {
-	var out []map[string]any
-	for _, item := range listOfMaps(content["items"]) {
-		out = append(out, podSpecs(item)...)
-	}
-	for _, path := range [][]string{
-		{"spec"}, {"spec", "template", "spec"}, {"spec", "jobTemplate", "spec", "template", "spec"}, {"template", "spec"},
-	} {
-		if len(path) == 1 && content["kind"] != "Pod" {
-			continue
-		}
-		at := content
-		for _, step := range path {
-			at, _ = at[step].(map[string]any)
-		}
-		if at != nil {
-			out = append(out, at)
-		}
-	}
-	return out
-}
-
-func listOfMaps(v any) []map[string]any {
-	list, _ := v.([]any)
-	var out []map[string]any
-	for _, item := range list {
-		if m, ok := item.(map[string]any); ok {
-			out = append(out, m)
-		}
-	}
-	return out
 }
 
 // records is where the release's records are kept, with what Berth adds to how
@@ -307,7 +273,7 @@ type records struct {
 	driver.Driver
 	pinner *pinner           // pins hooks; nil pins nothing
 	labels map[string]string // go into the record that is made next, if set
-	mask   *masker           // hides secrets in what `helm status` shows
+	mask   *kube.Masker      // hides secrets in what `helm status` shows
 	keep   int               // the revision that an archive remembers, which stays however many follow
 }
 
@@ -346,8 +312,8 @@ func (r *records) hide(rel *release.Release) {
 	if r.mask == nil || rel.Info == nil {
 		return
 	}
-	rel.Info.Notes = r.mask.exactText(rel.Info.Notes)
-	rel.Info.Description = r.mask.text(rel.Info.Description)
+	rel.Info.Notes = r.mask.ExactText(rel.Info.Notes)
+	rel.Info.Description = r.mask.Text(rel.Info.Description)
 }
 
 // Delete implements driver.Driver. Helm prunes the oldest revisions before it

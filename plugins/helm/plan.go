@@ -9,6 +9,7 @@ import (
 	"helm.sh/helm/v3/pkg/release"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // planDeploy says what deploy would change. What decides it are the chart's
@@ -62,14 +63,14 @@ func (x *Executor) planDeploy(ctx context.Context, step sdk.Step) (sdk.Plan, err
 	there := standing(past)
 	before := manifestOf(there)
 	given := x.maskerFor(ctx, step)
-	c, err := compare(before, r.objects, newMasker(x.masking, configOf(there), before).like(given), newMasker(x.masking, in.values, r.objects).like(given))
+	c, err := kube.Compare(before, r.objects, kube.NewMasker(x.masking, configOf(there), before).Like(given), kube.NewMasker(x.masking, in.values, r.objects).Like(given), kept)
 	if err != nil {
 		return sdk.Plan{}, err
 	}
-	plan.Diff, plan.Resources = c.diff, c.touched(step.Namespace)
-	plan.Destructive = anyDestructive(plan.Resources)
+	plan.Diff, plan.Resources = c.Diff, c.Resources(step.Namespace)
+	plan.Destructive = kube.AnyDestructive(plan.Resources)
 	plan.Summary = summary(in.name, current, c)
-	plan.Cost = costOf(before, r.objects)
+	plan.Cost = kube.Cost(before, r.objects)
 	if pins != nil {
 		plan.Summary, plan.Diff = withNotes(plan.Summary, plan.Diff, pins.notes())
 	}
@@ -88,7 +89,7 @@ func (in *inputs) rendered(ctx context.Context, ses *session, past []*release.Re
 	if err != nil {
 		return nil, err
 	}
-	values, _ := copyValue(in.values).(map[string]any)
+	values, _ := kube.CopyValue(in.values).(map[string]any)
 	return render(ctx, ses.cluster, ch, values, options)
 }
 
@@ -140,7 +141,7 @@ func briefly(chart string) string {
 	if i := strings.Index(chart, mark); i >= 0 && len(chart) > i+len(mark)+digits {
 		chart = chart[:i+len(mark)+digits]
 	}
-	return clip(chart, 160)
+	return kube.Clip(chart, 160)
 }
 
 // installed opens a session to look at what there is of the release. The
@@ -150,7 +151,7 @@ func (x *Executor) installed(ctx context.Context, step sdk.Step, s settings) (*s
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, err := ses.cluster.capabilities(ctx); err != nil {
+	if _, err := ses.cluster.Reach(ctx); err != nil {
 		return nil, nil, err
 	}
 	past, err := ses.history(ctx)
@@ -184,15 +185,15 @@ func configOf(rel *release.Release) map[string]any {
 	return rel.Config
 }
 
-func summary(chartName string, installed *release.Release, c *changes) string {
+func summary(chartName string, installed *release.Release, c *kube.Changes) string {
 	if installed == nil {
-		return fmt.Sprintf("install chart %s: %s", chartName, count(len(c.added), "object"))
+		return fmt.Sprintf("install chart %s: %s", chartName, kube.Count(len(c.Added), "object"))
 	}
 	var parts []string
 	for _, p := range []struct {
 		n    int
 		what string
-	}{{len(c.changed), "changed"}, {len(c.added), "added"}, {len(c.removed), "removed"}} {
+	}{{len(c.Changed), "changed"}, {len(c.Added), "added"}, {len(c.Removed), "removed"}} {
 		if p.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
 		}

@@ -2,18 +2,22 @@ package helm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	"helm.sh/helm/v3/pkg/action"
-	"helm.sh/helm/v3/pkg/kube"
+	helmkube "helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
+	"helm.sh/helm/v3/pkg/storage/driver"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/cli-runtime/pkg/resource"
 	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // Annotations by which Helm knows its objects.
@@ -54,10 +58,10 @@ func (s *session) sweep(past []*release.Release, now *release.Release) error {
 	for _, o := range manifestOf(now) {
 		wanted[s.fullID(o)] = true
 	}
-	var stray []object
+	var stray []*unstructured.Unstructured
 	for i := len(past) - 1; i >= 0; i-- {
 		for _, o := range manifestOf(past[i]) {
-			if id := s.fullID(o); !wanted[id] && !o.kept() {
+			if id := s.fullID(o); !wanted[id] && !kept(o) {
 				wanted[id] = true
 				stray = append(stray, o)
 			}
@@ -104,15 +108,15 @@ func (s *session) unsettled(past []*release.Release) map[string]*unstructured.Un
 	}
 	out := map[string]*unstructured.Unstructured{}
 	for _, o := range manifestOf(deployed(past)) {
-		out[s.fullID(o)] = o.live()
+		out[s.fullID(o)] = o
 	}
 	for _, rel := range past[first:] {
 		for _, o := range manifestOf(rel) {
 			id := s.fullID(o)
 			if under := out[id]; under != nil {
-				out[id] = overlay(under, o.live())
+				out[id] = overlay(under, o)
 			} else {
-				out[id] = o.live()
+				out[id] = o
 			}
 		}
 	}
@@ -141,18 +145,11 @@ func overlay(under, over *unstructured.Unstructured) *unstructured.Unstructured 
 }
 
 // fullID is an object's id with the namespace that it lands in.
-func (s *session) fullID(o object) string {
-	if o.namespace() != "" {
-		return o.id()
-	}
-	c := o.live().DeepCopy()
-	c.SetNamespace(s.namespace)
-	return object{c.Object}.id()
-}
+func (s *session) fullID(o *unstructured.Unstructured) string { return kube.ID(o, s.namespace) }
 
 // owned are those of list that are there and marked as this release's.
-func (s *session) owned(list kube.ResourceList) (kube.ResourceList, error) {
-	var out kube.ResourceList
+func (s *session) owned(list helmkube.ResourceList) (helmkube.ResourceList, error) {
+	var out helmkube.ResourceList
 	for _, r := range list {
 		if err := r.Get(); err != nil {
 			if apierrors.IsNotFound(err) {
@@ -192,16 +189,16 @@ func (s *session) uninstall(ctx context.Context, past []*release.Release) error 
 			return s.kube.failed(err)
 		}
 		if resp != nil && resp.Info != "" {
-			s.kube.out.Log("kept, as the chart says so (" + keepPolicy + ": keep): " + oneLine(fmt.Errorf("%s", resp.Info)))
+			s.kube.out.Log("kept, as the chart says so (" + keepPolicy + ": keep): " + kube.OneLine(fmt.Errorf("%s", resp.Info)))
 		}
 	}
 	// What older revisions left, and what an interruption did: Helm deletes only
 	// what the last revision has.
 	seen := map[string]bool{}
-	var all []object
+	var all []*unstructured.Unstructured
 	for _, rel := range past {
 		for _, o := range manifestOf(rel) {
-			if id := s.fullID(o); !seen[id] && !o.kept() {
+			if id := s.fullID(o); !seen[id] && !kept(o) {
 				seen[id] = true
 				all = append(all, o)
 			}
@@ -225,14 +222,14 @@ func (s *session) uninstall(ctx context.Context, past []*release.Release) error 
 	if _, errs := s.kube.Delete(mine); len(errs) > 0 {
 		return errs[0]
 	}
-	return s.kube.wait(ctx, mine, s.settings.Timeout, removal)
+	return s.kube.waiting().Removed(ctx, objectsOf(mine), s.settings.Timeout)
 }
 
 // hookObjects are the objects of hooks that are still there. Helm leaves them;
 // an environment that is cleaned up needs them no more.
-func (s *session) hookObjects(past []*release.Release) (kube.ResourceList, error) {
+func (s *session) hookObjects(past []*release.Release) (helmkube.ResourceList, error) {
 	seen := map[string]bool{}
-	var out kube.ResourceList
+	var out helmkube.ResourceList
 	for _, rel := range past {
 		for _, h := range rel.Hooks {
 			if h.LastRun.StartedAt.IsZero() {
@@ -254,7 +251,7 @@ func (s *session) hookObjects(past []*release.Release) (kube.ResourceList, error
 				case err != nil:
 					return nil, err
 				default:
-					if u, ok := r.Object.(*unstructured.Unstructured); ok && !(object{u.Object}).kept() {
+					if u, ok := r.Object.(*unstructured.Unstructured); ok && !kept(u) {
 						out = append(out, r)
 					}
 				}
@@ -270,7 +267,7 @@ func (s *session) purge(past []*release.Release) error {
 		return err
 	}
 	for _, rel := range past {
-		if _, err := s.storage.Delete(rel.Name, rel.Version); err != nil && !isNotFound(err) {
+		if _, err := s.storage.Delete(rel.Name, rel.Version); err != nil && !errors.Is(err, driver.ErrReleaseNotFound) && !apierrors.IsNotFound(err) {
 			return err
 		}
 	}

@@ -31,9 +31,12 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 const (
+	// dialLimit is how long connecting to a server may take.
+	dialLimit   = 8 * time.Second
 	maxIndex    = 64 << 20 // bytes of a repository's index.yaml; the largest public ones have about 20 MiB
 	maxManifest = 4 << 20  // bytes of an OCI manifest; registries refuse larger ones
 	maxIndexes  = 8        // repositories whose index is kept
@@ -86,7 +89,7 @@ func (c *charts) fromRegistry(ctx context.Context, s settings) (*source, error) 
 	name := strings.TrimPrefix(s.Chart, "oci://")
 	r, err := remote.NewRepository(name)
 	if err != nil || strings.Contains(path.Base(name), ":") || strings.Contains(name, "@") {
-		return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: fmt.Sprintf("%q is no OCI chart: write it as oci://HOST/PATH, with the tag in `version`.", clip(s.Chart, 120)), Err: err}
+		return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: fmt.Sprintf("%q is no OCI chart: write it as oci://HOST/PATH, with the tag in `version`.", kube.Clip(s.Chart, 120)), Err: err}
 	}
 	r.PlainHTTP = s.PlainHTTP
 	client := &auth.Client{Client: c.http, Cache: auth.NewCache()}
@@ -131,7 +134,7 @@ func ociTag(ctx context.Context, r *remote.Repository, s settings) (string, erro
 	}
 	constraint, err := semver.NewConstraint(orAny(s.Version))
 	if err != nil {
-		return "", sdk.Invalid("`version` is %q, which is neither a version nor a range; write 1.2.3 or ^1.2.", clip(s.Version, 60))
+		return "", sdk.Invalid("`version` is %q, which is neither a version nor a range; write 1.2.3 or ^1.2.", kube.Clip(s.Version, 60))
 	}
 	var best *semver.Version
 	var tag string
@@ -162,7 +165,7 @@ func pullChart(ctx context.Context, r *remote.Repository, desc ocispec.Descripto
 	}
 	var manifest ocispec.Manifest
 	if err := json.Unmarshal(data, &manifest); err != nil {
-		return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: fmt.Sprintf("%q is no chart: its manifest cannot be read.", clip(s.Chart, 120)), Err: err}
+		return nil, &sdk.Error{Fault: sdk.FaultInvalid, Msg: fmt.Sprintf("%q is no chart: its manifest cannot be read.", kube.Clip(s.Chart, 120)), Err: err}
 	}
 	for _, layer := range manifest.Layers {
 		if layer.MediaType != registry.ChartLayerMediaType && layer.MediaType != registry.LegacyChartLayerMediaType {
@@ -173,16 +176,16 @@ func pullChart(ctx context.Context, r *remote.Repository, desc ocispec.Descripto
 		}
 		return content.FetchAll(ctx, r, layer)
 	}
-	return nil, sdk.Invalid("%q has no Helm chart in it; it is some other kind of artifact.", clip(s.Chart, 120))
+	return nil, sdk.Invalid("%q has no Helm chart in it; it is some other kind of artifact.", kube.Clip(s.Chart, 120))
 }
 
 func registryError(err error, s settings) error {
 	if _, ok := errors.AsType[*sdk.Error](err); ok {
 		return err
 	}
-	what := clip(s.Chart, 120)
+	what := kube.Clip(s.Chart, 120)
 	if s.Version != "" {
-		what += " " + clip(s.Version, 40)
+		what += " " + kube.Clip(s.Version, 40)
 	}
 	status := 0
 	if resp, ok := errors.AsType[*errcode.ErrorResponse](err); ok {
@@ -209,7 +212,7 @@ type index struct {
 func (c *charts) fromRepository(ctx context.Context, s settings) (*source, error) {
 	base, err := url.Parse(s.Repo)
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
-		return nil, sdk.Invalid("`repo` is %q, which is no address of a chart repository; it begins with https://. For an OCI registry write it in `chart`.", redact(clip(s.Repo, 120)))
+		return nil, sdk.Invalid("`repo` is %q, which is no address of a chart repository; it begins with https://. For an OCI registry write it in `chart`.", kube.Redact(kube.Clip(s.Repo, 120)))
 	}
 	idx, err := c.index(ctx, s)
 	if err != nil {
@@ -218,13 +221,13 @@ func (c *charts) fromRepository(ctx context.Context, s settings) (*source, error
 	entry, err := idx.Get(s.Chart, s.Version)
 	if err != nil || len(entry.URLs) == 0 {
 		if _, known := idx.Entries[s.Chart]; known {
-			return nil, sdk.Invalid("The chart repository has %q, but not in version %q: check `version`.", clip(s.Chart, 80), clip(s.Version, 40))
+			return nil, sdk.Invalid("The chart repository has %q, but not in version %q: check `version`.", kube.Clip(s.Chart, 80), kube.Clip(s.Version, 40))
 		}
-		return nil, sdk.Invalid("The chart repository has no chart %q: check `chart` and `repo`.", clip(s.Chart, 80))
+		return nil, sdk.Invalid("The chart repository has no chart %q: check `chart` and `repo`.", kube.Clip(s.Chart, 80))
 	}
 	address, err := repo.ResolveReferenceURL(s.Repo, entry.URLs[0])
 	if err != nil || !strings.HasPrefix(address, "http://") && !strings.HasPrefix(address, "https://") {
-		return nil, &sdk.Error{Fault: sdk.FaultDownstream, Msg: fmt.Sprintf("The chart repository gives an address for %q that is none; tell whoever keeps it.", clip(s.Chart, 80)), Err: err}
+		return nil, &sdk.Error{Fault: sdk.FaultDownstream, Msg: fmt.Sprintf("The chart repository gives an address for %q that is none; tell whoever keeps it.", kube.Clip(s.Chart, 80)), Err: err}
 	}
 	want := strings.TrimPrefix(entry.Digest, "sha256:")
 	key := "http " + address + " " + want
@@ -238,7 +241,7 @@ func (c *charts) fromRepository(ctx context.Context, s settings) (*source, error
 		return nil, err
 	}
 	if sum := sha256.Sum256(data); want != "" && !strings.EqualFold(want, hex.EncodeToString(sum[:])) {
-		return nil, sdk.Downstream("The chart %q that the repository sent is not the one in its index (the checksums differ); tell whoever keeps it.", clip(s.Chart, 80))
+		return nil, sdk.Downstream("The chart %q that the repository sent is not the one in its index (the checksums differ); tell whoever keeps it.", kube.Clip(s.Chart, 80))
 	}
 	src, err := unpack(data, s.Chart)
 	if err == nil && want != "" {
@@ -326,7 +329,7 @@ func (c *charts) get(ctx context.Context, address, etag, modified string, limit 
 }
 
 func unreachableSource(err error, who string) error {
-	return &sdk.Error{Fault: sdk.FaultDownstream, Msg: who + " cannot be reached (" + networkCause(err) + "): check its address, or try again later.", Err: err, Retry: true}
+	return &sdk.Error{Fault: sdk.FaultDownstream, Msg: who + " cannot be reached (" + kube.NetworkCause(err) + "): check its address, or try again later.", Err: err, Retry: true}
 }
 
 // versionMatches tells whether have is want, or in the range that want is.

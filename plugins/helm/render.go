@@ -17,25 +17,27 @@ import (
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
 	"helm.sh/helm/v3/pkg/releaseutil"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // rendering is what a chart's templates give.
 type rendering struct {
-	objects []object
-	hooks   []object // but for those of `helm test` alone
+	objects []*unstructured.Unstructured
+	hooks   []*unstructured.Unstructured // but for those of `helm test` alone
 }
 
 // render runs the chart's templates against the cluster, as an install or
 // upgrade would, and changes nothing. The chart is used up by it.
-func render(ctx context.Context, cl *cluster, ch *chart.Chart, values map[string]any, o chartutil.ReleaseOptions) (*rendering, error) {
-	caps, err := cl.capabilities(ctx)
+func render(ctx context.Context, cl *kube.Cluster, ch *chart.Chart, values map[string]any, o chartutil.ReleaseOptions) (*rendering, error) {
+	caps, err := capabilities(ctx, cl)
 	if err != nil {
 		return nil, err
 	}
 	if want := ch.Metadata.KubeVersion; want != "" && !chartutil.IsCompatibleRange(want, caps.KubeVersion.String()) {
-		return nil, sdk.Invalid("The chart %q is for Kubernetes %s, and the cluster has %s.", ch.Name(), clip(want, 60), caps.KubeVersion.String())
+		return nil, sdk.Invalid("The chart %q is for Kubernetes %s, and the cluster has %s.", ch.Name(), kube.Clip(want, 60), caps.KubeVersion.String())
 	}
 	if err := chartutil.ProcessDependenciesWithMerge(ch, values); err != nil {
 		return nil, valuesError(err)
@@ -51,7 +53,7 @@ func render(ctx context.Context, cl *cluster, ch *chart.Chart, values map[string
 	// Templates can run for as long as they like and take no context.
 	answers := make(chan answer, 1)
 	go func() {
-		files, err := engine.New(cl.config(ctx)).Render(ch, top)
+		files, err := engine.New(cl.Config(ctx)).Render(ch, top)
 		answers <- answer{files, err}
 	}()
 	var files map[string]string
@@ -100,7 +102,7 @@ var templatePlace = regexp.MustCompile(`([\w./-]+/templates/[\w./-]+):(\d+)`)
 
 // templateError says which template failed and why: the last link of the chain.
 func templateError(err error) error {
-	text := oneLine(err)
+	text := kube.OneLine(err)
 	cause := text
 	for _, mark := range []string{"error calling fail: ", "error calling required: ", "error calling "} {
 		if i := strings.LastIndex(text, mark); i >= 0 {
@@ -115,17 +117,17 @@ func templateError(err error) error {
 	}
 	where := ""
 	if m := templatePlace.FindStringSubmatch(text); m != nil {
-		where = fmt.Sprintf(" (%s, line %s)", clip(m[1], 120), m[2])
+		where = fmt.Sprintf(" (%s, line %s)", kube.Clip(m[1], 120), m[2])
 	}
 	return &sdk.Error{
 		Fault: sdk.FaultInvalid,
-		Msg:   fmt.Sprintf("The chart cannot be rendered with these values%s: %s. Correct the values, or the chart.", where, redact(clip(cause, 500))),
+		Msg:   fmt.Sprintf("The chart cannot be rendered with these values%s: %s. Correct the values, or the chart.", where, kube.Redact(kube.Clip(cause, 500))),
 		Err:   err,
 	}
 }
 
 func valuesError(err error) error {
-	return &sdk.Error{Fault: sdk.FaultInvalid, Msg: "The values do not fit the chart: " + redact(clip(oneLine(err), 500)) + ".", Err: err}
+	return &sdk.Error{Fault: sdk.FaultInvalid, Msg: "The values do not fit the chart: " + kube.Redact(kube.Clip(kube.OneLine(err), 500)) + ".", Err: err}
 }
 
 // checkSchema holds the values against the chart's values.schema.json and those
@@ -136,7 +138,7 @@ func checkSchema(src *source, values map[string]any) error {
 	if err != nil {
 		return err
 	}
-	values, _ = copyValue(values).(map[string]any)
+	values, _ = kube.CopyValue(values).(map[string]any)
 	// Leaves out the subcharts that are turned off.
 	if err := chartutil.ProcessDependenciesWithMerge(ch, values); err != nil {
 		return valuesError(err)
@@ -156,7 +158,7 @@ func checkSchema(src *source, values map[string]any) error {
 	if n := len(faults); n > most {
 		faults = append(faults[:most], fmt.Sprintf("and %d more", n-most))
 	}
-	return sdk.Invalid("The values do not fit the chart %q: %s. Correct them in the part's `values`, the app's `vars` or `--set`.", ch.Name(), redact(strings.Join(faults, "; ")))
+	return sdk.Invalid("The values do not fit the chart %q: %s. Correct them in the part's `values`, the app's `vars` or `--set`.", ch.Name(), kube.Redact(strings.Join(faults, "; ")))
 }
 
 func schemaFaults(ch *chart.Chart, values map[string]any, prefix string, faults *[]string) error {
@@ -179,7 +181,7 @@ func schemaFaults(ch *chart.Chart, values map[string]any, prefix string, faults 
 
 func validateOne(ch *chart.Chart, values map[string]any, prefix string, faults *[]string) error {
 	broken := func(err error) error {
-		return &sdk.Error{Fault: sdk.FaultInvalid, Msg: fmt.Sprintf("The values.schema.json of the chart %q cannot be used: %s.", ch.Name(), clip(oneLine(err), 300)), Err: err}
+		return &sdk.Error{Fault: sdk.FaultInvalid, Msg: fmt.Sprintf("The values.schema.json of the chart %q cannot be used: %s.", ch.Name(), kube.Clip(kube.OneLine(err), 300)), Err: err}
 	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(ch.Schema))
 	if err != nil {
@@ -216,7 +218,7 @@ func validateOne(ch *chart.Chart, values map[string]any, prefix string, faults *
 type noLoader struct{}
 
 func (noLoader) Load(address string) (any, error) {
-	return nil, fmt.Errorf("it refers to %s, and only references inside it are followed", clip(address, 120))
+	return nil, fmt.Errorf("it refers to %s, and only references inside it are followed", kube.Clip(address, 120))
 }
 
 var english = message.NewPrinter(language.English)
@@ -233,5 +235,5 @@ func collectFaults(e *jsonschema.ValidationError, prefix string, faults *[]strin
 	if at == "" {
 		at = "the values"
 	}
-	*faults = append(*faults, clip(at, 120)+": "+clip(e.ErrorKind.LocalizedString(english), 200))
+	*faults = append(*faults, kube.Clip(at, 120)+": "+kube.Clip(e.ErrorKind.LocalizedString(english), 200))
 }

@@ -6,12 +6,13 @@ import (
 	"maps"
 
 	"helm.sh/helm/v3/pkg/action"
-	"helm.sh/helm/v3/pkg/kube"
+	helmkube "helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // inputArchive is the input that tells what a restore brings back.
@@ -58,7 +59,7 @@ type comeback struct {
 // restorable finds out what was archived and whether its data is there. It
 // changes nothing.
 func (s *session) restorable(ctx context.Context, step sdk.Step) (*comeback, error) {
-	if _, err := s.cluster.capabilities(ctx); err != nil {
+	if _, err := s.cluster.Reach(ctx); err != nil {
 		return nil, err
 	}
 	past, err := s.history(ctx)
@@ -72,7 +73,7 @@ func (s *session) restorable(ctx context.Context, step sdk.Step) (*comeback, err
 	if how.record, err = s.remembered(ctx); err != nil {
 		return nil, err
 	}
-	if rel := last(past); rel != nil && rel.Info.Status == release.StatusDeployed && rel.Labels[labelStep] == stepLabel(step.ID) {
+	if rel := last(past); rel != nil && rel.Info.Status == release.StatusDeployed && rel.Labels[labelStep] == kube.StepLabel(step.ID) {
 		how.target, how.done, how.found = rel, true, "it is back already"
 		return how, nil
 	}
@@ -136,8 +137,8 @@ func (a *archived) input() string { return fmt.Sprintf("revision %d %s", a.Revis
 func (s *session) bringBack(ctx context.Context, step sdk.Step, past []*release.Release, target *release.Release, hooks bool) (*release.Release, error) {
 	objects := manifestOf(target)
 	for _, rel := range past {
-		s.kube.mask.learnValues(rel.Config)
-		s.kube.mask.learnObjects(manifestOf(rel))
+		s.kube.mask.LearnValues(rel.Config)
+		s.kube.mask.LearnObjects(manifestOf(rel))
 	}
 	past, err := s.recover(ctx, past)
 	if err != nil {
@@ -151,8 +152,8 @@ func (s *session) bringBack(ctx context.Context, step sdk.Step, past []*release.
 	if labels == nil {
 		labels = map[string]string{}
 	}
-	maps.Copy(labels, stepOwner(step).labels())
-	labels[labelStep] = stepLabel(step.ID)
+	maps.Copy(labels, kube.StepOwner(step).Labels())
+	labels[labelStep] = kube.StepLabel(step.ID)
 	s.records.labels = labels
 	a := action.NewRollback(s.helm(ctx))
 	a.Version, a.MaxHistory, a.DisableHooks = target.Version, maxHistory, !hooks
@@ -176,12 +177,12 @@ func (s *session) bringBack(ctx context.Context, step sdk.Step, past []*release.
 
 // makeWay refuses objects that belong to something else by now, and waits until
 // those are gone that an archive is still taking away.
-func (s *session) makeWay(ctx context.Context, objects []object) error {
+func (s *session) makeWay(ctx context.Context, objects []*unstructured.Unstructured) error {
 	list, err := s.kube.resourcesOf(objects)
 	if err != nil {
 		return err
 	}
-	var leaving kube.ResourceList
+	var leaving helmkube.ResourceList
 	for _, r := range list {
 		if err := r.Get(); err != nil {
 			if apierrors.IsNotFound(err) {
@@ -204,7 +205,7 @@ func (s *session) makeWay(ctx context.Context, objects []object) error {
 	if len(leaving) == 0 {
 		return nil
 	}
-	return s.kube.wait(ctx, leaving, s.settings.Timeout, removal)
+	return s.kube.waiting().Removed(ctx, objectsOf(leaving), s.settings.Timeout)
 }
 
 // overData looks, before a deploy, for what was archived: its data has to be all
@@ -225,7 +226,7 @@ func (s *session) overData(ctx context.Context, past []*release.Release, step sd
 // archivedData is what a deploy over archived data finds: the record, nil without
 // one, and a sentence on the data.
 func (s *session) archivedData(ctx context.Context, past []*release.Release, step sdk.Step) (*archived, string, error) {
-	if rel := last(past); rel != nil && rel.Info.Status == release.StatusDeployed && rel.Labels[labelStep] == stepLabel(step.ID) && !isArchive(rel) {
+	if rel := last(past); rel != nil && rel.Info.Status == release.StatusDeployed && rel.Labels[labelStep] == kube.StepLabel(step.ID) && !isArchive(rel) {
 		return nil, "it is back already", nil
 	}
 	if err := s.refuseCleaned(past); err != nil {
@@ -244,8 +245,8 @@ func (s *session) archivedData(ctx context.Context, past []*release.Release, ste
 
 // archivedSight is what is seen of an archived release: it runs nothing, and its
 // data is there, or what of it is not.
-func (s *session) archivedSight(ctx context.Context, found *sight, past []*release.Release) (sdk.Observation, error) {
-	o := sdk.Observation{Health: sdk.Absent, Text: "archived", Drift: found.drift(s.kube.mask)}
+func (s *session) archivedSight(ctx context.Context, found *kube.Sight, past []*release.Release) (sdk.Observation, error) {
+	o := sdk.Observation{Health: sdk.Absent, Text: "archived", Drift: found.Drift(s.kube.mask)}
 	record, err := s.remembered(ctx)
 	if err != nil {
 		return sdk.Observation{}, err
@@ -262,7 +263,7 @@ func (s *session) archivedSight(ctx context.Context, found *sight, past []*relea
 		o.Drift = append(o.Drift, "Data is gone: "+claim+".")
 	}
 	if n := len(record.Claims) - len(gone); n > 0 {
-		o.Text += ", with " + count(n, "volume") + " kept"
+		o.Text += ", with " + kube.Count(n, "volume") + " kept"
 	}
 	return o, nil
 }
@@ -305,7 +306,7 @@ func (x *Executor) planRestore(ctx context.Context, step sdk.Step) (sdk.Plan, er
 
 // planOverData is the plan of a deploy over what was archived.
 func (x *Executor) planOverData(ctx context.Context, step sdk.Step, ses *session) (sdk.Plan, error) {
-	if _, err := ses.cluster.capabilities(ctx); err != nil {
+	if _, err := ses.cluster.Reach(ctx); err != nil {
 		return sdk.Plan{}, err
 	}
 	past, err := ses.history(ctx)
@@ -326,15 +327,15 @@ func (x *Executor) planOverData(ctx context.Context, step sdk.Step, ses *session
 
 // tellComeback says in plan what changes when the release becomes what target
 // was.
-func (x *Executor) tellComeback(plan *sdk.Plan, past []*release.Release, target *release.Release, namespace string, given *masker) error {
+func (x *Executor) tellComeback(plan *sdk.Plan, past []*release.Release, target *release.Release, namespace string, given *kube.Masker) error {
 	current := standing(past)
 	before, after := manifestOf(current), manifestOf(target)
-	c, err := compare(before, after, newMasker(x.masking, configOf(current), before).like(given), newMasker(x.masking, target.Config, after).like(given))
+	c, err := kube.Compare(before, after, kube.NewMasker(x.masking, configOf(current), before).Like(given), kube.NewMasker(x.masking, target.Config, after).Like(given), kept)
 	if err != nil {
 		return err
 	}
-	plan.Diff, plan.Resources = c.diff, c.touched(namespace)
-	plan.Destructive = anyDestructive(plan.Resources)
-	plan.Cost = costOf(before, after)
+	plan.Diff, plan.Resources = c.Diff, c.Resources(namespace)
+	plan.Destructive = kube.AnyDestructive(plan.Resources)
+	plan.Cost = kube.Cost(before, after)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"helm.sh/helm/v3/pkg/release"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 const (
@@ -35,7 +36,7 @@ func (x *Executor) rollback(ctx context.Context, step sdk.Step, out sdk.Events) 
 		return timedOut(limited, ctx, err)
 	}
 	if agreed, now := step.Agreed[inputRevision], revisionInput(target); agreed != "" && agreed != now {
-		if rel := last(past); rel == nil || rel.Labels[labelStep] != stepLabel(step.ID) {
+		if rel := last(past); rel == nil || rel.Labels[labelStep] != kube.StepLabel(step.ID) {
 			return sdk.Invalid("What the rollback brings back changed after the plan was agreed on: it was %s, and is %s now. Ask for the rollback again.", briefly(agreed), briefly(now))
 		}
 	}
@@ -51,7 +52,7 @@ const absentRevision = "Helm's history does not have the earlier revision (any m
 
 // earlier is the revision that step is to bring back, nil when there is none.
 func (s *session) earlier(ctx context.Context, step sdk.Step) ([]*release.Release, *release.Release, error) {
-	if _, err := s.cluster.capabilities(ctx); err != nil {
+	if _, err := s.cluster.Reach(ctx); err != nil {
 		return nil, nil, err
 	}
 	past, err := s.history(ctx)
@@ -64,7 +65,7 @@ func (s *session) earlier(ctx context.Context, step sdk.Step) ([]*release.Releas
 	if rel := last(past); step.Earlier == "" || rel == nil || rel.Info.Status == release.StatusUninstalling || rel.Info.Status == release.StatusUninstalled {
 		return past, nil, nil
 	}
-	label := stepLabel(step.Earlier)
+	label := kube.StepLabel(step.Earlier)
 	for i := len(past) - 1; i >= 0; i-- {
 		st := past[i].Info.Status
 		if past[i].Labels[labelStep] == label && (st == release.StatusDeployed || st == release.StatusSuperseded) && !isArchive(past[i]) {
@@ -75,7 +76,7 @@ func (s *session) earlier(ctx context.Context, step sdk.Step) ([]*release.Releas
 }
 
 func (s *session) rollback(ctx context.Context, step sdk.Step, past []*release.Release, target *release.Release) error {
-	if rel := last(past); s.alreadyDone(ctx, rel, map[string]string{labelStep: stepLabel(step.ID), labelInputs: target.Labels[labelInputs]}) {
+	if rel := last(past); s.alreadyDone(ctx, rel, map[string]string{labelStep: kube.StepLabel(step.ID), labelInputs: target.Labels[labelInputs]}) {
 		s.kube.out.Log(fmt.Sprintf("release %s is at revision %d already, made by this very step", rel.Name, rel.Version))
 		return s.tellOutputs(ctx, rel)
 	}
@@ -101,7 +102,7 @@ func chartName(rel *release.Release) string {
 	if rel.Chart == nil || rel.Chart.Metadata == nil {
 		return "unknown"
 	}
-	return clip(rel.Chart.Metadata.Name+" "+rel.Chart.Metadata.Version, 100)
+	return kube.Clip(rel.Chart.Metadata.Name+" "+rel.Chart.Metadata.Version, 100)
 }
 
 // revisionInput tells what a rollback brings back, in a plan.

@@ -3,18 +3,14 @@ package helm
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/release"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // annotationSecrets, on the chart in a release's record, lists the values that
@@ -26,41 +22,12 @@ const annotationSecrets = "berth.dev/secret-values" //nolint:gosec // The name o
 // secrets looks up the values behind the step's references, and has all that is
 // said from now on hide them.
 func (x *Executor) secrets(ctx context.Context, step sdk.Step) (map[string]string, error) {
-	values, err := sdk.Secrets{
-		Getenv: x.getenv,
-		Kubernetes: func(ctx context.Context, ref sdk.SecretRef) ([]byte, error) {
-			return x.clusterSecret(ctx, step.Cluster, ref)
-		},
-	}.Resolve(ctx, step)
+	values, err := x.clusters.Secrets(step.Cluster, x.getenv).Resolve(ctx, step)
 	if err != nil {
 		return nil, err
 	}
-	x.maskerFor(ctx, step).learnExact(slices.Collect(maps.Values(values)))
+	x.maskerFor(ctx, step).LearnExact(slices.Collect(maps.Values(values)))
 	return values, nil
-}
-
-// clusterSecret reads a key of a Kubernetes Secret.
-func (x *Executor) clusterSecret(ctx context.Context, at sdk.Cluster, ref sdk.SecretRef) ([]byte, error) {
-	cl, err := x.clusters.open(at) //nolint:contextcheck // a cluster is kept for other calls, so it must not end with this one
-	if err != nil {
-		return nil, err
-	}
-	client, err := kubernetes.NewForConfig(cl.config(ctx))
-	if err != nil {
-		return nil, sdk.Internal("The cluster's client cannot be made: %w", err)
-	}
-	secret, err := client.CoreV1().Secrets(ref.SecretNamespace).Get(ctx, ref.SecretName, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("no such Secret: %w", fs.ErrNotExist)
-	}
-	if err != nil {
-		return nil, err
-	}
-	data, ok := secret.Data[ref.SecretKey]
-	if !ok {
-		return nil, fmt.Errorf("no such key: %w", fs.ErrNotExist)
-	}
-	return data, nil
 }
 
 // references stand for the values of the step's secrets in what decides a
@@ -145,29 +112,13 @@ type maskerKey struct{}
 // withMasker gives a call a masker that all of it shares: what one part of it
 // learns is hidden by the others.
 func (x *Executor) withMasker(ctx context.Context, step sdk.Step) context.Context {
-	return context.WithValue(ctx, maskerKey{}, stepMasker(x.masking, step))
+	return context.WithValue(ctx, maskerKey{}, kube.StepMasker(x.masking, step))
 }
 
 // maskerFor is the call's masker.
-func (x *Executor) maskerFor(ctx context.Context, step sdk.Step) *masker {
-	if m, ok := ctx.Value(maskerKey{}).(*masker); ok {
+func (x *Executor) maskerFor(ctx context.Context, step sdk.Step) *kube.Masker {
+	if m, ok := ctx.Value(maskerKey{}).(*kube.Masker); ok {
 		return m
 	}
-	return stepMasker(x.masking, step)
-}
-
-// maskPlan hides secrets wherever a chart may have put them in a plan.
-func (m *masker) maskPlan(p *sdk.Plan) {
-	p.Summary, p.Diff, p.Cost = m.exactText(p.Summary), m.exactText(p.Diff), m.exactText(p.Cost)
-	for i, r := range p.Resources {
-		p.Resources[i].Name, p.Resources[i].Namespace = m.exactText(r.Name), m.exactText(r.Namespace)
-	}
-	if p.Inputs == nil {
-		return
-	}
-	inputs := make(map[string]string, len(p.Inputs))
-	for key, value := range p.Inputs {
-		inputs[m.exactText(key)] = m.exactText(value)
-	}
-	p.Inputs = inputs
+	return kube.StepMasker(x.masking, step)
 }

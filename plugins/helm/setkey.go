@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // Limits of a key of --set. They are far above what charts use and keep a key
@@ -26,10 +27,10 @@ type hop struct {
 // the name. Only the key is a little language; a value never is.
 func parseKey(key string) ([]hop, error) {
 	if key == "" || len(key) > maxKeyLength {
-		return nil, sdk.Invalid("%q cannot be set: a key has 1 to %d characters.", clip(key, 60), maxKeyLength)
+		return nil, sdk.Invalid("%q cannot be set: a key has 1 to %d characters.", kube.Clip(key, 60), maxKeyLength)
 	}
 	wrong := func(why string) error {
-		return sdk.Invalid("%q cannot be set: %s. Write keys as image.tag or hosts[0].name.", clip(key, 60), why)
+		return sdk.Invalid("%q cannot be set: %s. Write keys as image.tag or hosts[0].name.", kube.Clip(key, 60), why)
 	}
 	var path []hop
 	var name strings.Builder
@@ -104,9 +105,9 @@ func place(node, current any, path []hop, key, text string) (any, error) {
 	if len(path) == 0 {
 		switch current.(type) {
 		case map[string]any:
-			return nil, sdk.Invalid("%q cannot be set: it is a group of settings, so name one inside it.", clip(key, 60))
+			return nil, sdk.Invalid("%q cannot be set: it is a group of settings, so name one inside it.", kube.Clip(key, 60))
 		case []any:
-			return nil, sdk.Invalid("%q cannot be set: it is a list, so name a place in it, such as %s[0].", clip(key, 60), clip(key, 60))
+			return nil, sdk.Invalid("%q cannot be set: it is a list, so name a place in it, such as %s[0].", kube.Clip(key, 60), kube.Clip(key, 60))
 		}
 		return typed(text, current), nil
 	}
@@ -119,7 +120,7 @@ func place(node, current any, path []hop, key, text string) (any, error) {
 func placeInMap(node, current any, path []hop, key, text string) (any, error) {
 	below, ok := current.(map[string]any)
 	if !ok && current != nil {
-		return nil, sdk.Invalid("%q cannot be set: %q is a single value, not a group of settings.", clip(key, 60), path[0].name)
+		return nil, sdk.Invalid("%q cannot be set: %q is a single value, not a group of settings.", kube.Clip(key, 60), path[0].name)
 	}
 	own, _ := node.(map[string]any)
 	if own == nil {
@@ -137,15 +138,15 @@ func placeInMap(node, current any, path []hop, key, text string) (any, error) {
 func placeInList(node, current any, path []hop, key, text string) (any, error) {
 	below, ok := current.([]any)
 	if !ok && current != nil {
-		return nil, sdk.Invalid("%q cannot be set: there is no list at that place.", clip(key, 60))
+		return nil, sdk.Invalid("%q cannot be set: there is no list at that place.", kube.Clip(key, 60))
 	}
 	own, ok := node.([]any)
 	if !ok {
-		own, _ = copyValue(below).([]any)
+		own, _ = kube.CopyValue(below).([]any)
 	}
 	i := path[0].index
 	if i > len(own) {
-		return nil, sdk.Invalid("%q cannot be set: the list has %d entries, so the next place is [%d].", clip(key, 60), len(own), len(own))
+		return nil, sdk.Invalid("%q cannot be set: the list has %d entries, so the next place is [%d].", kube.Clip(key, 60), len(own), len(own))
 	}
 	if i == len(own) {
 		own = append(own, nil)

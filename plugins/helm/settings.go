@@ -14,6 +14,7 @@ import (
 	"helm.sh/helm/v3/pkg/chartutil"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // The defaults of settings that a part may leave out.
@@ -159,7 +160,7 @@ func readSettings(step sdk.Step) (settings, error) {
 		s.Release = releaseName(step.App, step.Env, step.Part)
 	}
 	if chartutil.ValidateReleaseName(s.Release) != nil {
-		return settings{}, sdk.Invalid("%q cannot name a Helm release: use at most %d of a-z, 0-9, \"-\" and \".\", beginning and ending with a letter or digit.", clip(s.Release, 60), maxReleaseName)
+		return settings{}, sdk.Invalid("%q cannot name a Helm release: use at most %d of a-z, 0-9, \"-\" and \".\", beginning and ending with a letter or digit.", kube.Clip(s.Release, 60), maxReleaseName)
 	}
 	return s, nil
 }
@@ -181,7 +182,7 @@ func readDuration(name, text string, def time.Duration) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
-		return 0, sdk.Invalid("`%s` is %q, which is no duration; write it as 30s or 10m.", name, clip(text, 40))
+		return 0, sdk.Invalid("`%s` is %q, which is no duration; write it as 30s or 10m.", name, kube.Clip(text, 40))
 	}
 	return d, nil
 }

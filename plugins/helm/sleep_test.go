@@ -11,12 +11,14 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // sleepyChart has every kind that sleeps, and one that does not. The Deployment
@@ -106,6 +108,16 @@ func dynamicClient(t *testing.T) dynamic.Interface {
 	return dynamic.NewForConfigOrDie(config)
 }
 
+// parse reads one object.
+func parse(t *testing.T, text string) *unstructured.Unstructured {
+	t.Helper()
+	objects, err := parseManifest(text)
+	if err != nil || len(objects) != 1 {
+		t.Fatalf("%d objects, %v", len(objects), err)
+	}
+	return objects[0]
+}
+
 // sleepy deploys the chart into a cluster that knows KEDA's kinds, and scales
 // what an autoscaler would.
 func sleepy(t *testing.T, x *Executor) sdk.Step {
@@ -129,8 +141,8 @@ spec:
 		if err != nil {
 			return false
 		}
-		c, ok := condition(u, "Established")
-		return ok && c.status == "True"
+		c, ok := kube.ConditionOf(u, "Established")
+		return ok && c.Status == "True"
 	})
 	dir := t.TempDir()
 	write(t, dir, sleepyChart)
@@ -187,9 +199,9 @@ func marksLeft(t *testing.T, x *Executor, step sdk.Step) []string {
 		t.Fatal(err)
 	}
 	var out []string
-	for _, o := range f.objects {
-		if d := dozers[groupKind(o.want.live())]; d != nil && o.live != nil && unmark(o.live, d.marks...) != nil {
-			out = append(out, o.want.title())
+	for _, o := range f.Objects {
+		if o.Live != nil && kube.Sleeps(o.Live) {
+			out = append(out, kube.Title(o.Want))
 		}
 	}
 	return out
@@ -225,7 +237,7 @@ func pausedReplicas(t *testing.T, namespace string) (string, bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, ok := u.GetAnnotations()[kedaPausedReplicas]
+	v, ok := u.GetAnnotations()["autoscaling.keda.sh/paused-replicas"]
 	return v, ok
 }
 

@@ -5,13 +5,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"maps"
-	"math"
 	"slices"
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chartutil"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // layered puts a part's values together: its settings, the app's variables and
@@ -19,7 +19,7 @@ import (
 // defaults lie below all of it and are not in the result. Notes are sentences
 // for the log of the run.
 func layered(ch *chart.Chart, s settings, step sdk.Step, secrets map[string]string) (values map[string]any, notes []string, err error) {
-	values, _ = copyValue(s.Values).(map[string]any)
+	values, _ = kube.CopyValue(s.Values).(map[string]any)
 	if values == nil {
 		values = map[string]any{}
 	}
@@ -72,12 +72,12 @@ func addVars(ch *chart.Chart, values map[string]any, key string, vars map[string
 	at := values
 	for i, h := range path {
 		if h.index >= 0 {
-			return "", sdk.Invalid("`vars_key` is %q, but the variables can only go to a map, not into a list.", clip(key, 60))
+			return "", sdk.Invalid("`vars_key` is %q, but the variables can only go to a map, not into a list.", kube.Clip(key, 60))
 		}
 		belowMap, _ := below.(map[string]any)
 		below, known = belowMap[h.name]
 		if !mapOrNothing(below) || !mapOrNothing(at[h.name]) {
-			return "", sdk.Invalid("The app's variables cannot go to %q in the chart's values: it is not a map there. Set `vars_key` to a place that is one, or to \"\" to keep the variables out.", clip(key, 60))
+			return "", sdk.Invalid("The app's variables cannot go to %q in the chart's values: it is not a map there. Set `vars_key` to a place that is one, or to \"\" to keep the variables out.", kube.Clip(key, 60))
 		}
 		next, _ := at[h.name].(map[string]any)
 		if next == nil {
@@ -103,36 +103,6 @@ func mapOrNothing(v any) bool {
 	}
 	_, ok := v.(map[string]any)
 	return ok
-}
-
-// copyValue copies maps and lists. Whole numbers become integers: settings
-// reach the executor as floating point, which templates print as 1e+06.
-func copyValue(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		if v == nil {
-			return map[string]any(nil)
-		}
-		out := make(map[string]any, len(v))
-		for key, value := range v {
-			out[key] = copyValue(value)
-		}
-		return out
-	case []any:
-		out := make([]any, len(v))
-		for i, value := range v {
-			out[i] = copyValue(value)
-		}
-		return out
-	case float64:
-		// Up to 2^53 every whole number is exact in a float64.
-		if v == math.Trunc(v) && math.Abs(v) <= 1<<53 {
-			return int64(v)
-		}
-		return v
-	default:
-		return v
-	}
 }
 
 // valuesDigest is over canonical JSON: encoding/json sorts the keys of maps.

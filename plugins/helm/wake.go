@@ -4,21 +4,14 @@ import (
 	"context"
 	"fmt"
 
-	"helm.sh/helm/v3/pkg/kube"
+	helmkube "helm.sh/helm/v3/pkg/kube"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/cli-runtime/pkg/resource"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
-
-// wakePatch is the patch that wakes a live object, nil for none.
-func wakePatch(u *unstructured.Unstructured) map[string]any {
-	if d := dozers[groupKind(u)]; d != nil {
-		return d.wake(u, nil)
-	}
-	return nil
-}
 
 // wake brings back what sleep took away, and waits until it is ready. What
 // scales is let loose before what it scales has replicas: KEDA would take them
@@ -38,8 +31,8 @@ func (x *Executor) wake(ctx context.Context, step sdk.Step, out sdk.Events) erro
 		return ses.nothingDeployed()
 	}
 	for _, first := range []bool{true, false} {
-		err := ses.kube.amendAll(limited, f.dozing(first), wakePatch, func(was, is *unstructured.Unstructured) {
-			ses.kube.out.Log(woken(was, is))
+		err := ses.cluster.AmendAll(limited, f.Dozing(first), kube.WakePatch, func(was, is *unstructured.Unstructured) {
+			ses.kube.out.Log(kube.Woken(was, is))
 		})
 		if err != nil {
 			return timedOut(limited, ctx, err)
@@ -48,21 +41,9 @@ func (x *Executor) wake(ctx context.Context, step sdk.Step, out sdk.Events) erro
 	return timedOut(limited, ctx, ses.settled(limited, f))
 }
 
-// woken says what wake did to an object.
-func woken(was, is *unstructured.Unstructured) string {
-	title := is.GetKind() + " " + is.GetName()
-	if !replicated[groupKind(is)] {
-		return title + " goes on"
-	}
-	if before, now := number(was, 1, "spec", "replicas"), number(is, 1, "spec", "replicas"); before != now {
-		return fmt.Sprintf("scaled %s from %d to %d", title, before, now)
-	}
-	return title + " is awake already"
-}
-
 // planWake says what wake would bring back.
 func (x *Executor) planWake(ctx context.Context, step sdk.Step) (sdk.Plan, error) {
-	plan, ses, f, err := x.planWorkloads(ctx, step, "wake", wakePatch)
+	plan, ses, f, err := x.planWorkloads(ctx, step, "wake", kube.WakePatch)
 	if err != nil || ses == nil {
 		return plan, err
 	}
@@ -70,21 +51,21 @@ func (x *Executor) planWake(ctx context.Context, step sdk.Step) (sdk.Plan, error
 		plan.Summary += ": it is awake"
 		return plan, nil
 	}
-	var back []object
+	var back []*unstructured.Unstructured
 	pods := 0
-	for _, o := range f.objects {
-		if o.live == nil {
+	for _, o := range f.Objects {
+		if o.Live == nil {
 			continue
 		}
-		if had, is := asleep(o.live); is {
-			live := object{o.live.DeepCopy().Object}
-			unstructured.RemoveNestedField(live.content, "spec", "volumeClaimTemplates") // the claims are there
-			_ = unstructured.SetNestedField(live.content, int64(had), "spec", "replicas")
+		if had, is := kube.Asleep(o.Live); is {
+			live := o.Live.DeepCopy()
+			unstructured.RemoveNestedField(live.Object, "spec", "volumeClaimTemplates") // the claims are there
+			_ = unstructured.SetNestedField(live.Object, int64(had), "spec", "replicas")
 			back, pods = append(back, live), pods+had
 		}
 	}
-	plan.Summary += fmt.Sprintf(": %s, %s", count(len(plan.Resources), "object"), count(pods, "pod"))
-	if text := needOf(back).String(); text != "" {
+	plan.Summary += fmt.Sprintf(": %s, %s", kube.Count(len(plan.Resources), "object"), kube.Count(pods, "pod"))
+	if text := kube.NeedOf(back).String(); text != "" {
 		plan.Cost = "requests " + text
 	}
 	return plan, nil
@@ -97,7 +78,7 @@ func (x *Executor) planWake(ctx context.Context, step sdk.Step) (sdk.Plan, error
 // before are not started first.
 
 // wakeBefore wakes StatefulSets whose claims are in danger.
-func (k *kubeClient) wakeBefore(to kube.ResourceList) error {
+func (k *kubeClient) wakeBefore(to helmkube.ResourceList) error {
 	for _, r := range to {
 		if r.Mapping.GroupVersionKind.GroupKind().String() != "StatefulSet.apps" {
 			continue
@@ -110,15 +91,15 @@ func (k *kubeClient) wakeBefore(to kube.ResourceList) error {
 			return err
 		}
 		u, ok := live.(*unstructured.Unstructured)
-		if !ok || u.GetAnnotations()[markWhenScaled] == "" {
+		if !ok || !kube.SparesClaims(u) {
 			continue
 		}
-		is, err := k.amend(k.ctx, u, wakePatch)
+		is, err := k.cluster.Amend(k.ctx, u, kube.WakePatch)
 		if err != nil {
 			return err
 		}
 		if is != nil {
-			k.out.Log(woken(u, is))
+			k.out.Log(kube.Woken(u, is))
 		}
 	}
 	return nil
@@ -126,10 +107,10 @@ func (k *kubeClient) wakeBefore(to kube.ResourceList) error {
 
 // wanted are the objects of to that can sleep, as the chart wants them, by their
 // place in the list: an update puts what is there in their stead.
-func wantedOf(to kube.ResourceList) map[int]*unstructured.Unstructured {
+func wantedOf(to helmkube.ResourceList) map[int]*unstructured.Unstructured {
 	out := map[int]*unstructured.Unstructured{}
 	for i, r := range to {
-		if u, ok := r.Object.(*unstructured.Unstructured); ok && dozers[groupKind(u)] != nil {
+		if u, ok := r.Object.(*unstructured.Unstructured); ok && kube.Dozes(u) {
 			out[i] = u.DeepCopy()
 		}
 	}
@@ -137,17 +118,16 @@ func wantedOf(to kube.ResourceList) map[int]*unstructured.Unstructured {
 }
 
 // wakeAfter wakes what is left, after an update to what is wanted.
-func (k *kubeClient) wakeAfter(to kube.ResourceList, wanted map[int]*unstructured.Unstructured) error {
+func (k *kubeClient) wakeAfter(to helmkube.ResourceList, wanted map[int]*unstructured.Unstructured) error {
 	for i, want := range wanted {
 		live, ok := to[i].Object.(*unstructured.Unstructured)
 		if !ok {
 			continue
 		}
-		d := dozers[groupKind(want)]
 		was := live
-		is, err := k.amend(k.ctx, live, func(u *unstructured.Unstructured) map[string]any {
+		is, err := k.cluster.Amend(k.ctx, live, func(u *unstructured.Unstructured) map[string]any {
 			was = u
-			return d.wake(u, want)
+			return kube.WakePatchFor(u, want)
 		})
 		if err != nil {
 			return err

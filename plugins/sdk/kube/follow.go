@@ -6,11 +6,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/cli-runtime/pkg/resource"
-	"k8s.io/client-go/tools/cache"
 )
 
 // Pauses between attempts at watching. The first is short since most breaks are
@@ -27,16 +24,23 @@ type lister interface {
 	watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error)
 }
 
-// follow calls seen with everything that src lists, and again with everything
-// that changes, until ctx ends. A change is seen as soon as the API server
-// tells it. After each list it calls listed, so that the caller knows what is
-// not there; it calls trouble with what goes wrong, and tries on.
-func follow(ctx context.Context, src lister, seen func(o runtime.Object, gone bool), listed func(n int), trouble func(error)) {
+// follower is what a caller of follow wants to hear. All of it is called from one
+// goroutine; a nil function is not called.
+type follower struct {
+	begin   func()                            // a list is about to be read
+	seen    func(o runtime.Object, gone bool) // what is listed, and what changes
+	listed  func()                            // the list is read: what was not seen since begin is not there
+	trouble func(error)                       // what went wrong; it is tried again
+}
+
+// follow tells to of everything that src lists, and of everything that changes,
+// until ctx ends. A change is seen as soon as the API server tells it.
+func follow(ctx context.Context, src lister, to follower) {
 	pause := firstPause
 	for ctx.Err() == nil {
 		began := time.Now()
-		if err := followOnce(ctx, src, seen, listed); err != nil && ctx.Err() == nil {
-			trouble(err)
+		if err := followOnce(ctx, src, to); err != nil && ctx.Err() == nil && to.trouble != nil {
+			to.trouble(err)
 		}
 		if time.Since(began) > time.Minute {
 			pause = firstPause
@@ -52,21 +56,24 @@ func follow(ctx context.Context, src lister, seen func(o runtime.Object, gone bo
 	}
 }
 
-func followOnce(ctx context.Context, src lister, seen func(runtime.Object, bool), listed func(int)) error {
+func followOnce(ctx context.Context, src lister, to follower) error {
 	list, err := src.list(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
 	}
-	n := 0
+	if to.begin != nil {
+		to.begin()
+	}
 	err = meta.EachListItem(list, func(o runtime.Object) error {
-		n++
-		seen(o, false)
+		to.seen(o, false)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	listed(n)
+	if to.listed != nil {
+		to.listed()
+	}
 	version, err := meta.NewAccessor().ResourceVersion(list)
 	if err != nil {
 		return err
@@ -86,9 +93,9 @@ func followOnce(ctx context.Context, src lister, seen func(runtime.Object, bool)
 			}
 			switch e.Type {
 			case watch.Added, watch.Modified:
-				seen(e.Object, false)
+				to.seen(e.Object, false)
 			case watch.Deleted:
-				seen(e.Object, true)
+				to.seen(e.Object, true)
 			case watch.Error:
 				return nil // too old a version, mostly: list again
 			}
@@ -96,23 +103,8 @@ func followOnce(ctx context.Context, src lister, seen func(runtime.Object, bool)
 	}
 }
 
-// one follows a single object by its name.
-type one struct{ lw *cache.ListWatch }
-
-func followObject(info *resource.Info) one {
-	byName := fields.OneTermEqualSelector("metadata.name", info.Name)
-	return one{cache.NewListWatchFromClient(info.Client, info.Mapping.Resource.Resource, info.Namespace, byName)}
-}
-
-func (f one) list(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-	return f.lw.ListWithContext(ctx, o)
-}
-
-func (f one) watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-	return f.lw.WatchWithContext(ctx, o)
-}
-
-// typedLister follows the objects of one of client-go's typed clients.
+// typedLister follows the objects of one of client-go's clients, those of one
+// kind or of any.
 type typedLister[L runtime.Object] struct {
 	lists   func(context.Context, metav1.ListOptions) (L, error)
 	watches func(context.Context, metav1.ListOptions) (watch.Interface, error)

@@ -90,14 +90,14 @@ func (c *Cluster) FindNamespaces(ctx context.Context) ([]Found, error) {
 
 // Ours are those of all that bear the marks of installation, sorted, for an
 // executor's Inventory. What is marked with names that Berth does not give is
-// left out, and log is told.
-func Ours(all []Found, installation string, log *slog.Logger) []sdk.Owned {
+// left out, and logger is told.
+func Ours(all []Found, installation string, logger *slog.Logger) []sdk.Owned {
 	var out []sdk.Owned
 	for _, f := range all {
 		switch {
 		case f.Owner.Installation != LabelValue(installation):
 		case !berthName.MatchString(f.Owner.App), !berthName.MatchString(f.Owner.Env):
-			log.Warn("something is marked as Berth's with names that Berth does not give, and is left alone",
+			logger.Warn("something is marked as Berth's with names that Berth does not give, and is left alone",
 				"kind", f.Kind, "namespace", f.Namespace, "name", f.Name, "app", f.Owner.App, "env", f.Owner.Env)
 		default:
 			out = append(out, sdk.Owned{

@@ -109,8 +109,9 @@ func (n Namespace) awaitGone(ctx context.Context, uid types.UID) error {
 	}
 	failed := make(chan error, 1)
 	there := false
-	go follow(following, src,
-		func(o runtime.Object, deleted bool) {
+	go follow(following, src, follower{
+		begin: func() { there = false },
+		seen: func(o runtime.Object, deleted bool) {
 			ns, ok := o.(*corev1.Namespace)
 			if ok && ns.UID == uid && !deleted {
 				there = true
@@ -118,20 +119,20 @@ func (n Namespace) awaitGone(ctx context.Context, uid types.UID) error {
 			}
 			tell()
 		},
-		func(int) {
+		listed: func() {
 			if !there {
 				tell()
 			}
-			there = false
 		},
-		func(err error) {
+		trouble: func(err error) {
 			if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
 				select {
 				case failed <- err:
 				default:
 				}
 			}
-		})
+		},
+	})
 	select {
 	case <-gone:
 		return nil

@@ -1,4 +1,4 @@
-package helm
+package kube
 
 import (
 	"encoding/json"
@@ -25,20 +25,20 @@ func selectorOf(u *unstructured.Unstructured) labels.Selector {
 	return podSelector(u)
 }
 
-// drift has a sentence for each object that is missing or not as it was
+// Drift has a sentence for each object that is missing or not as it was
 // deployed. What is compared is what was deployed; what the cluster adds by
 // itself is no difference.
-func (f *sight) drift(m *masker) []string {
+func (f *Sight) Drift(m *Masker) []string {
 	scaled := f.scaled()
 	var out []string
-	for _, o := range f.objects {
-		if o.live == nil {
-			out = append(out, o.want.title()+" is missing.")
+	for _, o := range f.Objects {
+		if o.Live == nil {
+			out = append(out, Title(o.Want)+" is missing.")
 			continue
 		}
-		differs := asDeployed(o.live, differences(o.want, o.live))
-		replicas, counted, _ := unstructured.NestedInt64(o.live.Object, "spec", "replicas")
-		if none, is := scaled[o.want.title()]; is && (none || !counted || replicas > 0) {
+		differs := asDeployed(o.Live, differences(o.Want, o.Live))
+		replicas, counted, _ := unstructured.NestedInt64(o.Live.Object, "spec", "replicas")
+		if none, is := scaled[Title(o.Want)]; is && (none || !counted || replicas > 0) {
 			differs = slices.DeleteFunc(differs, func(p string) bool { return p == "spec.replicas" })
 		}
 		if len(differs) == 0 {
@@ -47,26 +47,26 @@ func (f *sight) drift(m *masker) []string {
 		if n := len(differs); n > mostDrift {
 			differs = append(differs[:mostDrift], fmt.Sprintf("%d more", n-mostDrift))
 		}
-		out = append(out, m.text(fmt.Sprintf("%s was changed since it was deployed: %s.", o.want.title(), strings.Join(differs, ", "))))
+		out = append(out, m.Text(fmt.Sprintf("%s was changed since it was deployed: %s.", Title(o.Want), strings.Join(differs, ", "))))
 	}
 	return out
 }
 
 // scaled is what an autoscaler of the release may scale, and whether to none: one
 // that does not is switched off while there are none, so that somebody else did it.
-func (f *sight) scaled() map[string]bool {
+func (f *Sight) scaled() map[string]bool {
 	out := map[string]bool{}
-	for _, o := range f.objects {
-		of := o.want.kind()
+	for _, o := range f.Objects {
+		of := o.Want.GetKind()
 		if of != "HorizontalPodAutoscaler" && of != "ScaledObject" {
 			continue
 		}
-		kind, _, _ := unstructured.NestedString(o.want.content, "spec", "scaleTargetRef", "kind")
-		name, _, _ := unstructured.NestedString(o.want.content, "spec", "scaleTargetRef", "name")
+		kind, _, _ := unstructured.NestedString(o.Want.Object, "spec", "scaleTargetRef", "kind")
+		name, _, _ := unstructured.NestedString(o.Want.Object, "spec", "scaleTargetRef", "name")
 		if kind == "" {
 			kind = "Deployment" // KEDA's default
 		}
-		least, set, _ := unstructured.NestedFieldNoCopy(o.want.content, "spec", "minReplicas")
+		least, set, _ := unstructured.NestedFieldNoCopy(o.Want.Object, "spec", "minReplicas")
 		out[kind+" "+name] = of == "ScaledObject" || set && fmt.Sprint(least) == "0"
 	}
 	return out
@@ -74,19 +74,19 @@ func (f *sight) scaled() map[string]bool {
 
 // asDeployed leaves out of the paths that differ those that do because u sleeps.
 func asDeployed(u *unstructured.Unstructured, differs []string) []string {
-	d := dozers[groupKind(u)]
-	if d == nil || unmark(u, d.marks...) == nil {
+	d := dozers[GroupKind(u)]
+	if !Sleeps(u) {
 		return differs
 	}
-	if _, is := asleep(u); !is && replicated[groupKind(u)] {
+	if _, is := Asleep(u); !is && replicated[GroupKind(u)] {
 		return differs
 	}
 	return slices.DeleteFunc(differs, func(path string) bool { return slices.Contains(d.drift, path) })
 }
 
 // differences are the paths that would change if want were applied again.
-func differences(want object, live *unstructured.Unstructured) []string {
-	canonical, err := json.Marshal(want.content)
+func differences(want *unstructured.Unstructured, live *unstructured.Unstructured) []string {
+	canonical, err := json.Marshal(want.Object)
 	if err != nil {
 		return nil
 	}
@@ -96,7 +96,7 @@ func differences(want object, live *unstructured.Unstructured) []string {
 	}
 	var patch []byte
 	typed, err := scheme.Scheme.New(live.GroupVersionKind())
-	if err != nil || live.GroupVersionKind() != want.live().GroupVersionKind() {
+	if err != nil || live.GroupVersionKind() != want.GroupVersionKind() {
 		patch, err = jsonmergepatch.CreateThreeWayJSONMergePatch(canonical, canonical, current)
 	} else {
 		if canonical, err = canonicalForm(want, typed); err != nil {
@@ -186,8 +186,8 @@ func asFloat(v any) (float64, bool) {
 
 // canonicalForm is want as the API server writes it: quantities in their
 // shortest form, unknown fields and empty ones left out.
-func canonicalForm(want object, typed runtime.Object) ([]byte, error) {
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(want.content, typed); err != nil {
+func canonicalForm(want *unstructured.Unstructured, typed runtime.Object) ([]byte, error) {
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(want.Object, typed); err != nil {
 		return nil, err
 	}
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(typed)

@@ -1,4 +1,4 @@
-package helm
+package kube
 
 import (
 	"fmt"
@@ -8,41 +8,41 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// need is what objects ask of a cluster while they run.
-type need struct {
+// Need is what objects ask of a cluster while they run.
+type Need struct {
 	cpu, memory, storage resource.Quantity
 	pods                 int64
 	perNode              int64 // pods of which every node gets one; they are counted once
 }
 
-// needOf adds up what objects ask for: what their pods request, as the scheduler
+// NeedOf adds up what objects ask for: what their pods request, as the scheduler
 // counts it, times their replicas, and the storage that is claimed. An
 // autoscaler's choice is not known, and CronJobs ask for something at times only.
-func needOf(objects []object) need {
-	var n need
+func NeedOf(objects []*unstructured.Unstructured) Need {
+	var n Need
 	for _, o := range objects {
 		times := int64(1)
-		switch o.kind() {
+		switch o.GetKind() {
 		case "Deployment", "StatefulSet", "ReplicaSet", "ReplicationController", "Rollout":
-			times = o.number(1, "spec", "replicas")
+			times = number64(o, 1, "spec", "replicas")
 		case "Job":
-			times = o.number(1, "spec", "parallelism")
-			times = min(times, o.number(times, "spec", "completions"))
+			times = number64(o, 1, "spec", "parallelism")
+			times = min(times, number64(o, times, "spec", "completions"))
 		case "DaemonSet":
 			n.perNode++
 			n.add(o, 1)
 			continue
 		case "Pod":
 		case "PersistentVolumeClaim":
-			n.claim(o.content, 1)
+			n.claim(o.Object, 1)
 			continue
 		default:
 			continue
 		}
 		n.pods += times
 		n.add(o, times)
-		templates, _, _ := unstructured.NestedSlice(o.content, "spec", "volumeClaimTemplates")
-		for _, t := range listOfMaps(templates) {
+		templates, _, _ := unstructured.NestedSlice(o.Object, "spec", "volumeClaimTemplates")
+		for _, t := range Maps(templates) {
 			n.claim(t, times)
 		}
 	}
@@ -51,8 +51,8 @@ func needOf(objects []object) need {
 
 // number is a whole number of an object, or what stands for it where it has
 // none.
-func (o object) number(otherwise int64, path ...string) int64 {
-	v, ok, err := unstructured.NestedInt64(o.content, path...)
+func number64(o *unstructured.Unstructured, otherwise int64, path ...string) int64 {
+	v, ok, err := unstructured.NestedInt64(o.Object, path...)
 	if !ok || err != nil {
 		return otherwise
 	}
@@ -60,14 +60,14 @@ func (o object) number(otherwise int64, path ...string) int64 {
 }
 
 // add counts an object's pods that many times.
-func (n *need) add(o object, times int64) {
-	for _, spec := range podSpecs(o.content) {
+func (n *Need) add(o *unstructured.Unstructured, times int64) {
+	for _, spec := range PodSpecs(o.Object) {
 		addTo(&n.cpu, requested(spec, "cpu"), times)
 		addTo(&n.memory, requested(spec, "memory"), times)
 	}
 }
 
-func (n *need) claim(content map[string]any, times int64) {
+func (n *Need) claim(content map[string]any, times int64) {
 	text, _, _ := unstructured.NestedFieldNoCopy(content, "spec", "resources", "requests", "storage")
 	addTo(&n.storage, quantityOf(text), times)
 }
@@ -82,10 +82,10 @@ func addTo(sum *resource.Quantity, one resource.Quantity, times int64) {
 // Source: https://kubernetes.io/docs/concepts/workloads/pods/init-containers/#resource-sharing-within-containers
 func requested(spec map[string]any, name string) resource.Quantity {
 	var together, sidecars, before resource.Quantity
-	for _, c := range listOfMaps(spec["containers"]) {
+	for _, c := range Maps(spec["containers"]) {
 		together.Add(ofContainer(c, name))
 	}
-	for _, c := range listOfMaps(spec["initContainers"]) {
+	for _, c := range Maps(spec["initContainers"]) {
 		one := ofContainer(c, name)
 		if c["restartPolicy"] == "Always" { // it stays beside the others
 			sidecars.Add(one)
@@ -135,7 +135,7 @@ func quantityOf(v any) resource.Quantity {
 }
 
 // String is "500m CPU and 512Mi memory (2 pods)", "" for nothing.
-func (n need) String() string {
+func (n Need) String() string {
 	var what []string
 	for _, r := range []struct {
 		q    resource.Quantity
@@ -148,11 +148,11 @@ func (n need) String() string {
 	pods := ""
 	switch {
 	case n.pods > 0 && n.perNode > 0:
-		pods = fmt.Sprintf("%s, and %d on each node, counted once", count(int(n.pods), "pod"), n.perNode)
+		pods = fmt.Sprintf("%s, and %d on each node, counted once", Count(int(n.pods), "pod"), n.perNode)
 	case n.pods > 0:
-		pods = count(int(n.pods), "pod")
+		pods = Count(int(n.pods), "pod")
 	case n.perNode > 0:
-		pods = count(int(n.perNode), "pod") + " on each node, counted once"
+		pods = Count(int(n.perNode), "pod") + " on each node, counted once"
 	}
 	switch {
 	case len(what) == 0 && pods == "":
@@ -173,9 +173,9 @@ func listed(words []string) string {
 	return strings.Join(words, "")
 }
 
-// costOf is what a deploy makes of what a release asks for, in one line.
-func costOf(before, after []object) string {
-	was, is := needOf(before).String(), needOf(after).String()
+// Cost is what a deploy makes of what objects ask for, in one line.
+func Cost(before, after []*unstructured.Unstructured) string {
+	was, is := NeedOf(before).String(), NeedOf(after).String()
 	switch {
 	case is == "" && was == "":
 		return ""

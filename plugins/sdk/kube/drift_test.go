@@ -1,4 +1,4 @@
-package helm
+package kube
 
 import (
 	"testing"
@@ -29,11 +29,11 @@ func TestReplicasThatAnAutoscalerDecides(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := &sight{objects: []seen{
-				{want: object{c.by}, live: &unstructured.Unstructured{Object: c.by}},
-				{want: object{web(3)}, live: &unstructured.Unstructured{Object: web(c.live)}},
+			f := &Sight{Objects: []Seen{
+				{Want: ObjectOf(c.by), Live: &unstructured.Unstructured{Object: c.by}},
+				{Want: ObjectOf(web(3)), Live: &unstructured.Unstructured{Object: web(c.live)}},
 			}}
-			if got := f.drift(newMasker(nil, nil, nil)); len(got) != c.want {
+			if got := f.Drift(NewMasker(nil, nil, nil)); len(got) != c.want {
 				t.Errorf("drift %q", got)
 			}
 		})

@@ -1,9 +1,9 @@
-package helm
+package kube
 
 import (
 	"context"
 	"net"
-	"net/url"
+	neturl "net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,38 +11,37 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
 
 	"github.com/berth-dev/berth/plugins/sdk"
 )
 
-// annotationURL on any object of the release is an address that people open.
-const annotationURL = "berth.dev/url"
+// AnnotationURL on any object is an address that people open.
+const AnnotationURL = "berth.dev/url"
 
 // maxLinks is how many links one part shows.
 const maxLinks = 10
 
-// links are the addresses under which the release can be opened: the one in the
-// settings, those that objects are annotated with, then Ingress, Gateway API
-// and Services with an address of their own.
-func (s *session) links(ctx context.Context, f *sight) []sdk.Link {
+// Links are the addresses under which the objects of f can be opened: url, where
+// the settings say one, those that objects are annotated with, then Ingress,
+// Gateway API and Services with an address of their own.
+func (c *Cluster) Links(ctx context.Context, f *Sight, url string, mask *Masker) []sdk.Link {
 	var out []sdk.Link
 	add := func(name, address string) {
-		u, err := url.Parse(address)
+		u, err := neturl.Parse(address)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			return
 		}
 		known := slices.ContainsFunc(out, func(l sdk.Link) bool { return l.URL == address })
 		if !known && len(out) < maxLinks {
-			out = append(out, sdk.Link{Name: name, URL: s.kube.mask.exactText(address)})
+			out = append(out, sdk.Link{Name: name, URL: mask.ExactText(address)})
 		}
 	}
-	if s.settings.URL != "" {
-		add("url", s.settings.URL)
+	if url != "" {
+		add("url", url)
 	}
-	for _, o := range f.objects {
-		if o.live != nil {
-			add(o.live.GetName(), o.live.GetAnnotations()[annotationURL])
+	for _, o := range f.Objects {
+		if o.Live != nil {
+			add(o.Live.GetName(), o.Live.GetAnnotations()[AnnotationURL])
 		}
 	}
 	for _, kind := range []struct {
@@ -50,15 +49,15 @@ func (s *session) links(ctx context.Context, f *sight) []sdk.Link {
 		of   func(context.Context, *unstructured.Unstructured) []string
 	}{
 		{"Ingress.networking.k8s.io", func(_ context.Context, u *unstructured.Unstructured) []string { return ingressURLs(u) }},
-		{"HTTPRoute.gateway.networking.k8s.io", s.routeURLs},
+		{"HTTPRoute.gateway.networking.k8s.io", c.routeURLs},
 		{"Service.", func(_ context.Context, u *unstructured.Unstructured) []string { return serviceURLs(u) }},
 	} {
-		for _, o := range f.objects {
-			if o.live == nil || groupKind(o.live) != kind.name {
+		for _, o := range f.Objects {
+			if o.Live == nil || GroupKind(o.Live) != kind.name {
 				continue
 			}
-			for _, address := range kind.of(ctx, o.live) {
-				add(o.live.GetName(), address)
+			for _, address := range kind.of(ctx, o.Live) {
+				add(o.Live.GetName(), address)
 			}
 		}
 	}
@@ -164,7 +163,7 @@ func bracketed(host string) string {
 
 // routeURLs has an address for each host of a Gateway API route; its Gateways
 // say whether that is https, and give the host where the route has none.
-func (s *session) routeURLs(ctx context.Context, route *unstructured.Unstructured) []string {
+func (c *Cluster) routeURLs(ctx context.Context, route *unstructured.Unstructured) []string {
 	hosts, _, _ := unstructured.NestedStringSlice(route.Object, "spec", "hostnames")
 	var out []string
 	for _, ref := range eachMap(route.Object, "spec", "parentRefs") {
@@ -177,7 +176,7 @@ func (s *session) routeURLs(ctx context.Context, route *unstructured.Unstructure
 			namespace = route.GetNamespace()
 		}
 		section, _ := ref["sectionName"].(string)
-		gateway := s.gateway(ctx, route.GroupVersionKind().GroupVersion(), namespace, name)
+		gateway := c.gateway(ctx, route.GroupVersionKind().GroupVersion(), namespace, name)
 		for _, l := range gatewayListeners(gateway, section) {
 			all := hosts
 			if len(all) == 0 {
@@ -206,12 +205,8 @@ func (s *session) routeURLs(ctx context.Context, route *unstructured.Unstructure
 
 // gateway gets a Gateway, nil when it cannot be seen: links are then guessed
 // from the route alone.
-func (s *session) gateway(ctx context.Context, gv schema.GroupVersion, namespace, name string) *unstructured.Unstructured {
-	client, err := dynamic.NewForConfig(s.cluster.config(ctx))
-	if err != nil {
-		return nil
-	}
-	g, err := client.Resource(gv.WithResource("gateways")).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+func (c *Cluster) gateway(ctx context.Context, gv schema.GroupVersion, namespace, name string) *unstructured.Unstructured {
+	g, err := c.dynamic.Resource(gv.WithResource("gateways")).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package helm
+package kube
 
 import (
 	"context"
@@ -13,36 +13,70 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/cli-runtime/pkg/resource"
-
-	"helm.sh/helm/v3/pkg/kube"
 
 	"github.com/berth-dev/berth/plugins/sdk"
 )
+
+// Wait is how to wait for objects. It learns of changes from watches, so it is as
+// quick as the API server is to tell, and it says what is waited for, passes on
+// warnings, and why it was in vain. Objects need no more than their kind, name
+// and namespace.
+type Wait struct {
+	Cluster   *Cluster
+	Namespace string     // of objects that name none
+	Out       sdk.Events // hears progress and warnings
+	Mask      *Masker    // hides secrets in what is told of failures
+	// FailFast is how long something may be stuck, such as a pod whose image cannot
+	// be pulled, before the wait ends; 0 waits on.
+	FailFast time.Duration
+	// Look tells how an object is; nil is the package's Look. With one of its own,
+	// Ready waits for all objects, else for those of kinds that are Ruled.
+	Look func(*unstructured.Unstructured) Status
+	// Gone is called when an object that Removed waits for is gone; may be nil.
+	Gone func(*unstructured.Unstructured)
+}
+
+// Ready waits until all objects are ready.
+func (w Wait) Ready(ctx context.Context, objects []*unstructured.Unstructured, limit time.Duration) error {
+	return w.run(ctx, objects, limit, rollout)
+}
+
+// Done waits until those of the objects that are Jobs and Pods have ended well.
+func (w Wait) Done(ctx context.Context, objects []*unstructured.Unstructured, limit time.Duration) error {
+	return w.run(ctx, objects, limit, completion)
+}
+
+// Removed waits until all objects are gone. One whose kind the cluster does not
+// know any more is.
+func (w Wait) Removed(ctx context.Context, objects []*unstructured.Unstructured, limit time.Duration) error {
+	return w.run(ctx, objects, limit, removal)
+}
 
 // goal is what is waited for.
 type goal int
 
 const (
 	rollout    goal = iota // all is ready
-	completion             // hooks: Jobs and Pods have ended well
+	completion             // Jobs and Pods have ended well
 	removal                // all is gone
 )
 
 // target is one object that is waited for.
 type target struct {
-	info   *resource.Info
+	want   *unstructured.Unstructured
+	ns     string // where it is; "" for what is in no namespace
 	title  string // "Deployment web"
-	status status
+	status Status
 	stuck  time.Time       // since when its status is; zero if it is not
 	sel    labels.Selector // its pods; nil when it has none
 	done   bool
+	found  bool // in the list that is being read
 }
 
 // vigil is one wait. All its fields belong to the goroutine of run; followers
 // hand it what they see as functions.
 type vigil struct {
-	k        *kubeClient
+	Wait
 	goal     goal
 	targets  []*target
 	pods     *podWatch
@@ -52,43 +86,50 @@ type vigil struct {
 	troubles map[*target]error // why a target cannot be looked at
 }
 
-// wait blocks until the goal is reached for all of resources. It learns of
-// changes from watches, so it is as quick as the API server is to tell.
-func (k *kubeClient) wait(ctx context.Context, resources kube.ResourceList, limit time.Duration, g goal) error {
+func (w Wait) run(ctx context.Context, objects []*unstructured.Unstructured, limit time.Duration, g goal) error {
+	all := w.Look != nil
+	if !all {
+		w.Look = Look
+	}
 	v := &vigil{
-		k: k, goal: g, pods: newPodWatch(), updates: make(chan func()),
+		Wait: w, goal: g, pods: newPodWatch(), updates: make(chan func()),
 		told: map[string]bool{}, troubles: map[*target]error{},
 	}
 	begins := "is being made"
 	if g == removal {
 		begins = "is being deleted"
 	}
-	for _, info := range resources {
-		kind := info.Mapping.GroupVersionKind
-		name := kind.Kind + "." + kind.Group
-		if g == rollout && !watched[name] || g == completion && name != "Job.batch" && name != "Pod." {
+	for _, u := range objects {
+		kind := GroupKind(u)
+		if g == rollout && !all && !Ruled(u) || g == completion && kind != "Job.batch" && kind != "Pod." {
 			continue
 		}
-		v.targets = append(v.targets, &target{info: info, title: kind.Kind + " " + info.Name, status: status{text: begins}})
+		v.targets = append(v.targets, &target{want: u, title: Title(u), status: Status{Text: begins}})
 	}
 	if len(v.targets) == 0 {
 		return nil
 	}
+	groups, err := v.grouped()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return v.run(ctx)
+	return v.watch(ctx, groups)
 }
 
-func (v *vigil) run(ctx context.Context) error {
+func (v *vigil) watch(ctx context.Context, groups []*watchGroup) error {
 	following, stop := context.WithCancel(ctx)
 	defer stop()
+	for _, g := range groups {
+		go v.followGroup(following, g)
+	}
 	namespaces := map[string]bool{}
 	for _, t := range v.targets {
-		go v.followTarget(following, t)
-		if ns := t.info.Namespace; v.goal != removal && ns != "" && !namespaces[ns] {
-			namespaces[ns] = true
-			go v.followPods(following, ns)
-			go v.followEvents(following, ns)
+		if v.goal != removal && t.ns != "" && !namespaces[t.ns] {
+			namespaces[t.ns] = true
+			go v.followPods(following, t.ns)
+			go v.followEvents(following, t.ns)
 		}
 	}
 	tick := time.NewTicker(time.Second)
@@ -119,37 +160,15 @@ func (v *vigil) send(ctx context.Context, update func()) {
 	}
 }
 
-func (v *vigil) followTarget(ctx context.Context, t *target) {
-	found := false
-	follow(ctx, followObject(t.info),
-		func(o runtime.Object, gone bool) {
-			found = true
-			u, ok := o.(*unstructured.Unstructured)
-			if !ok {
-				return
-			}
-			v.send(ctx, func() { v.seen(t, u, gone) })
-		},
-		func(int) {
-			if !found {
-				v.send(ctx, func() { v.seen(t, nil, true) })
-			}
-			found = false
-		},
-		func(err error) {
-			v.send(ctx, func() { v.troubles[t] = err })
-		})
-}
-
 // seen takes in the newest state of a target.
 func (v *vigil) seen(t *target, u *unstructured.Unstructured, gone bool) {
 	delete(v.troubles, t)
 	if gone {
-		if v.goal == removal && !t.done {
-			v.k.gone(t.info)
+		if v.goal == removal && !t.done && v.Gone != nil {
+			v.Gone(t.want)
 		}
 		t.done = v.goal != rollout // a hook that deletes itself has run
-		t.status = status{text: "is not there any more"}
+		t.status = Status{Text: "is not there any more"}
 		return
 	}
 	if t.sel == nil {
@@ -157,36 +176,36 @@ func (v *vigil) seen(t *target, u *unstructured.Unstructured, gone bool) {
 	}
 	switch v.goal {
 	case removal:
-		t.status = status{text: "is still there"}
+		t.status = Status{Text: "is still there"}
 		if f := u.GetFinalizers(); len(f) > 0 && u.GetDeletionTimestamp() != nil {
-			t.status.text = "waits for " + clip(strings.Join(f, ", "), 200)
+			t.status.Text = "waits for " + Clip(strings.Join(f, ", "), 200)
 		}
 	case completion:
-		t.status = look(u)
-		if groupKind(u) == "Pod." {
+		t.status = v.Look(u)
+		if GroupKind(u) == "Pod." {
 			t.status = lookHookPod(u)
 		}
-		t.done = t.status.state == ready
+		t.done = t.status.State == Ready
 	default:
-		t.status = look(u)
-		t.done = t.status.state == ready
+		t.status = v.Look(u)
+		t.done = t.status.State == Ready
 	}
 }
 
 // lookHookPod is look for a pod that is to end.
-func lookHookPod(u *unstructured.Unstructured) status {
+func lookHookPod(u *unstructured.Unstructured) Status {
 	switch phase, _, _ := unstructured.NestedString(u.Object, "status", "phase"); phase {
 	case "Succeeded":
-		return status{state: ready}
+		return Status{State: Ready}
 	case "Failed":
-		return status{state: failed, text: "failed"}
+		return Status{State: Failed, Text: "failed"}
 	}
-	return status{text: "has not finished"}
+	return Status{Text: "has not finished"}
 }
 
 // podSelector matches the pods of an object that has some.
 func podSelector(u *unstructured.Unstructured) labels.Selector {
-	switch groupKind(u) {
+	switch GroupKind(u) {
 	case "Pod.":
 		return labels.Nothing() // found by its name
 	case "Deployment.apps", "StatefulSet.apps", "DaemonSet.apps", "ReplicaSet.apps", "Job.batch":
@@ -209,31 +228,28 @@ func podSelector(u *unstructured.Unstructured) labels.Selector {
 }
 
 func (v *vigil) followPods(ctx context.Context, namespace string) {
-	pods := v.k.clientset.CoreV1().Pods(namespace)
+	pods := v.Cluster.clientset.CoreV1().Pods(namespace)
 	src := typedLister[*corev1.PodList]{lists: pods.List, watches: pods.Watch}
-	follow(ctx, src,
-		func(o runtime.Object, gone bool) {
-			if p, ok := o.(*corev1.Pod); ok {
-				v.send(ctx, func() { v.pods.seen(p, gone, time.Now()) })
-			}
-		},
-		func(int) {},
-		func(error) {}) // without them, less can be explained; the objects themselves still tell when they are ready
+	follow(ctx, src, follower{seen: func(o runtime.Object, gone bool) {
+		if p, ok := o.(*corev1.Pod); ok {
+			v.send(ctx, func() { v.pods.seen(p, gone, time.Now()) })
+		}
+	}}) // without them, less can be explained; the objects themselves still tell when they are ready
 }
 
 // followEvents passes warnings on that come while it is waited.
 func (v *vigil) followEvents(ctx context.Context, namespace string) {
-	events := v.k.clientset.CoreV1().Events(namespace)
+	events := v.Cluster.clientset.CoreV1().Events(namespace)
 	src := typedLister[*corev1.EventList]{lists: events.List, watches: events.Watch, fields: "type=Warning"}
 	current := false
-	follow(ctx, src,
-		func(o runtime.Object, gone bool) {
+	follow(ctx, src, follower{
+		seen: func(o runtime.Object, gone bool) {
 			if e, ok := o.(*corev1.Event); ok && current && !gone {
 				v.send(ctx, func() { v.tell(e) })
 			}
 		},
-		func(int) { current = true },
-		func(error) {})
+		listed: func() { current = true },
+	})
 }
 
 func (v *vigil) tell(e *corev1.Event) {
@@ -241,17 +257,17 @@ func (v *vigil) tell(e *corev1.Event) {
 	if !v.concerns(about.Name) {
 		return
 	}
-	line := fmt.Sprintf("%s %s: %s: %s", about.Kind, about.Name, e.Reason, clip(strings.Join(strings.Fields(e.Message), " "), 400))
+	line := fmt.Sprintf("%s %s: %s: %s", about.Kind, about.Name, e.Reason, Clip(strings.Join(strings.Fields(e.Message), " "), 400))
 	const most = 200 // lines of one wait
 	if !v.told[line] && len(v.told) < most {
 		v.told[line] = true
-		v.k.out.Log(line)
+		v.Out.Log(line)
 	}
 }
 
 func (v *vigil) concerns(name string) bool {
 	for _, t := range v.targets {
-		if name == t.info.Name || strings.HasPrefix(name, t.info.Name+"-") {
+		if name == t.want.GetName() || strings.HasPrefix(name, t.want.GetName()+"-") {
 			return true
 		}
 	}
@@ -277,15 +293,15 @@ func (v *vigil) hopeless(ctx context.Context) error {
 		if t.done {
 			continue
 		}
-		if t.status.state == failed {
+		if t.status.State == Failed {
 			return v.explain(ctx, "")
 		}
-		if !t.status.stuck {
+		if !t.status.Stuck {
 			t.stuck = time.Time{}
 		} else if t.stuck.IsZero() {
 			t.stuck = now
 		}
-		limit := v.k.failFast
+		limit := v.FailFast
 		if limit == 0 {
 			continue
 		}
@@ -307,9 +323,9 @@ func (v *vigil) blind() error {
 }
 
 func (v *vigil) podsOf(t *target) []*corev1.Pod {
-	if t.info.Mapping.GroupVersionKind.Kind == "Pod" {
+	if GroupKind(t.want) == "Pod." {
 		for _, p := range v.pods.pods {
-			if p.Name == t.info.Name && p.Namespace == t.info.Namespace {
+			if p.Name == t.want.GetName() && p.Namespace == t.ns {
 				return []*corev1.Pod{p}
 			}
 		}
@@ -318,7 +334,7 @@ func (v *vigil) podsOf(t *target) []*corev1.Pod {
 	if t.sel == nil {
 		return nil
 	}
-	return v.pods.of(t.info.Namespace, t.sel)
+	return v.pods.of(t.ns, t.sel)
 }
 
 // progress says what is waited for now, when that has changed.
@@ -326,14 +342,14 @@ func (v *vigil) progress() {
 	var texts []string
 	done, total := 0, 0
 	for _, t := range v.targets {
-		done, total = done+t.status.done, total+t.status.total
+		done, total = done+t.status.Done, total+t.status.Total
 		if t.done {
 			continue
 		}
-		text := t.info.Name + ": " + t.status.text
+		text := t.want.GetName() + ": " + t.status.Text
 		for _, p := range v.podsOf(t) {
 			if problem, ok := troubleOf(p); ok && problem.stuck {
-				text += " (" + clip(problem.words, 120) + ")"
+				text += " (" + Clip(problem.words, 120) + ")"
 				break
 			}
 		}
@@ -344,7 +360,7 @@ func (v *vigil) progress() {
 	}
 	if text := strings.Join(texts, "; "); text != v.said {
 		v.said = text
-		v.k.out.Progress(text, done, total)
+		v.Out.Progress(text, done, total)
 	}
 }
 
@@ -360,10 +376,10 @@ func (v *vigil) ended(ctx context.Context) error {
 		var left []string
 		for _, t := range v.targets {
 			if !t.done {
-				left = append(left, t.title+" "+t.status.text)
+				left = append(left, t.title+" "+t.status.Text)
 			}
 		}
-		return sdk.Downstream("It was not gone in time: %s. See what holds it with `kubectl describe`, then try again.", clip(strings.Join(left, "; "), 600)).WithRetry()
+		return sdk.Downstream("It was not gone in time: %s. See what holds it with `kubectl describe`, then try again.", Clip(strings.Join(left, "; "), 600)).WithRetry()
 	}
 	return v.explain(ctx, "It was not ready in time. ")
 }

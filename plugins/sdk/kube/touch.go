@@ -1,4 +1,4 @@
-package helm
+package kube
 
 import (
 	"fmt"
@@ -22,64 +22,69 @@ var clusterWide = map[string]bool{
 	"IPAddress": true, "ServiceCIDR": true, "StorageVersionMigration": true,
 }
 
+// ClusterWide tells whether objects of a kind of Kubernetes itself are in no
+// namespace.
+func ClusterWide(kind string) bool { return clusterWide[kind] }
+
 // keepsData matches the kinds of operators for databases, queues and storage:
 // when such an object goes, what it stands for goes with it. It is looked for in
 // "group/Kind" of kinds that are not Kubernetes' own. A false alarm makes
 // somebody look once more; a missed one takes data away unseen.
 var keepsData = regexp.MustCompile(`(?i)(postgres|pgcluster|cnpg|mysql|mariadb|vitess|percona|mongo|redis|valkey|dragonfly|kafka|pulsar|rabbitmq|elasticsearch|opensearch|cassandra|scylla|clickhouse|cockroach|couch|neo4j|etcd|minio|influx|database|dbinstance|dbcluster|bucket|volume|claim|dataset|snapshot|backup|filesystem|objectstore|keyvalue|\btable\b|tablespace|topic|queue$)`)
 
-// takesData tells whether data goes when o does.
-func takesData(o object) bool {
-	switch o.kind() {
+// TakesData tells whether data goes when o does.
+func TakesData(o *unstructured.Unstructured) bool {
+	switch o.GetKind() {
 	case "PersistentVolumeClaim", "StatefulSet", "Namespace", "PersistentVolume", "CustomResourceDefinition":
 		return true
 	}
-	group := o.live().GroupVersionKind().Group
+	group := o.GroupVersionKind().Group
 	if group == "" || !strings.Contains(group, ".") || strings.HasSuffix(group, ".k8s.io") && !strings.HasSuffix(group, ".x-k8s.io") && group != "snapshot.storage.k8s.io" {
 		return false
 	}
-	return keepsData.MatchString(group + "/" + o.kind())
+	return keepsData.MatchString(group + "/" + o.GetKind())
 }
 
 // shrinks tells whether an update of a StatefulSet takes claims away: those of
 // the replicas that go, where it says so.
 // Source: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#persistentvolumeclaim-retention
-func shrinks(was, is object) bool {
-	if is.kind() != "StatefulSet" {
+func shrinks(was, is *unstructured.Unstructured) bool {
+	if is.GetKind() != "StatefulSet" {
 		return false
 	}
-	policy, _, _ := unstructured.NestedString(is.content, "spec", "persistentVolumeClaimRetentionPolicy", "whenScaled")
-	return policy == "Delete" && is.number(1, "spec", "replicas") < was.number(1, "spec", "replicas")
+	policy, _, _ := unstructured.NestedString(is.Object, "spec", "persistentVolumeClaimRetentionPolicy", "whenScaled")
+	return policy == "Delete" && number64(is, 1, "spec", "replicas") < number64(was, 1, "spec", "replicas")
 }
 
-// touched are the resources that changes are about. namespace is the release's.
-func (c *changes) touched(namespace string) []sdk.Resource {
+// Resources are the resources that changes are about. namespace is that of
+// objects that name none.
+func (c *Changes) Resources(namespace string) []sdk.Resource {
 	var out []sdk.Resource
-	add := func(o object, change sdk.Change, destructive bool) {
-		in := o.namespace()
+	add := func(o *unstructured.Unstructured, change sdk.Change, destructive bool) {
+		in := o.GetNamespace()
 		switch {
-		case clusterWide[o.kind()]:
+		case ClusterWide(o.GetKind()):
 			in = ""
 		case in == "":
 			in = namespace
 		}
-		out = append(out, sdk.Resource{Kind: o.kind(), Name: o.name(), Namespace: in, Change: change, Destructive: destructive})
+		out = append(out, sdk.Resource{Kind: o.GetKind(), Name: o.GetName(), Namespace: in, Change: change, Destructive: destructive})
 	}
-	for _, o := range c.removed {
-		add(o, sdk.ChangeDelete, takesData(o))
+	for _, o := range c.Removed {
+		add(o, sdk.ChangeDelete, TakesData(o))
 	}
-	for i, o := range c.changed {
-		add(o, sdk.ChangeUpdate, shrinks(c.were[i], o))
+	for i, o := range c.Changed {
+		add(o, sdk.ChangeUpdate, shrinks(c.Were[i], o))
 	}
-	for _, o := range c.added {
+	for _, o := range c.Added {
 		add(o, sdk.ChangeCreate, false)
 	}
-	return once(out)
+	return Once(out)
 }
 
-// once leaves out resources that are there already: kinds of the same name in
+// Once leaves out resources that are there already: kinds of the same name in
 // two API groups cannot be told apart by what a resource says.
-func once(all []sdk.Resource) []sdk.Resource {
+func Once(all []sdk.Resource) []sdk.Resource {
 	at := map[string]int{}
 	out := all[:0:0]
 	for _, r := range all {
@@ -94,8 +99,8 @@ func once(all []sdk.Resource) []sdk.Resource {
 	return out
 }
 
-// anyDestructive tells whether one of all takes data away.
-func anyDestructive(all []sdk.Resource) bool {
+// AnyDestructive tells whether one of all takes data away.
+func AnyDestructive(all []sdk.Resource) bool {
 	for _, r := range all {
 		if r.Destructive {
 			return true

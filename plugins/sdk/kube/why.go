@@ -1,4 +1,4 @@
-package helm
+package kube
 
 import (
 	"bufio"
@@ -38,13 +38,13 @@ func (v *vigil) explain(ctx context.Context, prefix string) error {
 		if t.done {
 			continue
 		}
-		namespace = t.info.Namespace
-		names = append(names, t.info.Name)
+		namespace = t.ns
+		names = append(names, t.want.GetName())
 		verb := "is not ready"
 		if v.goal == completion {
 			verb = "did not succeed"
 		}
-		fmt.Fprintf(&b, "%s %s: %s. ", t.title, verb, t.status.text)
+		fmt.Fprintf(&b, "%s %s: %s. ", t.title, verb, t.status.Text)
 		for _, p := range v.podsOf(t) {
 			names = append(names, p.Name)
 			if problem, ok := troubleOf(p); ok {
@@ -64,7 +64,7 @@ func (v *vigil) explain(ctx context.Context, prefix string) error {
 	})
 	for i, t := range troubles {
 		if i == mostPods {
-			fmt.Fprintf(&b, "The same or more holds for %s. ", count(len(troubles)-i, "other pod"))
+			fmt.Fprintf(&b, "The same or more holds for %s. ", Count(len(troubles)-i, "other pod"))
 			break
 		}
 		fmt.Fprintf(&b, "Pod %s: %s. ", t.pod, t.words)
@@ -76,24 +76,24 @@ func (v *vigil) explain(ctx context.Context, prefix string) error {
 		advice = "Correct what the events and the log name, then try again."
 	}
 	b.WriteString(advice)
-	if lines := v.k.lastEvents(ctx, namespace, names); len(lines) > 0 {
+	if lines := v.Cluster.lastEvents(ctx, namespace, names); len(lines) > 0 {
 		b.WriteString("\nLast events:\n  " + strings.Join(lines, "\n  "))
 	}
 	for _, t := range troubles {
 		if t.container == "" {
 			continue
 		}
-		if lines := v.k.lastLines(ctx, namespace, t); len(lines) > 0 {
+		if lines := v.Cluster.lastLines(ctx, namespace, t); len(lines) > 0 {
 			fmt.Fprintf(&b, "\nLast log lines of %s:\n  %s", t.pod, strings.Join(lines, "\n  "))
 			break
 		}
 	}
-	return &sdk.Error{Fault: sdk.FaultDownstream, Msg: v.k.mask.text(b.String())}
+	return &sdk.Error{Fault: sdk.FaultDownstream, Msg: v.Mask.Text(b.String())}
 }
 
 // lastEvents are the newest warnings about any of names.
-func (k *kubeClient) lastEvents(ctx context.Context, namespace string, names []string) []string {
-	list, err := k.free.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "type=Warning"})
+func (c *Cluster) lastEvents(ctx context.Context, namespace string, names []string) []string {
+	list, err := c.clientset.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "type=Warning"})
 	if err != nil {
 		return nil
 	}
@@ -104,7 +104,7 @@ func (k *kubeClient) lastEvents(ctx context.Context, namespace string, names []s
 	slices.SortStableFunc(events, func(a, b corev1.Event) int { return eventTime(a).Compare(eventTime(b)) })
 	var lines []string
 	for _, e := range events {
-		line := fmt.Sprintf("%s %s: %s", e.InvolvedObject.Kind, e.InvolvedObject.Name, clip(strings.Join(strings.Fields(e.Reason+": "+e.Message), " "), mostLine))
+		line := fmt.Sprintf("%s %s: %s", e.InvolvedObject.Kind, e.InvolvedObject.Name, Clip(strings.Join(strings.Fields(e.Reason+": "+e.Message), " "), mostLine))
 		lines = append(slices.DeleteFunc(lines, func(l string) bool { return l == line }), line)
 	}
 	return lines[max(0, len(lines)-mostEvents):]
@@ -121,10 +121,10 @@ func eventTime(e corev1.Event) time.Time {
 }
 
 // lastLines are the last lines of the log of a troubled container.
-func (k *kubeClient) lastLines(ctx context.Context, namespace string, t trouble) []string {
+func (c *Cluster) lastLines(ctx context.Context, namespace string, t trouble) []string {
 	tail, bytes := int64(mostLines), int64(mostLines*4*mostLine)
 	for _, previous := range []bool{t.previous, !t.previous} {
-		stream, err := k.free.CoreV1().Pods(namespace).GetLogs(t.pod, &corev1.PodLogOptions{
+		stream, err := c.clientset.CoreV1().Pods(namespace).GetLogs(t.pod, &corev1.PodLogOptions{
 			Container: t.container, Previous: previous, TailLines: &tail, LimitBytes: &bytes,
 		}).Stream(ctx)
 		if err != nil {
@@ -133,7 +133,7 @@ func (k *kubeClient) lastLines(ctx context.Context, namespace string, t trouble)
 		var lines []string
 		scan := bufio.NewScanner(stream)
 		for scan.Scan() {
-			lines = append(lines, clip(strings.ToValidUTF8(scan.Text(), "�"), mostLine))
+			lines = append(lines, Clip(strings.ToValidUTF8(scan.Text(), "�"), mostLine))
 		}
 		_ = stream.Close()
 		if len(lines) > 0 {

@@ -1,4 +1,4 @@
-package helm
+package kube
 
 import (
 	"fmt"
@@ -43,7 +43,7 @@ func troubleOf(p *corev1.Pod) (t trouble, ok bool) {
 	}
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
-			t.words = "no node can take it: " + clip(c.Message, 300)
+			t.words = "no node can take it: " + Clip(c.Message, 300)
 			t.advice = "Ask for less CPU or memory, make room, or add a node."
 			return t, true
 		}
@@ -68,10 +68,10 @@ func (t *trouble) wait(p *corev1.Pod, c corev1.ContainerStatus, w *corev1.Contai
 	image := imageOf(p, c)
 	switch w.Reason {
 	case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError":
-		t.words = fmt.Sprintf("the image %q cannot be pulled%s", clip(image, 200), in(w.Reason, w.Message))
+		t.words = fmt.Sprintf("the image %q cannot be pulled%s", Clip(image, 200), in(w.Reason, w.Message))
 		t.advice = "Check that the image and its tag exist, and that the cluster may pull it (imagePullSecrets)."
 	case "InvalidImageName":
-		t.words = fmt.Sprintf("%q is not the name of an image", clip(image, 200))
+		t.words = fmt.Sprintf("%q is not the name of an image", Clip(image, 200))
 		t.advice = "Correct the image in the values."
 	case "CreateContainerConfigError":
 		t.words = "something that it is configured with is not there" + in(w.Reason, w.Message)
@@ -105,7 +105,7 @@ func (t *trouble) crash(p *corev1.Pod, c corev1.ContainerStatus) bool {
 		t.advice = "Raise resources.limits.memory, or make the program need less."
 	}
 	if c.RestartCount > 0 {
-		t.words += fmt.Sprintf(" and was restarted %s", count(int(c.RestartCount), "time"))
+		t.words += fmt.Sprintf(" and was restarted %s", Count(int(c.RestartCount), "time"))
 	}
 	t.stuck = c.RestartCount >= crashesForSure || p.Spec.RestartPolicy == corev1.RestartPolicyNever
 	return true
@@ -122,7 +122,7 @@ func imageOf(p *corev1.Pod, status corev1.ContainerStatus) string {
 
 // in is " (reason: message)" of what there is of both.
 func in(reason, message string) string {
-	text := strings.Trim(reason+": "+clip(strings.Join(strings.Fields(message), " "), 300), ": ")
+	text := strings.Trim(reason+": "+Clip(strings.Join(strings.Fields(message), " "), 300), ": ")
 	if text == "" {
 		return ""
 	}

@@ -1,7 +1,9 @@
-package helm
+package kube
 
 import (
 	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/berth-dev/berth/plugins/sdk"
 )
@@ -43,7 +45,7 @@ func TestWhatObjectsAskFor(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if got := needOf(objects).String(); got != tc.want {
+		if got := NeedOf(objects).String(); got != tc.want {
 			t.Errorf("%s: %q, want %q", name, got, tc.want)
 		}
 	}
@@ -59,7 +61,7 @@ func TestCostSaysWhatItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct {
-		before, after []object
+		before, after []*unstructured.Unstructured
 		want          string
 	}{
 		{nil, nil, ""},
@@ -68,7 +70,7 @@ func TestCostSaysWhatItWas(t *testing.T) {
 		{some, pod, "requests 1 CPU (1 pod), instead of 500m CPU and 512Mi memory (2 pods)"},
 		{pod, nil, "requests nothing, instead of 1 CPU (1 pod)"},
 	} {
-		if got := costOf(tc.before, tc.after); got != tc.want {
+		if got := Cost(tc.before, tc.after); got != tc.want {
 			t.Errorf("%q, want %q", got, tc.want)
 		}
 	}
@@ -94,7 +96,7 @@ func TestWhatTakesDataAway(t *testing.T) {
 		if err != nil || len(objects) != 1 {
 			t.Fatal(err)
 		}
-		if got := takesData(objects[0]); got != want {
+		if got := TakesData(objects[0]); got != want {
 			t.Errorf("%q: %v", name, got)
 		}
 	}
@@ -109,8 +111,8 @@ func TestResourcesOfChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mask := newMasker(randomKey(), nil)
-	c, err := compare(before, after, mask, mask)
+	mask := NewMasker(RandomKey(), nil)
+	c, err := Compare(before, after, mask, mask, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +122,7 @@ func TestResourcesOfChanges(t *testing.T) {
 		{Kind: "StatefulSet", Name: "db", Namespace: "shop-pr-42", Change: sdk.ChangeUpdate, Destructive: true},
 		{Kind: "ConfigMap", Name: "c", Namespace: "other", Change: sdk.ChangeCreate},
 	}
-	got := c.touched("shop-pr-42")
+	got := c.Resources("shop-pr-42")
 	if len(got) != len(want) {
 		t.Fatalf("resources %+v", got)
 	}

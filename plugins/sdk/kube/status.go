@@ -1,4 +1,4 @@
-package helm
+package kube
 
 import (
 	"fmt"
@@ -9,22 +9,22 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// state is how far an object is.
-type state int
+// State is how far an object is.
+type State int
 
+// The states. Failed will not get ready without a change.
 const (
-	waiting state = iota
-	ready
-	failed // it will not get ready without a change
+	Waiting State = iota
+	Ready
+	Failed
 )
 
-// status is what is seen of an object. Text says why it is not ready, in words
-// that follow its name: "1 of 2 pods ready".
-type status struct {
-	state       state
-	text        string
-	done, total int  // pods, where the object has some
-	stuck       bool // waiting will most likely not help
+// Status is what is seen of an object.
+type Status struct {
+	State       State
+	Text        string // why it is not ready, in words that follow its name: "1 of 2 pods ready"
+	Done, Total int    // pods, where the object has some
+	Stuck       bool   // waiting will most likely not help
 }
 
 // watched are the kinds whose readiness is waited for. Claims are not among
@@ -36,19 +36,18 @@ var watched = map[string]bool{
 	"CustomResourceDefinition.apiextensions.k8s.io": true,
 }
 
-func groupKind(u *unstructured.Unstructured) string {
-	gvk := u.GroupVersionKind()
-	return gvk.Kind + "." + gvk.Group
-}
+// Ruled tells whether there is a rule for the readiness of u's kind, so that it is
+// waited for. Other kinds are ready once they exist.
+func Ruled(u *unstructured.Unstructured) bool { return watched[GroupKind(u)] }
 
-// look tells how an object is, by the rules of `kubectl rollout status` and, in
+// Look tells how an object is, by the rules of `kubectl rollout status` and, in
 // what those leave open, of Helm's --wait. Kinds that it does not know are
-// ready once they exist.
-func look(u *unstructured.Unstructured) status {
+// ready once they exist; LookAny knows more.
+func Look(u *unstructured.Unstructured) Status {
 	if u.GetDeletionTimestamp() != nil {
-		return status{text: "is being deleted"}
+		return Status{Text: "is being deleted"}
 	}
-	switch groupKind(u) {
+	switch GroupKind(u) {
 	case "Deployment.apps":
 		return lookDeployment(u)
 	case "StatefulSet.apps":
@@ -65,21 +64,21 @@ func look(u *unstructured.Unstructured) status {
 	case "Service.":
 		return lookService(u)
 	case "CustomResourceDefinition.apiextensions.k8s.io":
-		if c, ok := condition(u, "Established"); ok && c.status == "True" {
-			return status{state: ready}
+		if c, ok := ConditionOf(u, "Established"); ok && c.Status == "True" {
+			return Status{State: Ready}
 		}
-		return status{text: "is not established yet"}
+		return Status{Text: "is not established yet"}
 	case "PersistentVolumeClaim.":
 		if phase, _, _ := unstructured.NestedString(u.Object, "status", "phase"); phase == "Lost" {
-			return status{state: failed, text: "has lost its volume"}
+			return Status{State: Failed, Text: "has lost its volume"}
 		}
 	}
-	return status{state: ready}
+	return Status{State: Ready}
 }
 
-func lookDeployment(u *unstructured.Unstructured) status {
+func lookDeployment(u *unstructured.Unstructured) Status {
 	if paused, _, _ := unstructured.NestedBool(u.Object, "spec", "paused"); paused {
-		return status{state: ready}
+		return Status{State: Ready}
 	}
 	want := number(u, 1, "spec", "replicas")
 	available := number(u, 0, "status", "availableReplicas")
@@ -88,14 +87,14 @@ func lookDeployment(u *unstructured.Unstructured) status {
 	if !observed(u) {
 		return counted(0, want, false)
 	}
-	if c, ok := condition(u, "Progressing"); ok && c.reason == "ProgressDeadlineExceeded" {
+	if c, ok := ConditionOf(u, "Progressing"); ok && c.Reason == "ProgressDeadlineExceeded" {
 		s := counted(min(available, updated), want, false)
-		s.state, s.text = failed, s.text+", and it made no progress for longer than its progressDeadlineSeconds"
+		s.State, s.Text = Failed, s.Text+", and it made no progress for longer than its progressDeadlineSeconds"
 		return s
 	}
-	if c, ok := condition(u, "ReplicaFailure"); ok && c.status == "True" && available < want {
+	if c, ok := ConditionOf(u, "ReplicaFailure"); ok && c.Status == "True" && available < want {
 		s := counted(min(available, updated), want, false)
-		s.text, s.stuck = s.text+", its pods cannot be made: "+clip(c.message, 300), true
+		s.Text, s.Stuck = s.Text+", its pods cannot be made: "+Clip(c.Message, 300), true
 		return s
 	}
 	if updated < want {
@@ -106,13 +105,13 @@ func lookDeployment(u *unstructured.Unstructured) status {
 	}
 	if all > updated {
 		s := counted(min(available, updated), want, false)
-		s.text += fmt.Sprintf(", %s of the version before still there", count(all-updated, "pod"))
+		s.Text += fmt.Sprintf(", %s of the version before still there", Count(all-updated, "pod"))
 		return s
 	}
 	return counted(available, want, true)
 }
 
-func lookStatefulSet(u *unstructured.Unstructured) status {
+func lookStatefulSet(u *unstructured.Unstructured) Status {
 	want := number(u, 1, "spec", "replicas")
 	readyPods := number(u, 0, "status", "readyReplicas")
 	if !observed(u) {
@@ -134,7 +133,7 @@ func lookStatefulSet(u *unstructured.Unstructured) status {
 	return counted(readyPods, want, partition > 0 || current == update)
 }
 
-func lookDaemonSet(u *unstructured.Unstructured) status {
+func lookDaemonSet(u *unstructured.Unstructured) Status {
 	want := number(u, 0, "status", "desiredNumberScheduled")
 	if !observed(u) {
 		return counted(0, want, false)
@@ -148,8 +147,8 @@ func lookDaemonSet(u *unstructured.Unstructured) status {
 	}
 	// As with Helm, nodes that may be missing during an update may be missing now.
 	s := counted(available, want, true)
-	if spare := maxUnavailable(u, want); s.state != ready && available >= want-spare {
-		s.state = ready
+	if spare := maxUnavailable(u, want); s.State != Ready && available >= want-spare {
+		s.State = Ready
 	}
 	return s
 }
@@ -171,63 +170,63 @@ func maxUnavailable(u *unstructured.Unstructured, of int) int {
 	return 0
 }
 
-func lookJob(u *unstructured.Unstructured) status {
+func lookJob(u *unstructured.Unstructured) Status {
 	if suspended, _, _ := unstructured.NestedBool(u.Object, "spec", "suspend"); suspended {
-		return status{state: ready}
+		return Status{State: Ready}
 	}
-	if c, ok := condition(u, "Failed"); ok && c.status == "True" {
-		return status{state: failed, text: strings.TrimSuffix("failed: "+clip(strings.Trim(c.reason+" "+c.message, " "), 200), ": ")}
+	if c, ok := ConditionOf(u, "Failed"); ok && c.Status == "True" {
+		return Status{State: Failed, Text: strings.TrimSuffix("failed: "+Clip(strings.Trim(c.Reason+" "+c.Message, " "), 200), ": ")}
 	}
 	want := number(u, 1, "spec", "completions")
 	done := number(u, 0, "status", "succeeded")
-	if c, ok := condition(u, "Complete"); ok && c.status == "True" {
-		return status{state: ready, done: done, total: want}
+	if c, ok := ConditionOf(u, "Complete"); ok && c.Status == "True" {
+		return Status{State: Ready, Done: done, Total: want}
 	}
-	return status{text: fmt.Sprintf("has not finished: %d of %d done", done, want), done: done, total: want}
+	return Status{Text: fmt.Sprintf("has not finished: %d of %d done", done, want), Done: done, Total: want}
 }
 
-func lookPod(u *unstructured.Unstructured) status {
+func lookPod(u *unstructured.Unstructured) Status {
 	phase, _, _ := unstructured.NestedString(u.Object, "status", "phase")
 	switch phase {
 	case "Succeeded":
-		return status{state: ready}
+		return Status{State: Ready}
 	case "Failed":
-		return status{state: failed, text: "failed"}
+		return Status{State: Failed, Text: "failed"}
 	}
-	if c, ok := condition(u, "Ready"); ok && c.status == "True" {
-		return status{state: ready}
+	if c, ok := ConditionOf(u, "Ready"); ok && c.Status == "True" {
+		return Status{State: Ready}
 	}
-	return status{text: "is not ready"}
+	return Status{Text: "is not ready"}
 }
 
-func lookService(u *unstructured.Unstructured) status {
+func lookService(u *unstructured.Unstructured) Status {
 	kind, _, _ := unstructured.NestedString(u.Object, "spec", "type")
 	external, _, _ := unstructured.NestedSlice(u.Object, "spec", "externalIPs")
 	if kind != "LoadBalancer" || len(external) > 0 {
-		return status{state: ready}
+		return Status{State: Ready}
 	}
 	if ingress, _, _ := unstructured.NestedSlice(u.Object, "status", "loadBalancer", "ingress"); len(ingress) > 0 {
-		return status{state: ready}
+		return Status{State: Ready}
 	}
-	return status{text: "has no address from the load balancer yet"}
+	return Status{Text: "has no address from the load balancer yet"}
 }
 
 // goneBy is the status of a workload that is to have no pods and has that many.
-func goneBy(there int) status {
+func goneBy(there int) Status {
 	if there == 0 {
-		return status{state: ready}
+		return Status{State: Ready}
 	}
-	return status{text: count(there, "pod") + " still there"}
+	return Status{Text: Count(there, "pod") + " still there"}
 }
 
 // counted is ready when all pods are and settled holds.
-func counted(have, want int, settled bool) status {
-	s := status{done: min(have, want), total: want, text: fmt.Sprintf("%d of %d pods ready", min(have, want), want)}
+func counted(have, want int, settled bool) Status {
+	s := Status{Done: min(have, want), Total: want, Text: fmt.Sprintf("%d of %d pods ready", min(have, want), want)}
 	if want == 1 {
-		s.text = fmt.Sprintf("%d of 1 pod ready", min(have, want))
+		s.Text = fmt.Sprintf("%d of 1 pod ready", min(have, want))
 	}
 	if settled && have >= want {
-		s.state = ready
+		s.State = Ready
 	}
 	return s
 }
@@ -238,18 +237,20 @@ func observed(u *unstructured.Unstructured) bool {
 	return found && seen >= u.GetGeneration()
 }
 
-type statusCondition struct{ status, reason, message string }
+// Condition is one of an object's status.conditions.
+type Condition struct{ Status, Reason, Message string }
 
-func condition(u *unstructured.Unstructured, kind string) (statusCondition, bool) {
+// ConditionOf is the condition of that type, if u has it.
+func ConditionOf(u *unstructured.Unstructured, kind string) (Condition, bool) {
 	list, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
 	for _, item := range list {
 		c, _ := item.(map[string]any)
 		if c["type"] == kind {
 			text := func(key string) string { s, _ := c[key].(string); return s }
-			return statusCondition{text("status"), text("reason"), text("message")}, true
+			return Condition{text("status"), text("reason"), text("message")}, true
 		}
 	}
-	return statusCondition{}, false
+	return Condition{}, false
 }
 
 func number(u *unstructured.Unstructured, def int, path ...string) int {

@@ -1,4 +1,4 @@
-package helm
+package kube
 
 import (
 	"testing"
@@ -46,7 +46,7 @@ func TestPatchesOfSleep(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			u := parse(t, tt.object)
-			d := dozers[groupKind(u)]
+			d := dozers[GroupKind(u)]
 			patch := d.sleep(u)
 			if tt.sleep == "" {
 				if patch != nil {

@@ -1,0 +1,68 @@
+package kube
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/berth-dev/berth/plugins/sdk"
+)
+
+const (
+	// restartedAt is the annotation of a pod template by which `kubectl rollout
+	// restart` makes its pods anew.
+	// Source: k8s.io/kubectl/pkg/polymorphichelpers, objectrestarter.go.
+	restartedAt = "kubectl.kubernetes.io/restartedAt"
+	// markRestart, on a workload, tells which step restarted it last.
+	markRestart = "berth.dev/restart"
+)
+
+// restartable are the kinds whose pods a change of their template replaces.
+var restartable = map[string]bool{"Deployment.apps": true, "StatefulSet.apps": true, "DaemonSet.apps": true}
+
+// Restartable tells whether a change of their template replaces the pods of u's
+// kind.
+func Restartable(u *unstructured.Unstructured) bool { return restartable[GroupKind(u)] }
+
+// RestartPatch is the patch with which a step restarts a live object, nil for
+// what it has restarted already and for what cannot be.
+func RestartPatch(step sdk.Step, now time.Time) func(*unstructured.Unstructured) map[string]any {
+	sum := sha256.Sum256([]byte(step.ID))
+	mark := hex.EncodeToString(sum[:16])
+	return func(u *unstructured.Unstructured) map[string]any {
+		if !restartable[GroupKind(u)] || u.GetAnnotations()[markRestart] == mark {
+			return nil
+		}
+		return patchOf(map[string]any{markRestart: mark}, map[string]any{
+			"template": map[string]any{"metadata": map[string]any{"annotations": map[string]any{restartedAt: now.UTC().Format(time.RFC3339)}}},
+		})
+	}
+}
+
+// Stays says why a restart leaves pods of u as they are, "" when it does not.
+func Stays(u *unstructured.Unstructured) string {
+	kind := GroupKind(u)
+	if paused, _, _ := unstructured.NestedBool(u.Object, "spec", "paused"); paused && kind == "Deployment.apps" {
+		return "is paused: its pods are replaced when it goes on"
+	}
+	if strategy, _, _ := unstructured.NestedString(u.Object, "spec", "updateStrategy", "type"); strategy == "OnDelete" {
+		return "replaces a pod only when somebody deletes it (OnDelete)"
+	}
+	if _, is := Asleep(u); is {
+		return "is Asleep: it has no pods to restart"
+	}
+	if replicated[kind] && !restartable[kind] || kind == "Pod." {
+		return "stays as it is: its pods cannot be replaced one after the other"
+	}
+	return ""
+}
+
+// PodsWanted is how many pods a workload is to have.
+func PodsWanted(u *unstructured.Unstructured) int {
+	if GroupKind(u) == "DaemonSet.apps" {
+		return number(u, 0, "status", "desiredNumberScheduled")
+	}
+	return number(u, 1, "spec", "replicas")
+}
