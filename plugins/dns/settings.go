@@ -138,7 +138,7 @@ func settingsSchema() map[string]any {
 			"zones": map[string]any{"type": "object", "additionalProperties": object([]any{"apps", "provider"}, map[string]any{
 				"apps":     map[string]any{"type": "array", "minItems": 1, "items": text("an app that may have names in the zone; * is every app")},
 				"ttl":      map[string]any{"type": "integer", "minimum": 1, "maximum": maxTTL, "default": defaultTTL, "description": "seconds that caches keep a record whose part does not say it"},
-				"wait":     map[string]any{"type": "string", "default": "2m", "description": "how long to wait for all authoritative servers"},
+				"wait":     map[string]any{"type": "string", "default": "2m", "description": "how long to wait for all authoritative servers; 0s asks none of them"},
 				"servers":  map[string]any{"type": "array", "minItems": 1, "items": text("host or host:port of an authoritative server to wait for, instead of those that the zone names")},
 				"provider": provider,
 			})},
@@ -183,7 +183,7 @@ func readZone(name string, raw rawZone) (zoneSettings, error) {
 		z.ttl = uint32(*raw.TTL)
 	}
 	if raw.Wait != "" {
-		if z.wait, err = time.ParseDuration(raw.Wait); err != nil || z.wait <= 0 {
+		if z.wait, err = time.ParseDuration(raw.Wait); err != nil || z.wait < 0 {
 			return z, sdk.Invalid("The `wait` of zone %s is %s, which is no duration; write it as 2m.", absolute, quoted(raw.Wait))
 		}
 	}

@@ -3,6 +3,7 @@ package dns
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -15,8 +16,9 @@ const (
 	// several of them. Source: RFC 1035, section 3.3.
 	txtPiece = 255
 	// maxText is the longest text, in bytes, that Berth puts into one record. More
-	// would fit into a message of DNS, but not into what providers take.
-	maxText = 4000
+	// would fit into a message of DNS, but not into what Cloudflare takes (2,048
+	// characters) and Route 53 (4,000, escapes included).
+	maxText = 2000
 	// heritage begins every text of an ownership record.
 	heritage = "heritage=berth"
 )
@@ -132,7 +134,7 @@ func fromRecord(rr dns.RR) (kind recordType, value string, ok bool) {
 	case *dns.TXT:
 		text := ""
 		for _, piece := range rr.Txt {
-			text += unescape(piece)
+			text += unescapeBase(piece, 10) // RFC 1035, section 5.1
 		}
 		return typeTXT, text, true
 	}
@@ -142,9 +144,72 @@ func fromRecord(rr dns.RR) (kind recordType, value string, ok bool) {
 // plainName is a name of the wire in lower case and without the dot at its end.
 func plainName(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
 
-// unescape undoes the escapes of presentation form, \X and \DDD.
-// Source: RFC 1035, section 5.1.
-func unescape(s string) string {
+func digit(c byte) bool { return c >= '0' && c <= '9' }
+
+// toPresentation is a value as interfaces over HTTP take it: hosts with a dot at
+// the end, texts in quotes. Escapes are of the given base: ten, or eight at
+// Route 53.
+func toPresentation(kind recordType, value string, base int) string {
+	switch kind {
+	case typeCNAME:
+		return value + "."
+	case typeTXT:
+		var words []string
+		for _, piece := range pieces(value) {
+			var b strings.Builder
+			for _, c := range []byte(piece) {
+				switch {
+				case c == '"' || c == '\\':
+					b.WriteByte('\\')
+					b.WriteByte(c)
+				case c < ' ' || c > '~':
+					digits := strconv.FormatUint(uint64(c), base)
+					b.WriteString(`\` + strings.Repeat("0", 3-len(digits)) + digits)
+				default:
+					b.WriteByte(c)
+				}
+			}
+			words = append(words, `"`+b.String()+`"`)
+		}
+		return strings.Join(words, " ")
+	}
+	return value
+}
+
+// fromPresentation reads what toPresentation wrote, and whatever else such an
+// interface has, into the normal form as far as there is one.
+func fromPresentation(kind recordType, text string, base int) string {
+	if kind != typeTXT {
+		if value, err := normalValue(kind, text); err == nil {
+			return value
+		}
+		return text
+	}
+	if !strings.HasPrefix(text, `"`) {
+		return unescapeBase(text, base)
+	}
+	var out strings.Builder
+	inside := false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"':
+			inside = !inside
+		case c == '\\' && i+1 < len(text):
+			n := 2
+			if i+3 < len(text) && digit(text[i+1]) && digit(text[i+2]) && digit(text[i+3]) {
+				n = 4
+			}
+			out.WriteString(unescapeBase(text[i:i+n], base))
+			i += n - 1
+		case inside:
+			out.WriteByte(c)
+		}
+	}
+	return out.String()
+}
+
+// unescapeBase undoes \X, and \DDD with digits of the base.
+func unescapeBase(s string, base int) string {
 	if !strings.Contains(s, `\`) {
 		return s
 	}
@@ -154,15 +219,15 @@ func unescape(s string) string {
 			out = append(out, s[i])
 			continue
 		}
-		if i+3 < len(s) && digit(s[i+1]) && digit(s[i+2]) && digit(s[i+3]) {
-			out = append(out, byte(int(s[i+1]-'0')*100+int(s[i+2]-'0')*10+int(s[i+3]-'0'))) //nolint:gosec // what is beyond a byte no server writes, and it wraps round
-			i += 3
-			continue
+		if i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], base, 8); err == nil {
+				out = append(out, byte(n))
+				i += 3
+				continue
+			}
 		}
 		out = append(out, s[i+1])
 		i++
 	}
 	return string(out)
 }
-
-func digit(c byte) bool { return c >= '0' && c <= '9' }
