@@ -129,10 +129,43 @@ func (b *heldBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// Listen passes connections on to a TCP server until the cut, for executors that
-// speak something else than HTTP, in whatever language: each piece that the
-// server sends is a call's answer. It returns the address to use in place of the
-// server's.
+// Dial is next until the cut, for executors that speak something else than HTTP:
+// each piece that is read from a connection is a call's answer.
+func (c *Cut) Dial(next func(ctx context.Context, network, address string) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if c.cut() {
+			return nil, ErrCut
+		}
+		conn, err := next(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &cutConn{Conn: conn, cut: c, release: c.hold(conn)}, nil
+	}
+}
+
+type cutConn struct {
+	net.Conn
+	cut     *Cut
+	release func()
+}
+
+func (c *cutConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && !c.cut.answered() {
+		return 0, ErrCut
+	}
+	return n, err
+}
+
+func (c *cutConn) Close() error {
+	c.release()
+	return c.Conn.Close()
+}
+
+// Listen passes connections on to a TCP server until the cut, as Dial does, for
+// executors that are programs, in whatever language. It returns the address to
+// use in place of the server's.
 func (c *Cut) Listen(t *testing.T, server string) string {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -157,31 +190,16 @@ func (c *Cut) Listen(t *testing.T, server string) string {
 func (c *Cut) pass(client net.Conn, server string) {
 	defer client.Close()
 	defer c.hold(client)()
-	upstream, err := new(net.Dialer).Dial("tcp", server)
+	upstream, err := c.Dial(new(net.Dialer).DialContext)(context.Background(), "tcp", server)
 	if err != nil {
 		return
 	}
 	defer upstream.Close()
-	defer c.hold(upstream)()
 	go func() {
 		_, _ = io.Copy(upstream, client)
 		_ = upstream.Close() // the client is gone
 	}()
-	piece := make([]byte, 64<<10)
-	for {
-		n, err := upstream.Read(piece)
-		if n > 0 {
-			if !c.answered() {
-				return
-			}
-			if _, err := client.Write(piece[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
+	_, _ = io.Copy(client, upstream)
 }
 
 // Executor is x, whose Run is cancelled when the cut is made: what was killed
