@@ -149,6 +149,7 @@ func (a *API) register() {
 	a.readOperations(h)
 	a.writeOperations(h)
 	a.lifeOperations(h)
+	a.importOperations(h)
 	a.policyOperations(h)
 	a.streamOperations(h)
 }

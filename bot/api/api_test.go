@@ -50,6 +50,7 @@ func start(t *testing.T, apps ...*actions.App) *server {
 	s := &server{World: bottest.New(t, redistest.Client(t), apps...), t: t}
 	handler, err := api.New(api.Options{Service: s.Service, Version: "1.2.3", Tokens: []api.Token{
 		{Actor: "ci", SHA256: hashed("ci-token"), Roles: []string{"deployer"}},
+		{Actor: "ada", SHA256: hashed("ada-token"), Roles: []string{"admin"}},
 		{Actor: "eve", SHA256: hashed("eve-token"), Roles: []string{"viewer"}},
 	}})
 	if err != nil {

@@ -155,6 +155,13 @@ func (c *Client) SetVariable(ctx context.Context, name actions.Name, key, value 
 	return orNil(&out, err)
 }
 
+// Import makes the record of an environment that another tool has made. It returns
+// CodeConflict when there is one of that name.
+func (c *Client) Import(ctx context.Context, i api.Import) (*api.Environment, error) {
+	var out api.Environment
+	return orNil(&out, c.do(ctx, call{method: http.MethodPost, path: "/api/v1/imports", in: i, out: &out}))
+}
+
 // Run returns one run.
 func (c *Client) Run(ctx context.Context, id string) (*api.Run, error) {
 	var out api.Run

@@ -22,6 +22,8 @@ type Executor struct {
 	changes map[string]int // of what a part's plan stands for
 	done    map[string]bool
 	made    map[string]string // SHA by the id of the step that deployed it
+	printed map[string][]actions.LogLine
+	more    chan struct{} // closed, and replaced, when something is printed
 }
 
 // gate holds the steps of a part with these verbs up, or all of them.
@@ -63,6 +65,7 @@ func newExecutor() *Executor {
 	return &Executor{
 		parts: map[string]part{}, fails: map[string]failure{}, gates: map[string]gate{}, blind: map[string]bool{}, drift: map[string][]string{},
 		changes: map[string]int{}, done: map[string]bool{}, made: map[string]string{},
+		printed: map[string][]actions.LogLine{}, more: make(chan struct{}),
 	}
 }
 
@@ -140,7 +143,7 @@ func (x *Executor) Describe(context.Context) (actions.Description, error) {
 			actions.VerbDeploy, actions.VerbArchive, actions.VerbRestore, actions.VerbCleanup,
 			actions.VerbRollback, actions.VerbRestart, actions.VerbSleep, actions.VerbWake,
 		},
-		Schema: map[string]any{"type": "object"},
+		Schema: map[string]any{"type": "object"}, Logs: true,
 	}, nil
 }
 
