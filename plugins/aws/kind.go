@@ -33,6 +33,8 @@ type kind struct {
 func kinds() []kind {
 	return []kind{
 		secretKind(),
+		rdsKind(),
+		auroraKind(),
 	}
 }
 
