@@ -152,7 +152,7 @@ func (c *call) arn(rest string) string {
 // handlers are the operations that the server does, by service.
 var handlers = map[string]map[string]func(*call) (params, *apiError){
 	"sts": stsOps, "rds": rdsOps, "secretsmanager": secretOps, "tagging": taggingOps, "route53": zoneOps, "eks": eksOps,
-	"sqs": queueOps, "sns": topicOps, "ecr": registryOps,
+	"sqs": queueOps, "iam": iamOps, "cloudformation": stackOps, "sns": topicOps, "ecr": registryOps,
 }
 
 // ServeHTTP answers as AWS.

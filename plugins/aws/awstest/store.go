@@ -117,6 +117,9 @@ func (s *Server) Dump() string {
 	var b strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(s.things)) {
 		th := s.things[key]
+		if slices.Contains(past, th.kind) {
+			continue
+		}
 		line, err := json.Marshal(map[string]any{"arn": th.arn, "tags": th.tags, "body": th.body, "hidden": th.hidden})
 		if err != nil {
 			s.t.Errorf("awstest: dump %s: %v", th, err)
@@ -146,12 +149,15 @@ func (s *Server) Owned() []string {
 	return out
 }
 
+// past are kinds that AWS remembers of what was: they are nothing that is there.
+var past = []string{"change", "deleted-stack"}
+
 // Things lists everything that accounts have, marked or not, as kind and name.
 func (s *Server) Things() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []string
-	for _, th := range s.pick(func(*thing) bool { return true }) {
+	for _, th := range s.pick(func(th *thing) bool { return !slices.Contains(past, th.kind) }) {
 		out = append(out, fmt.Sprintf("%s:%s %s", th.service, th.kind, th.id))
 	}
 	return out
