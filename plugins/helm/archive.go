@@ -2,13 +2,11 @@ package helm
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
-	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	helmkube "helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
 	helmtime "helm.sh/helm/v3/pkg/time"
@@ -60,7 +58,7 @@ func (s *session) archive(ctx context.Context, step sdk.Step) error {
 		return err
 	}
 	out.Log("archiving release " + s.settings.Release + " as it is at " + what.record.revision() + "; the Secret " + s.archiveName() + " remembers it")
-	if err := s.retain(ctx, what.sets, what.record.Claims); err != nil {
+	if err := s.cluster.Retain(ctx, what.sets, what.record.Claims, s.kube.out); err != nil {
 		return err
 	}
 	for _, o := range what.goes {
@@ -154,7 +152,7 @@ func (s *session) gatherArchive(ctx context.Context, what *archivable) error {
 	if err != nil {
 		return err
 	}
-	roots, err := s.ownersOf(ctx, claims)
+	roots, err := s.cluster.ClaimOwners(ctx, claims)
 	if err != nil {
 		return err
 	}
@@ -162,7 +160,7 @@ func (s *session) gatherArchive(ctx context.Context, what *archivable) error {
 		if c.DeletionTimestamp != nil {
 			return sdk.Downstream("The volume claim %q is being deleted, and goes as soon as nothing uses it: with it goes its data. Nothing was archived. See `kubectl describe pvc %s -n %s`; clean up instead if the data may go.", c.Name, c.Name, c.Namespace)
 		}
-		what.record.Claims = append(what.record.Claims, heldOf(c))
+		what.record.Claims = append(what.record.Claims, kube.ClaimOf(c))
 	}
 	for _, r := range mine {
 		u, ok := r.Object.(*unstructured.Unstructured)
@@ -177,9 +175,9 @@ func (s *session) gatherArchive(ctx context.Context, what *archivable) error {
 		if set {
 			what.sets = append(what.sets, u)
 		}
-		if fields := fieldsOf(u); len(fields) > 0 && u.GetDeletionTimestamp() == nil {
+		if fields := kube.Adjustments(u); len(fields) > 0 && u.GetDeletionTimestamp() == nil {
 			kind := u.GroupVersionKind()
-			what.record.Objects = append(what.record.Objects, adjusted{Group: kind.Group, Kind: kind.Kind, Namespace: u.GetNamespace(), Name: u.GetName(), Fields: fields})
+			what.record.Objects = append(what.record.Objects, kube.Adjusted{Group: kind.Group, Kind: kind.Kind, Namespace: u.GetNamespace(), Name: u.GetName(), Fields: fields})
 		}
 		what.goes = append(what.goes, r)
 	}
@@ -200,61 +198,6 @@ func staysArchived(o *unstructured.Unstructured) bool {
 		return true
 	}
 	return kept(o) || kube.TakesData(o)
-}
-
-// fieldsOf are the fields of a live object that may rightly differ from what was
-// deployed, and are to come back as they are: how many replicas there are, and
-// between which limits that is adjusted. What a sleep has put aside counts as if
-// the object were awake.
-func fieldsOf(u *unstructured.Unstructured) map[string]any {
-	u = awake(u)
-	out := map[string]any{}
-	take := func(path ...string) {
-		if v, found, _ := unstructured.NestedFieldNoCopy(u.Object, path...); found && v != nil {
-			out[pointerTo(path...)] = v
-		}
-	}
-	switch kube.GroupKind(u) {
-	case "HorizontalPodAutoscaler.autoscaling":
-		take("spec", "minReplicas")
-		take("spec", "maxReplicas")
-	case "ScaledObject.keda.sh":
-		for _, field := range []string{"minReplicaCount", "maxReplicaCount", "idleReplicaCount"} {
-			take("spec", field)
-		}
-		fallthrough
-	case "ScaledJob.keda.sh":
-		for name := range u.GetAnnotations() {
-			if strings.HasPrefix(name, "autoscaling.keda.sh/") {
-				take("metadata", "annotations", name)
-			}
-		}
-	case "CronJob.batch":
-		take("spec", "suspend")
-	default:
-		if _, found, err := unstructured.NestedInt64(u.Object, "spec", "replicas"); found && err == nil {
-			take("spec", "replicas")
-		}
-	}
-	return out
-}
-
-// awake is u as it is when it does not sleep.
-func awake(u *unstructured.Unstructured) *unstructured.Unstructured {
-	patch := kube.WakePatch(u)
-	if patch == nil {
-		return u
-	}
-	change, errA := json.Marshal(patch)
-	live, errB := u.MarshalJSON()
-	if errA != nil || errB != nil {
-		return u
-	}
-	out := &unstructured.Unstructured{}
-	if merged, err := jsonpatch.MergePatch(live, change); err != nil || out.UnmarshalJSON(merged) != nil {
-		return u
-	}
-	return out
 }
 
 // takeAway deletes resources and waits until they are gone, with their pods.
@@ -407,7 +350,7 @@ func (x *Executor) planArchive(ctx context.Context, step sdk.Step) (sdk.Plan, er
 	}
 	plan.Summary += ": " + kube.Count(len(what.goes), "object") + " taken away, "
 	if n := len(what.record.Claims); n > 0 {
-		plan.Summary += kube.Count(n, "volume claim") + " kept (" + nameClaims(what.record.Claims) + ")"
+		plan.Summary += kube.Count(n, "volume claim") + " kept (" + kube.NameClaims(what.record.Claims) + ")"
 	} else {
 		plan.Summary += "no volume claims to keep"
 	}

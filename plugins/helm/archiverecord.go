@@ -5,16 +5,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"helm.sh/helm/v3/pkg/release"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-dev/berth/plugins/sdk"
 	"github.com/berth-dev/berth/plugins/sdk/kube"
@@ -41,43 +38,19 @@ const (
 // archived is what an archive remembers of a release. It is written before
 // anything is taken away, and deleted when the release is back.
 type archived struct {
-	Version  int        `json:"version"`
-	Release  string     `json:"release"`
-	Revision int        `json:"revision"` // of the release, which Helm's history has; 0 when none was ever deployed
-	Manifest string     `json:"manifest"` // digest of that revision's manifest
-	Chart    string     `json:"chart"`
-	Digest   string     `json:"chart_digest"`            // of the chart as the release's record has it
-	Values   any        `json:"values,omitempty"`        // left out where they do not fit; the revision has them too
-	ValuesAt string     `json:"values_digest,omitempty"` // digest of the values
-	Step     string     `json:"step"`                    // label of the step that archived
-	At       time.Time  `json:"archived_at"`
-	Objects  []adjusted `json:"objects,omitempty"`
-	Claims   []held     `json:"claims,omitempty"`
+	Version  int             `json:"version"`
+	Release  string          `json:"release"`
+	Revision int             `json:"revision"` // of the release, which Helm's history has; 0 when none was ever deployed
+	Manifest string          `json:"manifest"` // digest of that revision's manifest
+	Chart    string          `json:"chart"`
+	Digest   string          `json:"chart_digest"`            // of the chart as the release's record has it
+	Values   any             `json:"values,omitempty"`        // left out where they do not fit; the revision has them too
+	ValuesAt string          `json:"values_digest,omitempty"` // digest of the values
+	Step     string          `json:"step"`                    // label of the step that archived
+	At       time.Time       `json:"archived_at"`
+	Objects  []kube.Adjusted `json:"objects,omitempty"`
+	Claims   []kube.Claim    `json:"claims,omitempty"`
 }
-
-// adjusted is an object that was changed after it was deployed in ways that are to
-// come back: by a person, an autoscaler, or a sleep.
-type adjusted struct {
-	Group     string         `json:"group,omitempty"`
-	Kind      string         `json:"kind"`
-	Namespace string         `json:"namespace"`
-	Name      string         `json:"name"`
-	Fields    map[string]any `json:"fields"` // by JSON pointer (RFC 6901): "/spec/replicas"
-}
-
-func (s adjusted) id() string { return s.Group + "/" + s.Kind + "/" + s.Namespace + "/" + s.Name }
-
-// held is a claim with data.
-type held struct {
-	Name      string    `json:"name"`
-	Namespace string    `json:"namespace"`
-	UID       types.UID `json:"uid"`
-	Volume    string    `json:"volume,omitempty"` // "" while no volume was bound
-	Size      string    `json:"size,omitempty"`
-}
-
-// String is "data-db-0 10Gi".
-func (h held) String() string { return strings.TrimSpace(h.Name + " " + h.Size) }
 
 // archiveName is the name of the Secret with the record of the release.
 func (s *session) archiveName() string { return archivePrefix + s.settings.Release }
@@ -204,12 +177,12 @@ func (a *archived) about(rel *release.Release) error {
 // things that are gone by now.
 func (a *archived) merge(before *archived) {
 	for _, o := range before.Objects {
-		if !slices.ContainsFunc(a.Objects, func(x adjusted) bool { return x.id() == o.id() }) {
+		if !slices.ContainsFunc(a.Objects, func(x kube.Adjusted) bool { return x.ID() == o.ID() }) {
 			a.Objects = append(a.Objects, o)
 		}
 	}
 	for _, c := range before.Claims {
-		if !slices.ContainsFunc(a.Claims, func(x held) bool { return x.Name == c.Name && x.Namespace == c.Namespace }) {
+		if !slices.ContainsFunc(a.Claims, func(x kube.Claim) bool { return x.Name == c.Name && x.Namespace == c.Namespace }) {
 			a.Claims = append(a.Claims, c)
 		}
 	}
@@ -220,51 +193,7 @@ func (a *archived) merge(before *archived) {
 func (a *archived) fields() map[string]map[string]any {
 	out := make(map[string]map[string]any, len(a.Objects))
 	for _, o := range a.Objects {
-		out[o.id()] = o.Fields
+		out[o.ID()] = o.Fields
 	}
 	return out
-}
-
-// setPointer sets what a JSON pointer names. Whatever is on its way and no map
-// is replaced.
-func setPointer(content map[string]any, pointer string, value any) {
-	steps := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
-	unescape := strings.NewReplacer("~1", "/", "~0", "~")
-	for i, step := range steps {
-		name := unescape.Replace(step)
-		if i == len(steps)-1 {
-			content[name] = value
-			return
-		}
-		next, ok := content[name].(map[string]any)
-		if !ok {
-			next = map[string]any{}
-			content[name] = next
-		}
-		content = next
-	}
-}
-
-// pointerTo is the JSON pointer of a path.
-func pointerTo(path ...string) string {
-	escape := strings.NewReplacer("~", "~0", "/", "~1")
-	out := ""
-	for _, step := range path {
-		out += "/" + escape.Replace(step)
-	}
-	return out
-}
-
-// nameClaims names claims for a sentence: "data-db-0 10Gi, uploads 5Gi".
-func nameClaims(claims []held) string {
-	const most = 5
-	var names []string
-	for i, c := range claims {
-		if i == most {
-			names = append(names, fmt.Sprintf("and %d more", len(claims)-most))
-			break
-		}
-		names = append(names, c.String())
-	}
-	return strings.Join(names, ", ")
 }

@@ -193,29 +193,14 @@ func (s *session) claimsKept(ctx context.Context, secret string, claims map[type
 	return nil
 }
 
-// claimNames matches the claims that StatefulSets of the release made from
-// their templates: TEMPLATE-STATEFULSET-ORDINAL. Nothing owns those.
+// claimNames matches the claims that StatefulSets of the release made from their
+// templates.
 func (s *session) claimNames(past []*release.Release) *regexp.Regexp {
-	var names []string
+	var objects []*unstructured.Unstructured
 	for _, rel := range past {
-		for _, o := range manifestOf(rel) {
-			if o.GetKind() != "StatefulSet" || o.GetNamespace() != "" && o.GetNamespace() != s.namespace {
-				continue
-			}
-			templates, _, _ := unstructured.NestedSlice(o.Object, "spec", "volumeClaimTemplates")
-			for _, t := range templates {
-				content, _ := t.(map[string]any)
-				if name := kube.ObjectOf(content).GetName(); name != "" {
-					names = append(names, regexp.QuoteMeta(name+"-"+o.GetName())+`-[0-9]+`)
-				}
-			}
-		}
+		objects = append(objects, manifestOf(rel)...)
 	}
-	if len(names) == 0 {
-		return nil
-	}
-	slices.Sort(names)
-	return regexp.MustCompile(`^(` + strings.Join(slices.Compact(names), "|") + `)$`)
+	return kube.MadeClaims(objects, s.namespace)
 }
 
 // claims are the volume claims that are still there: the release's, where release

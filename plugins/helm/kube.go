@@ -277,7 +277,7 @@ func (k *kubeClient) adjust(list helmkube.ResourceList) {
 			continue
 		}
 		for pointer, value := range k.asWas[k.idOf(r)] {
-			setPointer(u.Object, pointer, kube.CopyValue(value))
+			kube.SetPointer(u.Object, pointer, kube.CopyValue(value))
 		}
 	}
 }

@@ -255,7 +255,7 @@ func (s *session) archivedSight(ctx context.Context, found *kube.Sight, past []*
 		o.Drift = append(o.Drift, "Nothing tells any more what was archived.")
 		return o, nil
 	}
-	gone, err := s.lost(ctx, record.Claims)
+	gone, err := s.cluster.LostClaims(ctx, record.Claims)
 	if err != nil {
 		return sdk.Observation{}, err
 	}

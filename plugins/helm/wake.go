@@ -1,75 +1,13 @@
 package helm
 
 import (
-	"context"
-	"fmt"
-
 	helmkube "helm.sh/helm/v3/pkg/kube"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/cli-runtime/pkg/resource"
 
-	"github.com/berth-dev/berth/plugins/sdk"
 	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
-
-// wake brings back what sleep took away, and waits until it is ready. What
-// scales is let loose before what it scales has replicas: KEDA would take them
-// away again.
-func (x *Executor) wake(ctx context.Context, step sdk.Step, out sdk.Events) error {
-	s, err := looseSettings(step)
-	if err != nil {
-		return err
-	}
-	limited, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
-	ses, past, f, err := x.workloads(limited, step, s, out)
-	if err != nil {
-		return timedOut(limited, ctx, err)
-	}
-	if deployed(past) == nil {
-		return ses.nothingDeployed()
-	}
-	for _, first := range []bool{true, false} {
-		err := ses.cluster.AmendAll(limited, f.Dozing(first), kube.WakePatch, func(was, is *unstructured.Unstructured) {
-			ses.kube.out.Log(kube.Woken(was, is))
-		})
-		if err != nil {
-			return timedOut(limited, ctx, err)
-		}
-	}
-	return timedOut(limited, ctx, ses.settled(limited, f))
-}
-
-// planWake says what wake would bring back.
-func (x *Executor) planWake(ctx context.Context, step sdk.Step) (sdk.Plan, error) {
-	plan, ses, f, err := x.planWorkloads(ctx, step, "wake", kube.WakePatch)
-	if err != nil || ses == nil {
-		return plan, err
-	}
-	if len(plan.Resources) == 0 {
-		plan.Summary += ": it is awake"
-		return plan, nil
-	}
-	var back []*unstructured.Unstructured
-	pods := 0
-	for _, o := range f.Objects {
-		if o.Live == nil {
-			continue
-		}
-		if had, is := kube.Asleep(o.Live); is {
-			live := o.Live.DeepCopy()
-			unstructured.RemoveNestedField(live.Object, "spec", "volumeClaimTemplates") // the claims are there
-			_ = unstructured.SetNestedField(live.Object, int64(had), "spec", "replicas")
-			back, pods = append(back, live), pods+had
-		}
-	}
-	plan.Summary += fmt.Sprintf(": %s, %s", kube.Count(len(plan.Resources), "object"), kube.Count(pods, "pod"))
-	if text := kube.NeedOf(back).String(); text != "" {
-		plan.Cost = "requests " + text
-	}
-	return plan, nil
-}
 
 // Whatever is deployed over a release that sleeps wakes it: by what the chart
 // says, else by what is remembered. A StatefulSet that drops the claims of

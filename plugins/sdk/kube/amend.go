@@ -83,8 +83,8 @@ func (c *Cluster) AmendAll(ctx context.Context, all []*unstructured.Unstructured
 	return group.Wait()
 }
 
-// PatchLines shows a merge patch as lines that go and come.
-func PatchLines(live, patch map[string]any) string {
+// patchLines shows a merge patch as lines that go and come.
+func patchLines(live, patch map[string]any) string {
 	var at []string
 	leaves(patch, nil, func(path []string) { at = append(at, strings.Join(path, "\x00")) })
 	var b strings.Builder

@@ -22,13 +22,9 @@ const (
 // restartable are the kinds whose pods a change of their template replaces.
 var restartable = map[string]bool{"Deployment.apps": true, "StatefulSet.apps": true, "DaemonSet.apps": true}
 
-// Restartable tells whether a change of their template replaces the pods of u's
-// kind.
-func Restartable(u *unstructured.Unstructured) bool { return restartable[GroupKind(u)] }
-
-// RestartPatch is the patch with which a step restarts a live object, nil for
+// restartPatch is the patch with which a step restarts a live object, nil for
 // what it has restarted already and for what cannot be.
-func RestartPatch(step sdk.Step, now time.Time) func(*unstructured.Unstructured) map[string]any {
+func restartPatch(step sdk.Step, now time.Time) func(*unstructured.Unstructured) map[string]any {
 	sum := sha256.Sum256([]byte(step.ID))
 	mark := hex.EncodeToString(sum[:16])
 	return func(u *unstructured.Unstructured) map[string]any {
@@ -41,8 +37,8 @@ func RestartPatch(step sdk.Step, now time.Time) func(*unstructured.Unstructured)
 	}
 }
 
-// Stays says why a restart leaves pods of u as they are, "" when it does not.
-func Stays(u *unstructured.Unstructured) string {
+// stays says why a restart leaves pods of u as they are, "" when it does not.
+func stays(u *unstructured.Unstructured) string {
 	kind := GroupKind(u)
 	if paused, _, _ := unstructured.NestedBool(u.Object, "spec", "paused"); paused && kind == "Deployment.apps" {
 		return "is paused: its pods are replaced when it goes on"
@@ -59,8 +55,8 @@ func Stays(u *unstructured.Unstructured) string {
 	return ""
 }
 
-// PodsWanted is how many pods a workload is to have.
-func PodsWanted(u *unstructured.Unstructured) int {
+// podsWanted is how many pods a workload is to have.
+func podsWanted(u *unstructured.Unstructured) int {
 	if GroupKind(u) == "DaemonSet.apps" {
 		return number(u, 0, "status", "desiredNumberScheduled")
 	}

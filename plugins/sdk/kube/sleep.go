@@ -273,8 +273,8 @@ func HasPods(u *unstructured.Unstructured) bool {
 // nothing.
 func Replicas(u *unstructured.Unstructured) int { return number(u, 1, "spec", "replicas") }
 
-// Slept says what sleep did to an object.
-func Slept(was *unstructured.Unstructured) string {
+// slept says what sleep did to an object.
+func slept(was *unstructured.Unstructured) string {
 	title := was.GetKind() + " " + was.GetName()
 	switch {
 	case replicated[GroupKind(was)]:
@@ -283,20 +283,6 @@ func Slept(was *unstructured.Unstructured) string {
 		return "suspended " + title
 	}
 	return "paused " + title
-}
-
-// Dozing are the live objects that can sleep: those that go first, or the rest.
-func (f *Sight) Dozing(first bool) []*unstructured.Unstructured {
-	var out []*unstructured.Unstructured
-	for _, o := range f.Objects {
-		if o.Live == nil {
-			continue
-		}
-		if d := dozers[GroupKind(o.Live)]; d != nil && d.first == first {
-			out = append(out, o.Live)
-		}
-	}
-	return out
 }
 
 // Sleepless has a sentence for each object that runs on while the release sleeps.
