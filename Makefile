@@ -16,7 +16,7 @@ help: ## Show this
 
 build: ## Build berth and its executors into bin/
 	@mkdir -p bin
-	go build -ldflags "-X main.version=$(VERSION)" -o bin/ ./cmd/berth ./cmd/berth-helm
+	go build -ldflags "-X main.version=$(VERSION)" -o bin/ ./cmd/berth ./cmd/berth-helm ./cmd/berth-kubernetes ./cmd/berth-aws ./cmd/berth-dns ./cmd/berth-script
 
 demo: ## A pull request, /deploy, a cluster, a URL: the whole of it on this machine (KEEP=1 stays up)
 	@.ci/need redis-server || true
@@ -24,8 +24,8 @@ demo: ## A pull request, /deploy, a cluster, a URL: the whole of it on this mach
 	@go build -o bin/ ./cmd/demo
 	@KEEP="$(KEEP)" bin/demo
 
-test: ## Run every test under the race detector, against a real Redis and a real Kubernetes API
-	@.ci/need redis-server gcc:gcc,libc6-dev # the race detector needs a C compiler
+test: ## Run every test under the race detector, against a real Redis, Kubernetes API, name server, certificate authority and PostgreSQL
+	@.ci/need redis-server gcc:gcc,libc6-dev named:bind9 nsupdate:bind9-dnsutils pdns_server:pdns-server,pdns-backend-sqlite3 pg_ctlcluster:postgresql # the race detector needs a C compiler
 	@DEVCLUSTER="$(DEVCLUSTER)"; export DEVCLUSTER; \
 	go test -race ./... && go test -C cmd/devcluster ./...
 
@@ -39,7 +39,7 @@ lint: proto-check ## Lint the Go code and the protocol
 	$(TOOL) golangci-lint run ./...
 
 bench: ## Measure against floors in the same run (BENCH=short for a quick look)
-	@.ci/need redis-server
+	@.ci/need redis-server named:bind9 nsupdate:bind9-dnsutils
 	@DEVCLUSTER="$(DEVCLUSTER)" BENCH="$(BENCH)" .ci/bench
 
 proto: ## Generate the Go code of the executor protocol

@@ -38,7 +38,12 @@ var mayImport = map[string][]string{
 	"plugins/sdk":         {"plugins/proto"},
 	"plugins/host":        {"actions", "plugins/sdk", "plugins/proto"},
 	"plugins/helm":        {"plugins/sdk"},
+	"plugins/kubernetes":  {"plugins/sdk"},
+	"plugins/aws":         {"plugins/sdk"},
+	"plugins/dns":         {"plugins/sdk"},
+	"plugins/script":      {"plugins/sdk"},
 	"plugins/clustertest": {},
+	"docs/examples":       {"plugins/sdk"},
 	"cmd":                 {"*"},
 	"cmd/devcluster":      {},
 }
