@@ -64,7 +64,7 @@ func TestLedgerSaysWhenTheNextCertificateIsPossible(t *testing.T) {
 				l.refund(letsEncryptLimits.certificateCharges(shop)...)
 			}
 		}},
-		"the authority's own word counts": {names: shop, next: 26 * time.Hour, before: func(l *ledger) { l.Until = now.Add(26 * time.Hour) }},
+		"the authority's own word counts":         {names: shop, next: 26 * time.Hour, before: func(l *ledger) { l.Until = now.Add(26 * time.Hour) }},
 		"its word is over when the time has come": {names: shop, before: func(l *ledger) { l.Until = now }},
 	}
 	for name, test := range tests {

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/route53"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 // Version is the executor's own version.
@@ -43,6 +44,8 @@ type Executor struct {
 	now     func() time.Time
 	net     network
 	annexes []annex
+	// clusters are ways into those of steps, for Secrets and certificates.
+	clusters *kube.Clusters
 
 	clientsMu sync.Mutex
 	clients   map[route53Settings]*route53.Client
@@ -87,7 +90,9 @@ func New(o Options) *Executor {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Executor{log: o.Log, getenv: o.Getenv, http: o.HTTP, now: o.Now, net: sockets{}, clients: map[route53Settings]*route53.Client{}}
+	x := &Executor{log: o.Log, getenv: o.Getenv, http: o.HTTP, now: o.Now, net: sockets{}, clients: map[route53Settings]*route53.Client{}, clusters: kube.NewClusters("berth-dns/" + Version)}
+	x.annexes = []annex{newCertificates(x)}
+	return x
 }
 
 // Describe implements sdk.Executor.
@@ -160,7 +165,9 @@ func (j *job) remains(err error) (*job, error) {
 }
 
 // secrets looks up the values of references in the settings.
-func (x *Executor) secrets(sdk.Step) sdk.Secrets { return sdk.Secrets{Getenv: x.getenv} }
+func (x *Executor) secrets(step sdk.Step) sdk.Secrets {
+	return x.clusters.Secrets(step.Cluster, x.getenv)
+}
 
 // open makes the provider of a zone, with its secret.
 func (x *Executor) open(ctx context.Context, step sdk.Step, z zoneSettings) (provider, error) {

@@ -142,7 +142,7 @@ func settingsSchema() map[string]any {
 				"servers":  map[string]any{"type": "array", "minItems": 1, "items": text("host or host:port of an authoritative server to wait for, instead of those that the zone names")},
 				"provider": provider,
 			})},
-			"acme": map[string]any{"type": "object", "description": "where certificates come from; see the page on certificates"},
+			"acme": acmeSchema(),
 		},
 	}
 }

@@ -1,0 +1,287 @@
+package dns
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
+)
+
+// Kinds of what certificates make.
+const (
+	kindCertificate = "Certificate"
+	kindSecret      = "Secret"
+)
+
+// certificates is the annex that gives a part's names their TLS certificate.
+//
+// A certificate is kept in the home namespace, which the settings name, and
+// copied to where the environment wants it. So all environments of an app share
+// one wildcard, an environment that comes back finds its own again, and no key
+// is in an environment's namespace alone.
+type certificates struct {
+	x        *Executor
+	windows  *windows
+	lockLife time.Duration
+}
+
+var _ annex = (*certificates)(nil)
+
+// quiet silences client-go, once for all executors of the process.
+var quiet = sync.OnceFunc(kube.Silence)
+
+func newCertificates(x *Executor) *certificates {
+	quiet()
+	return &certificates{x: x, windows: newWindows(x.now), lockLife: lockLife}
+}
+
+// wish is what the part asks for, nil for nothing.
+func (c *certificates) wish(j *job) (*certificateWish, acmeSettings, error) {
+	acme, err := readACME(j.step.Settings)
+	if err != nil {
+		return nil, acme, err
+	}
+	var own []string
+	for _, name := range namesOf(j.part.sets) {
+		if !strings.Contains(name, "_") {
+			own = append(own, name)
+		}
+	}
+	wish, err := readCertificate(j.step, j.zone.name, own)
+	if wish == nil || err != nil {
+		return nil, acme, err
+	}
+	if wish.issuer == nil && !acme.set {
+		return nil, acme, sdk.Invalid("Certificates need `acme` in the settings of the dns executor: whoever answers for the platform names the authority there and agrees to its terms. {} takes Let's Encrypt.")
+	}
+	return wish, acme, nil
+}
+
+// check implements annex.
+func (c *certificates) check(j *job) error {
+	_, _, err := c.wish(j)
+	return err
+}
+
+// wanted implements annex.
+func (c *certificates) wanted(j *job) bool {
+	wish, _, err := c.wish(j)
+	return wish != nil && err == nil
+}
+
+// work is one step's work on the part's certificate.
+type work struct {
+	c      *certificates
+	j      *job
+	wish   certificateWish
+	acme   acmeSettings
+	client kubernetes.Interface
+	store  *store
+	out    sdk.Events
+}
+
+func (c *certificates) work(j *job, wish certificateWish, acme acmeSettings, out sdk.Events) (*work, error) {
+	cluster, err := c.x.clusters.Open(j.step.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	client := cluster.Clientset()
+	return &work{c: c, j: j, wish: wish, acme: acme, client: client, store: newStore(client, j.step, wish, acme), out: out}, nil
+}
+
+// explained makes a failure of the cluster one for people. Others pass: who knows
+// name servers and the authority explains theirs.
+func (w *work) explained(ctx context.Context, err error) error {
+	return explainCluster(ctx, err, w.j.step.Cluster)
+}
+
+// run implements annex.
+func (c *certificates) run(ctx context.Context, j *job, out sdk.Events) error {
+	wish, acme, err := c.wish(j)
+	if err != nil {
+		return err
+	}
+	switch {
+	case j.step.Verb == sdk.Archive:
+		return nil // what is archived keeps its certificate: it is there when it comes back
+	case wish == nil && !acme.set:
+		return nil
+	case wish != nil && wish.issuer != nil:
+		if j.step.Verb != sdk.Cleanup {
+			c.leave(wish, out)
+		}
+		return nil
+	case wish == nil:
+		return c.clear(ctx, j, certificateWish{namespace: j.step.Namespace, reach: reachEnvironment}, acme, out, true)
+	case j.step.Verb == sdk.Cleanup:
+		return c.clear(ctx, j, *wish, acme, out, false)
+	}
+	w, err := c.work(j, *wish, acme, out)
+	if err != nil {
+		return err
+	}
+	return w.explained(ctx, w.deploy(ctx))
+}
+
+// leave says what an Ingress needs for cert-manager to do the work.
+func (c *certificates) leave(wish *certificateWish, out sdk.Events) {
+	out.Output("tls_secret", wish.secret)
+	out.Output("issuer_annotation", wish.issuer.annotation)
+	out.Output("issuer", wish.issuer.name)
+}
+
+// deploy has the certificate where it is wanted.
+func (w *work) deploy(ctx context.Context) error {
+	// Before anything is ordered: would the Secret be refused?
+	if _, err := w.store.copied(ctx); err != nil {
+		return err
+	}
+	have, err := w.obtain(ctx)
+	if err != nil {
+		return err
+	}
+	change, err := w.store.copy(ctx, have)
+	if err != nil {
+		return err
+	}
+	where := fmt.Sprintf("Secret %s in namespace %s", w.wish.secret, w.wish.namespace)
+	ends := have.leaf.NotAfter.UTC().Format(time.DateOnly)
+	if change == "" {
+		w.out.Log(fmt.Sprintf("certificate: %s holds that of %s, which ends on %s, already", where, namesText(w.wish.names), ends))
+	} else {
+		w.out.Log(fmt.Sprintf("certificate: %s holds that of %s, which ends on %s", where, namesText(w.wish.names), ends))
+	}
+	w.out.Output("tls_secret", w.wish.secret)
+	return nil
+}
+
+// fresh tells whether a kept certificate needs no renewal.
+func (w *work) fresh(ctx context.Context, have *issued) bool {
+	now := w.c.x.now()
+	return w.usable(have) && now.Before(w.c.windows.renewAt(ctx, w.acme, have.leaf))
+}
+
+// usable tells whether a kept certificate can be used at all.
+func (w *work) usable(have *issued) bool {
+	return have != nil && have.covers(w.wish.names) && w.c.x.now().Before(have.leaf.NotAfter)
+}
+
+func (w *work) lock() *lock {
+	who := strings.Join([]string{cmp.Or(w.j.step.Installation, "-"), w.j.step.App, w.j.step.Env, w.j.step.Part}, "/")
+	return newLock(leaseClient{w.client.CoordinationV1().Leases(w.store.home)}, w.store.certificateName(), w.store.labels(keepsOrder), who, w.c.lockLife)
+}
+
+// obtain is the certificate, as it is kept or, where there is none or it is to be
+// renewed, anew. Of many steps that want it at once one orders it, and the
+// others wait for that.
+func (w *work) obtain(ctx context.Context) (*issued, error) {
+	l, told := w.lock(), false
+	for {
+		have, err := w.store.kept(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if w.fresh(ctx, have) {
+			return have, w.sweep(ctx, l)
+		}
+		held, release, ok, err := l.try(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			have, err := w.locked(held)
+			err = lostLock(held, err)
+			release()
+			return have, err
+		}
+		if !told {
+			w.out.Progress("certificate: another step orders that of "+namesText(w.wish.names)+"; waiting for it", 0, 0)
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(lockLook):
+		}
+	}
+}
+
+// locked orders a certificate under its lock, unless another step just did.
+func (w *work) locked(ctx context.Context) (*issued, error) {
+	have, err := w.store.kept(ctx)
+	if err != nil || w.fresh(ctx, have) {
+		return have, err
+	}
+	i, err := w.issuing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer i.transport.close()
+	next, err := i.issue(ctx, have)
+	if err == nil || ctx.Err() != nil || !w.usable(have) {
+		return next, err
+	}
+	// A deploy does not fail for a renewal that can be made another day.
+	told, _ := errors.AsType[*sdk.Error](w.c.x.explain(w.j.step, w.explained(ctx, err)))
+	w.c.x.log.Warn("a certificate is not renewed", "env", w.j.step.App+"/"+w.j.step.Env, "part", w.j.step.Part, "names", namesText(w.wish.names), "error", err)
+	w.out.Log(fmt.Sprintf("certificate: that of %s could not be renewed, and goes on until %s: %s", namesText(w.wish.names), have.leaf.NotAfter.UTC().Format(time.DateOnly), told.Msg))
+	return have, nil
+}
+
+// issuing puts together what an order needs.
+func (w *work) issuing(ctx context.Context) (*issuing, error) {
+	challenges, err := w.challenges(ctx, w.j.zone)
+	if err != nil {
+		return nil, err
+	}
+	client, transport, err := w.acme.client()
+	if err != nil {
+		return nil, err
+	}
+	return &issuing{
+		acme: w.acme, names: w.wish.names, store: w.store, challenges: challenges, client: client, transport: transport,
+		secret: func(ctx context.Context, ref sdk.SecretRef) (string, error) {
+			return w.c.x.secrets(w.j.step).Value(ctx, w.j.step, ref)
+		},
+		now: w.c.x.now, out: w.out,
+	}, nil
+}
+
+func (w *work) challenges(ctx context.Context, zone zoneSettings) (*challenges, error) {
+	p, err := w.c.x.open(ctx, w.j.step, zone)
+	if err != nil {
+		return nil, err
+	}
+	return &challenges{zone: p, at: zone, net: w.c.x.net, owner: w.j.me.text(), now: w.c.x.now}, nil
+}
+
+// sweep ends an order whose certificate is there, but whose challenges could not
+// be taken away then.
+func (w *work) sweep(ctx context.Context, l *lock) error {
+	record, err := w.store.order(ctx)
+	if record == nil || err != nil {
+		return err
+	}
+	held, release, ok, err := l.try(ctx)
+	if !ok || err != nil {
+		return err
+	}
+	defer release()
+	i, err := w.issuing(held)
+	if err != nil {
+		return err
+	}
+	defer i.transport.close()
+	if record, err = w.store.order(held); record == nil || err != nil {
+		return err
+	}
+	return i.drop(held, record, false)
+}
