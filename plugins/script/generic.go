@@ -275,7 +275,7 @@ func (j *job) tell() {
 
 func (j *job) gone(kind string) {
 	j.out.Receipt(sdk.Resource{Kind: kind, Name: j.title(), Namespace: j.set.Namespace, Change: sdk.ChangeDelete, Destructive: true})
-	j.rec = record{Finished: j.rec.Finished}
+	j.rec = record{}
 }
 
 // title names what the part makes.

@@ -85,16 +85,17 @@ func (j *job) load() (err error) {
 	return err
 }
 
-// phase remembers how far the part has come.
+// phase remembers how far the part has come, and that the step that was finished
+// last is not the last word any more.
 func (j *job) phase(p phase) error {
-	j.rec.Phase, j.rec.At = p, time.Now().UTC()
+	j.rec.Phase, j.rec.Finished, j.rec.At = p, "", time.Now().UTC()
 	return j.place.save(j.rec)
 }
 
 // finished remembers that the step is done.
 func (j *job) finished(p phase) error {
-	j.rec.Finished = j.step.ID
-	return j.phase(p)
+	j.rec.Phase, j.rec.Finished, j.rec.At = p, j.step.ID, time.Now().UTC()
+	return j.place.save(j.rec)
 }
 
 // tolerant tells whether a step goes on without a secret that is not there:
@@ -289,11 +290,11 @@ func (j *job) do(ctx context.Context, a ask) (result, error) {
 		p.stdout = said.read
 	}
 	end, err := j.x.start(ctx, o, p)
-	t.end()
+	last := t.end()
 	if end.Left > 0 {
 		say(fmt.Sprintf("%s: it ended %s that it had left running", a.name, plural(int64(end.Left), "process")))
 	}
-	r := result{code: end.Code, stdout: said.text.String(), last: t.last}
+	r := result{code: end.Code, stdout: said.text.String(), last: last}
 	switch {
 	case end.Stuck > 0:
 		return r, sdk.Downstream("%s was stopped, but %s of it cannot be ended: look for what waits for a device or a file server on Berth's machine.", a.name, plural(int64(end.Stuck), "process")).WithRetryAfter(time.Minute)

@@ -42,10 +42,29 @@ func (j *job) runOctopod(ctx context.Context) error {
 		j.tell()
 		return nil
 	}
+	if err := j.complete(); err != nil {
+		return err
+	}
 	if err := j.prepareHome(ctx); err != nil {
 		return err
 	}
 	return do(ctx)
+}
+
+// complete checks that the scripts that every deployment needs sooner or later
+// are there before the first of them is run.
+func (j *job) complete() error {
+	for _, name := range []string{"create", "update", "archive", "cleanup", "check"} {
+		if _, err := j.octopodPath(name); err != nil {
+			return err
+		}
+	}
+	for name := range j.set.Commands {
+		if _, err := j.octopodPath(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // octopodDeploy creates what is not there yet and updates what is.
@@ -370,6 +389,9 @@ func (j *job) octopodPath(name string) (string, error) {
 	}
 	if !inside(j.set.Dir, path) {
 		return "", sdk.Invalid("`commands.%s` leads out of `dir`; use a file inside of it.", name)
+	}
+	if !isFile(path) {
+		return "", sdk.Invalid("`commands.%s` names the file %q, which is not in `dir`.", name, clip(j.set.Commands[name], 100))
 	}
 	return path, nil
 }

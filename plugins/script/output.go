@@ -93,7 +93,7 @@ func (m *mask) text(raw string, limit int) string {
 }
 
 // teller passes one script's lines on: the first ones as they come, then, when
-// the script has ended, the last ones.
+// the script has ended, the last ones. Lines in between are not even looked at.
 type teller struct {
 	say    func(string)
 	prefix string
@@ -102,53 +102,69 @@ type teller struct {
 	mu      sync.Mutex
 	lines   int
 	bytes   int
-	tail    []string // a ring
+	tail    []rawLine // a ring
 	next    int
 	skipped int64
-	lost    int64  // bytes of the lines that were left out
-	last    string // the last line that is not empty
+	lost    int64   // bytes of the lines that were left out
+	last    rawLine // the last line that is not empty
+	over    bool
+}
+
+// rawLine is a line as it was read, and how much of it was left out.
+type rawLine struct {
+	text []byte
+	cut  int64
+}
+
+func (l *rawLine) set(text []byte, cut int64) { l.text, l.cut = append(l.text[:0], text...), cut }
+
+// shown is a line as people see it.
+func (t *teller) shown(l rawLine) string {
+	// Once more at the end: without its escape sequences a text may be a secret.
+	text := t.mask.text(printable(t.mask.text(string(l.text), maxLine)), 0)
+	if cut := l.cut + int64(max(0, len(l.text)-maxLine)); cut > 0 {
+		text += fmt.Sprintf(" … (%s left out)", plural(cut, "byte"))
+	}
+	return text
 }
 
 func (t *teller) line(raw []byte, cut int64) {
-	text := printable(t.mask.text(string(raw), maxLine))
-	if cut += int64(max(0, len(raw)-maxLine)); cut > 0 {
-		text += fmt.Sprintf(" … (%s left out)", plural(cut, "byte"))
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if strings.TrimSpace(text) != "" {
-		t.last = text
+	if len(raw) > 0 {
+		t.last.set(raw, cut)
 	}
-	if t.lines < headLines && t.bytes < headBytes && t.tail == nil {
+	switch {
+	case t.over: // a straggler is not told beside its place
+	case t.lines < headLines && t.bytes < headBytes && t.tail == nil:
+		text := t.shown(rawLine{raw, cut})
 		t.lines, t.bytes = t.lines+1, t.bytes+len(text)
 		t.say(t.prefix + text)
-		return
+	case len(t.tail) < tailLines:
+		var l rawLine
+		l.set(raw, cut)
+		t.tail = append(t.tail, l)
+	default:
+		t.skipped++
+		t.lost += int64(len(t.tail[t.next].text)) + t.tail[t.next].cut
+		t.tail[t.next].set(raw, cut)
+		t.next = (t.next + 1) % tailLines
 	}
-	if t.tail == nil {
-		t.tail = make([]string, 0, tailLines)
-	}
-	if len(t.tail) < tailLines {
-		t.tail = append(t.tail, text)
-		return
-	}
-	t.skipped++
-	t.lost += int64(len(t.tail[t.next])) + cut
-	t.tail[t.next] = text
-	t.next = (t.next + 1) % tailLines
 }
 
-// end tells the last lines and what is missing before them.
-func (t *teller) end() {
+// end tells the last lines and what is missing before them, and is the last line
+// of all.
+func (t *teller) end() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.over = true
 	if t.skipped > 0 {
-		t.say(fmt.Sprintf("%s… %s (%d bytes and more) left out here", t.prefix, plural(t.skipped, "line"), t.lost))
+		t.say(fmt.Sprintf("%s… %s (%s) left out here", t.prefix, plural(t.skipped, "line"), plural(t.lost, "byte")))
 	}
 	for i := range t.tail {
-		t.say(t.prefix + t.tail[(t.next+i)%len(t.tail)])
+		t.say(t.prefix + t.shown(t.tail[(t.next+i)%len(t.tail)]))
 	}
-	t.tail, t.next, t.skipped = nil, 0, 0
-	t.lines = headLines // a straggler is not told beside its place
+	return strings.TrimSpace(t.shown(t.last))
 }
 
 // read is a pipe's reader: lines, of which no more than what can be told is kept.
@@ -200,6 +216,7 @@ func printable(s string) string {
 	}
 	var b strings.Builder
 	escape := 0 // 1 behind ESC, 2 in a sequence
+	var last rune
 	for _, c := range s {
 		switch {
 		case c == 0x1b:
@@ -214,9 +231,10 @@ func printable(s string) string {
 			}
 		case c == '\t' || !unicode.IsControl(c):
 			b.WriteRune(c)
-		case c == 0:
-			b.WriteRune('␀')
+		case c == 0 && last != 0 || b.Len() == 0 && c == 0:
+			b.WriteRune('␀') // one for all that follow
 		}
+		last = c
 	}
 	return b.String()
 }

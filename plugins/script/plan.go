@@ -168,10 +168,8 @@ func (j *job) planOctopod(ctx context.Context, p *sdk.Plan) error {
 		p.Summary = "leave it as it is: Octopod's scripts cannot " + string(j.step.Verb)
 		return nil
 	}
-	for _, name := range []string{"create", "update", "archive", "cleanup", "check"} {
-		if _, err := j.octopodPath(name); err != nil {
-			return err
-		}
+	if err := j.complete(); err != nil {
+		return err
 	}
 	p.Summary = fmt.Sprintf("run %s for %s", scripts, clip(j.set.Name, 100))
 	p.Destructive = j.step.Verb == sdk.Cleanup
