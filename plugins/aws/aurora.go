@@ -369,7 +369,7 @@ func (s *session) clusterSnapshots(ctx context.Context, in *rds.DescribeDBCluste
 		for _, n := range page.DBClusterSnapshots {
 			out = append(out, snapshot{
 				id: awssdk.ToString(n.DBClusterSnapshotIdentifier), arn: awssdk.ToString(n.DBClusterSnapshotArn), status: strings.ToLower(awssdk.ToString(n.Status)),
-				of: awssdk.ToString(n.DBClusterIdentifier), resourceID: awssdk.ToString(n.DbClusterResourceId), engine: awssdk.ToString(n.Engine),
+				of: awssdk.ToString(n.DBClusterIdentifier), engine: awssdk.ToString(n.Engine),
 				version: awssdk.ToString(n.EngineVersion), tags: rdsTags(n.TagList),
 				createdAt: awssdk.ToTime(n.SnapshotCreateTime), automatic: awssdk.ToString(n.SnapshotType) != "manual",
 			})

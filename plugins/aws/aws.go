@@ -8,8 +8,11 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
+
+	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/berth-dev/berth/plugins/sdk"
 )
@@ -24,10 +27,11 @@ type Options struct {
 	Clock  func() time.Time         // nil is time.Now
 	// Pause waits between two looks at AWS; nil waits that long, or until ctx ends.
 	Pause func(ctx context.Context, d time.Duration) error
-	// Attempts is how often a call is tried; 0 is 8.
-	Attempts int
-	// MaxBackoff is the longest pause between two tries of a call; 0 is 20 s.
-	MaxBackoff time.Duration
+	// Retryer says which calls are tried again, and when; nil is the SDK's adaptive
+	// one, with eight tries at most and up to 20 s between two of them.
+	Retryer func() awssdk.Retryer
+	// Transport makes the calls; nil is AWS's own, which keeps connections.
+	Transport http.RoundTripper
 	// CallTimeout bounds one try of a call; 0 is 60 s.
 	CallTimeout time.Duration
 }
@@ -52,8 +56,9 @@ func New(o Options) *Executor {
 	if o.Pause == nil {
 		o.Pause = pause
 	}
-	o.Attempts = cmp.Or(o.Attempts, 8)
-	o.MaxBackoff = cmp.Or(o.MaxBackoff, 20*time.Second)
+	if o.Retryer == nil {
+		o.Retryer = adaptive
+	}
 	o.CallTimeout = cmp.Or(o.CallTimeout, time.Minute)
 	return &Executor{o: o, places: map[string]*clients{}}
 }

@@ -90,7 +90,7 @@ func (t *database) end(ctx context.Context, now *dbState, finals []snapshot, las
 	}
 	// The snapshot gets the database's tags as they are when it is taken, so what
 	// a restore has to know is there before; there is no moment without it.
-	if missing := missingTags(now.tags, now.memory()); len(missing) > 0 && now.unbroken() {
+	if missing := missingTags(now.tags, now.lastTags(name)); len(missing) > 0 {
 		if err := t.api.tag(ctx, now.arn, missing); err != nil {
 			return progress{}, err
 		}
@@ -101,11 +101,20 @@ func (t *database) end(ctx context.Context, now *dbState, finals []snapshot, las
 	return waiting("%s is being deleted, with snapshot %q", t.title(), name)
 }
 
-// unbroken tells whether a cluster still has the instances that it remembers, so
-// that its memory is worth writing down: a try that was cut off may have deleted
-// some of them.
-func (d *dbState) unbroken() bool {
-	return !slices.Contains(d.memberStatus, "deleting") && d.instances >= remembered(d.tags).instances
+// lastTags are what a database gets before its last snapshot of that name is
+// taken. A cluster that has lost instances since it was written down, to a try
+// that was cut off, keeps what was written.
+func (d *dbState) lastTags(name string) map[string]string {
+	out := d.memory(name)
+	if !slices.Contains(d.memberStatus, "deleting") && d.instances >= remembered(d.tags).instances {
+		return out
+	}
+	for key := range out {
+		if key != tagFinal && d.tags[key] != "" {
+			delete(out, key)
+		}
+	}
+	return out
 }
 
 func (t *database) protected() error {

@@ -158,10 +158,11 @@ const (
 	tagWasMore       = "berth:was"
 )
 
-// memory is what a restore needs to know of a database, as tags.
-func (d *dbState) memory() map[string]string {
+// memory is what a restore needs to know of a database, as tags, with the name
+// of the last snapshot that gets them.
+func (d *dbState) memory(last string) map[string]string {
 	out := map[string]string{
-		tagWasClass: d.class, tagWasSubnets: d.subnetGroup, tagWasParameters: d.parameterGroup,
+		tagFinal: last, tagWasClass: d.class, tagWasSubnets: d.subnetGroup, tagWasParameters: d.parameterGroup,
 		tagWasGroups: strings.Join(slices.Sorted(slices.Values(d.securityGroups)), " "),
 		tagWasMore: fmt.Sprintf("backup=%d multi=%t public=%t protected=%t most=%d instances=%d min=%g max=%g",
 			d.backupDays, d.multiAZ, d.public, d.protected, d.maxStorage, d.instances, d.minCapacity, d.maxCapacity),

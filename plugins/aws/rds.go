@@ -300,7 +300,7 @@ func (s *session) instanceSnapshots(ctx context.Context, in *rds.DescribeDBSnaps
 		for _, n := range page.DBSnapshots {
 			out = append(out, snapshot{
 				id: awssdk.ToString(n.DBSnapshotIdentifier), arn: awssdk.ToString(n.DBSnapshotArn), status: strings.ToLower(awssdk.ToString(n.Status)),
-				of: awssdk.ToString(n.DBInstanceIdentifier), resourceID: awssdk.ToString(n.DbiResourceId), engine: awssdk.ToString(n.Engine),
+				of: awssdk.ToString(n.DBInstanceIdentifier), engine: awssdk.ToString(n.Engine),
 				version: awssdk.ToString(n.EngineVersion), storage: awssdk.ToInt32(n.AllocatedStorage), tags: rdsTags(n.TagList),
 				createdAt: awssdk.ToTime(n.SnapshotCreateTime), automatic: awssdk.ToString(n.SnapshotType) != "manual",
 			})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -143,11 +144,14 @@ func (x *Executor) newClients(ctx context.Context, at place, endpoint string) (*
 	cfg, err := config.LoadDefaultConfig(ctx,
 		config.WithRegion(at.region),
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(x.o.CallTimeout)),
-		config.WithRetryer(x.retryer),
+		config.WithRetryer(x.o.Retryer),
 		config.WithAppID("berth"),
 	)
 	if err != nil {
 		return nil, sdk.Invalid("The aws executor's configuration cannot be read: %v. Check AWS_PROFILE and the files that it means.", clip(err.Error(), 300))
+	}
+	if x.o.Transport != nil {
+		cfg.HTTPClient = &http.Client{Transport: x.o.Transport, Timeout: x.o.CallTimeout}
 	}
 	if endpoint != "" {
 		cfg.BaseEndpoint = &endpoint
@@ -164,13 +168,14 @@ func (x *Executor) newClients(ctx context.Context, at place, endpoint string) (*
 	return &clients{cfg: cfg, byName: map[string]any{}}, nil
 }
 
-// retryer is the SDK's adaptive one: throttling, 5xx and broken connections are
-// tried again with jitter, and throttling slows down what follows.
-func (x *Executor) retryer() awssdk.Retryer {
+// adaptive is the SDK's retryer of that name: throttling, 5xx and broken
+// connections are tried again with jitter, and throttling slows down all that
+// follows to the same service.
+func adaptive() awssdk.Retryer {
+	const tries, most = 8, 20 * time.Second
 	return retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
 		o.StandardOptions = append(o.StandardOptions, func(o *retry.StandardOptions) {
-			o.MaxAttempts = x.o.Attempts
-			o.MaxBackoff = x.o.MaxBackoff
+			o.MaxAttempts, o.MaxBackoff = tries, most
 		})
 	})
 }

@@ -15,7 +15,6 @@ import (
 type snapshot struct {
 	id, arn, status string
 	of              string // the database's name
-	resourceID      string // the database's own, which no later one of its name has
 	engine, version string
 	storage         int32 // GiB
 	tags            map[string]string
@@ -33,11 +32,13 @@ func finalName(database, resourceID string) string {
 	return database + "-final-" + hex.EncodeToString(sum[:hashBytes])
 }
 
-// final tells whether an archive or a cleanup of Berth made the snapshot. Tags
-// alone do not tell that: one that a person makes gets the database's own.
-func (n snapshot) final() bool {
-	return !n.automatic && n.id == finalName(n.of, n.resourceID)
-}
+// tagFinal is on a database that is about to be deleted, and so on its last
+// snapshot: the name of that.
+const tagFinal = "berth:final"
+
+// final tells whether an archive or a cleanup of Berth made the snapshot. One
+// that a person makes gets the database's tags as well, but has another name.
+func (n snapshot) final() bool { return !n.automatic && n.tags[tagFinal] == n.id }
 
 // finals are the last snapshots of the part's own, the newest first.
 func (t *database) finals(ctx context.Context) ([]snapshot, error) {

@@ -1,0 +1,152 @@
+package aws
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	awssdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+
+	"github.com/berth-dev/berth/plugins/aws/awstest"
+	"github.com/berth-dev/berth/plugins/sdk"
+)
+
+const testRegion = "eu-central-1"
+
+// TestMain gives the tests the stand-in's key, and nothing of the machine's own
+// configuration.
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "berth-aws-")
+	if err != nil {
+		panic(err)
+	}
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": awstest.Key, "AWS_SECRET_ACCESS_KEY": awstest.Secret, "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_CONFIG_FILE": filepath.Join(dir, "config"), "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "credentials"),
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			panic(err)
+		}
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// everyKind is a part's settings for each kind, and some for several at once.
+var everyKind = map[string]map[string]any{
+	"a secret":            {"secret": map[string]any{"generate": map[string]any{"password": int64(24)}, "values": map[string]any{"username": "shop"}}},
+	"a bucket":            {"s3": map[string]any{"versioning": true, "expire_days": int64(30)}},
+	"a database instance": {"rds": map[string]any{"engine": "postgres", "version": "16", "class": "db.t4g.micro"}},
+	"an Aurora cluster":   {"aurora": map[string]any{"engine": "aurora-postgresql", "instances": int64(2)}},
+	"a database and a secret side by side": {
+		"rds": map[string]any{"engine": "postgres"}, "secret": map[string]any{}, "tags": map[string]any{"team": "shop"},
+	},
+}
+
+// world is a stand-in for AWS and what a test needs to work on it.
+type world struct {
+	*awstest.Server
+	clock func() time.Time
+}
+
+func newWorld(t *testing.T, opts awstest.Options) *world {
+	t.Helper()
+	w := &world{Server: awstest.New(t, opts), clock: time.Now}
+	t.Cleanup(func() {
+		for _, v := range w.Violations() {
+			t.Errorf("a request that AWS's models do not allow: %s", v)
+		}
+	})
+	return w
+}
+
+// executor is one that loses no time: it waits for nothing but AWS's answers.
+func (w *world) executor() *Executor { return New(w.options()) }
+
+func (w *world) options() Options {
+	return Options{
+		Getenv: os.Getenv, Clock: func() time.Time { return w.clock() }, CallTimeout: 300 * time.Millisecond,
+		Retryer: func() awssdk.Retryer {
+			return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = 6, time.Millisecond })
+		},
+		Pause: func(ctx context.Context, _ time.Duration) error { runtime.Gosched(); return ctx.Err() },
+	}
+}
+
+func (w *world) settings() map[string]any {
+	return map[string]any{"region": testRegion, "endpoint": w.URL}
+}
+
+func (w *world) step(verb sdk.Verb, with map[string]any) sdk.Step {
+	return sdk.Step{
+		ID: "step-" + string(verb), App: "shop", Env: "pr-42", Part: "db", Verb: verb, With: with, Settings: w.settings(), Installation: "berth-1", AsWas: verb == sdk.Restore,
+	}
+}
+
+// run does a step with an executor that knows of no other, and tells what it said.
+func (w *world) run(t *testing.T, step sdk.Step) (*said, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out := &said{outputs: map[string]string{}}
+	return out, w.executor().Run(ctx, step, out)
+}
+
+func (w *world) must(t *testing.T, step sdk.Step) *said {
+	t.Helper()
+	out, err := w.run(t, step)
+	if err != nil {
+		t.Fatalf("%s: %v", step.Verb, err)
+	}
+	return out
+}
+
+// finalHash is what tells apart the last snapshots of two lives of a database.
+var finalHash = regexp.MustCompile(`-final-[0-9a-f]+`)
+
+// owned is what bears Berth's tags, in order, such that two worlds can be
+// compared.
+func (w *world) owned() string {
+	all := w.Owned()
+	slices.Sort(all)
+	return finalHash.ReplaceAllString(strings.Join(all, "\n"), "-final")
+}
+
+// said is what a step has said.
+type said struct {
+	mu       sync.Mutex
+	lines    []string
+	outputs  map[string]string
+	receipts []sdk.Resource
+}
+
+func (s *said) Log(line string) { s.add(line) }
+
+func (s *said) Progress(text string, _, _ int) { s.add(text) }
+
+func (s *said) Output(key, value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outputs[key] = value
+}
+
+func (s *said) Receipt(r sdk.Resource) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.receipts = append(s.receipts, r)
+}
+
+func (s *said) add(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines = append(s.lines, line)
+}
