@@ -44,6 +44,7 @@ var mayImport = map[string][]string{
 	"plugins/script":      {"plugins/sdk"},
 	"plugins/clustertest": {},
 	"docs/examples":       {"plugins/sdk"},
+	"docs/examples":       {"plugins/sdk"},
 	"cmd":                 {"*"},
 	"cmd/devcluster":      {},
 }

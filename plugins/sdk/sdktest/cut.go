@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"testing"
 
 	"github.com/berth-dev/berth/plugins/sdk"
 )
@@ -42,7 +41,7 @@ func NewCut(n int) *Cut {
 func (c *Cut) Made() <-chan struct{} { return c.made }
 
 // Call makes a call, for executors that reach the world by other ways than
-// Transport and Listen. It returns ErrCut when the call was the n-th, whatever
+// Transport and Dial. It returns ErrCut when the call was the n-th, whatever
 // came of it, and without making it when the cut was made before.
 func (c *Cut) Call(call func() error) error {
 	if c.cut() {
@@ -161,45 +160,6 @@ func (c *cutConn) Read(p []byte) (int, error) {
 func (c *cutConn) Close() error {
 	c.release()
 	return c.Conn.Close()
-}
-
-// Listen passes connections on to a TCP server until the cut, as Dial does, for
-// executors that are programs, in whatever language. It returns the address to
-// use in place of the server's.
-func (c *Cut) Listen(t *testing.T, server string) string {
-	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	c.hold(listener)
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go c.pass(conn, server)
-		}
-	}()
-	return listener.Addr().String()
-}
-
-// pass connects client with the server until one of them, or the cut, ends it.
-func (c *Cut) pass(client net.Conn, server string) {
-	defer client.Close()
-	defer c.hold(client)()
-	upstream, err := c.Dial(new(net.Dialer).DialContext)(context.Background(), "tcp", server)
-	if err != nil {
-		return
-	}
-	defer upstream.Close()
-	go func() {
-		_, _ = io.Copy(upstream, client)
-		_ = upstream.Close() // the client is gone
-	}()
-	_, _ = io.Copy(client, upstream)
 }
 
 // Executor is x, whose Run is cancelled when the cut is made: what was killed

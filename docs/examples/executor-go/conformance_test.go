@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/sdktest"
+)
+
+const adminPassword, envPassword, rotated = "adm1n-p4ssword", "sh0p-p4ssword", "an0ther-p4ssword"
+
+func TestConformance(t *testing.T) {
+	address := startRedis(t)
+	admin := redis.NewClient(&redis.Options{Addr: address, Password: adminPassword})
+	t.Cleanup(func() { _ = admin.Close() })
+	if err := admin.Do(t.Context(), "DEBUG", "POPULATE", 20, "small").Err(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "password")
+	write := func(t *testing.T, password string) {
+		if err := os.WriteFile(file, []byte(password), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, envPassword)
+	t.Setenv("REDIS_ADMIN_PASSWORD", adminPassword)
+	settings := map[string]any{"address": address, "password": map[string]any{"env": "REDIS_ADMIN_PASSWORD"}}
+	password := map[string]any{"file": file}
+
+	suite := sdktest.Suite{
+		Step:    sdk.Step{Settings: settings, With: map[string]any{"password": password, "template": "small:"}},
+		Secrets: []string{adminPassword, envPassword, rotated},
+		Rotate:  func(t *testing.T) { write(t, rotated) },
+		Invalid: map[string]map[string]any{
+			"no password":              {},
+			"a password written out":   {"password": "hunter2"},
+			"a password that is not":   {"password": map[string]any{"env": "NOBODY_SETS_THIS"}},
+			"a file that is not there": {"password": map[string]any{"file": "/none/such"}},
+		},
+		InvalidSettings: map[string]map[string]any{
+			"no address":             {},
+			"a password written out": {"address": address, "password": "hunter2"},
+		},
+		Snapshot: func(t *testing.T) string { return strings.Join(owned(t, admin, "*"), "\n") },
+		Owned:    func(t *testing.T) []string { return owned(t, admin, "*sdktest:*") },
+		Interrupted: func(_ *testing.T, n int) sdk.Executor {
+			cut := sdktest.NewCut(n)
+			return cut.Executor(executor{dial: cut.Dial(new(net.Dialer).DialContext)})
+		},
+	}
+	t.Run("in this process", func(t *testing.T) {
+		s := suite
+		s.New = func() sdk.Executor { return executor{} }
+		sdktest.Run(t, s)
+	})
+	write(t, envPassword)
+	t.Run("as a program", func(t *testing.T) {
+		program := filepath.Join(t.TempDir(), "berth-redis")
+		if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if err := admin.Do(t.Context(), "DEBUG", "POPULATE", 200_000, "large").Err(); err != nil {
+			t.Fatal(err)
+		}
+		s := suite
+		s.Command, s.Env = []string{program}, []string{"REDIS_ADMIN_PASSWORD=" + adminPassword}
+		s.Slow = &sdk.Step{With: map[string]any{"password": password, "template": "large:"}}
+		s.Interrupted = nil // once is enough, and with so many keys there are many calls
+		sdktest.Run(t, s)
+	})
+}
+
+// owned are the users but the administrator, and the keys that fit a pattern,
+// with what they hold.
+func owned(t *testing.T, admin *redis.Client, pattern string) []string {
+	t.Helper()
+	users, err := admin.ACLList(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := slices.DeleteFunc(users, func(u string) bool { return strings.HasPrefix(u, "user default ") })
+	for keys := admin.Scan(t.Context(), 0, pattern, 10_000).Iterator(); keys.Next(t.Context()); {
+		key := keys.Val()
+		switch {
+		case strings.HasPrefix(key, "large:"): // too many to look at
+		case strings.HasPrefix(key, marks):
+			mark, err := admin.HGetAll(t.Context(), key).Result()
+			if err != nil {
+				t.Fatal(err)
+			}
+			delete(mark, "created") // the only thing that differs from one deploy to the next
+			all = append(all, fmt.Sprint(key, " ", mark))
+		default:
+			all = append(all, key)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all) // SCAN may tell a key twice
+}
+
+// startRedis starts a Redis server of the test's own and returns its address.
+func startRedis(t *testing.T) string {
+	t.Helper()
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("redis-server is not installed: apt-get install redis-server")
+	}
+	dir := t.TempDir()
+	users := filepath.Join(dir, "users.acl")
+	if err := os.WriteFile(users, []byte("user default on >"+adminPassword+" ~* &* +@all\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	free, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	_, port, _ := net.SplitHostPort(address)
+	_ = free.Close()
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, "--port", port, "--bind", "127.0.0.1",
+		"--dir", dir, "--save", "", "--aclfile", users, "--enable-debug-command", "local")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	deadline := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	defer deadline.Stop()
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if strings.Contains(lines.Text(), "Ready to accept connections") {
+			go func() {
+				for lines.Scan() { // so that it never waits for somebody who reads
+				}
+			}()
+			return address
+		}
+	}
+	t.Fatal("redis-server did not start")
+	return ""
+}
