@@ -65,6 +65,7 @@ type Clusters struct {
 // clusterKey changes when the kubeconfig's file does.
 type clusterKey struct {
 	path, context string
+	eks           sdk.EKS
 	modified      int64
 	size          int64
 }
@@ -79,6 +80,9 @@ func NewClusters(agent string) *Clusters {
 // kubeconfig that has changed gets a new connection. Errors are *sdk.Error.
 func (c *Clusters) Open(at sdk.Cluster) (*Cluster, error) {
 	key := clusterKey{path: at.Kubeconfig, context: at.Context}
+	if at.EKS != nil {
+		key.eks = *at.EKS
+	}
 	if at.Kubeconfig != "" {
 		info, err := os.Stat(at.Kubeconfig)
 		if err != nil {
@@ -100,7 +104,7 @@ func (c *Clusters) Open(at sdk.Cluster) (*Cluster, error) {
 		return nil, err
 	}
 	for k, old := range c.kept {
-		if k.path == key.path && k.context == key.context || len(c.kept) >= maxClusters {
+		if k.path == key.path && k.context == key.context && k.eks == key.eks || len(c.kept) >= maxClusters {
 			delete(c.kept, k)
 			old.close()
 		}
@@ -132,20 +136,11 @@ type Cluster struct {
 }
 
 func newCluster(at sdk.Cluster, agent string) (*Cluster, error) {
-	config, err := loadConfig(at)
+	host, base, err := wayTo(at)
 	if err != nil {
 		return nil, err
 	}
-	config.Dial = (&net.Dialer{Timeout: dialLimit, KeepAlive: 30 * time.Second}).DialContext
-	base, err := rest.TransportFor(config)
-	if err != nil {
-		return nil, badConfig(at, err)
-	}
-	host, _, err := rest.DefaultServerUrlFor(config)
-	if err != nil {
-		return nil, badConfig(at, err)
-	}
-	c := &Cluster{at: at, agent: agent, host: host.String(), base: base}
+	c := &Cluster{at: at, agent: agent, host: host, base: base}
 	asking := c.Config(context.Background())
 	asking.Transport = &boundTransport{base: base, ctx: context.Background(), limit: reachLimit}
 	client, err := discovery.NewDiscoveryClientForConfig(asking)
@@ -192,6 +187,30 @@ func (c *Cluster) Discovery() discovery.CachedDiscoveryInterface { return c.disc
 // a kind is unknown.
 func (c *Cluster) Mapper() meta.ResettableRESTMapper { return c.mapper }
 
+// wayTo is a cluster's address, and what requests to it go through, with TLS and
+// credentials.
+func wayTo(at sdk.Cluster) (string, http.RoundTripper, error) {
+	dial := (&net.Dialer{Timeout: dialLimit, KeepAlive: 30 * time.Second}).DialContext
+	if at.EKS != nil {
+		base, err := newEKS(at, dial)
+		return "https://eks.invalid", base, err // the transport knows better, once it has asked
+	}
+	config, err := loadConfig(at)
+	if err != nil {
+		return "", nil, err
+	}
+	config.Dial = dial
+	base, err := rest.TransportFor(config)
+	if err != nil {
+		return "", nil, badConfig(at, err)
+	}
+	host, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return "", nil, badConfig(at, err)
+	}
+	return host.String(), base, nil
+}
+
 func loadConfig(at sdk.Cluster) (*rest.Config, error) {
 	if at.Kubeconfig == "" {
 		config, err := rest.InClusterConfig()
@@ -229,7 +248,11 @@ func badConfig(at sdk.Cluster, _ error) error {
 }
 
 func (c *Cluster) close() {
-	if t, ok := c.base.(interface{ CloseIdleConnections() }); ok {
+	closeIdle(c.base)
+}
+
+func closeIdle(base http.RoundTripper) {
+	if t, ok := base.(interface{ CloseIdleConnections() }); ok {
 		t.CloseIdleConnections()
 	}
 }

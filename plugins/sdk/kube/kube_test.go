@@ -31,7 +31,7 @@ func TestMain(m *testing.M) { os.Exit(clustertest.Main(m)) }
 // open is a way into a cluster; without a kubeconfig of its own the tests'.
 func open(t testing.TB, at sdk.Cluster) *Cluster {
 	t.Helper()
-	if at.Kubeconfig == "" {
+	if at.Kubeconfig == "" && at.EKS == nil {
 		at.Kubeconfig = clustertest.Kubeconfig(t)
 	}
 	c, err := NewClusters("berth-kube-test").Open(at)
