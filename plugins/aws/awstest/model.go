@@ -124,6 +124,9 @@ func modelOf(service string) (*model, error) {
 	if err := json.Unmarshal(data, m); err != nil {
 		return nil, fmt.Errorf("read the model of %s: %w", service, err)
 	}
+	if service == "s3" {
+		m.addNewer()
+	}
 	m.prepare()
 	models.read[service] = m
 	return m, nil
@@ -161,4 +164,19 @@ func (m *model) of(r *ref) *shape {
 		return nil
 	}
 	return m.Shapes[r.Shape]
+}
+
+// addNewer adds to the model of S3, which is of 2024, what has come since then
+// and Berth uses: tags in CreateBucket, and lists of buckets that are narrowed.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
+// and API_ListBuckets.html.
+func (m *model) addNewer() {
+	m.Shapes["CreateBucketConfiguration"].Members["Tags"] = ref{Shape: "TagSet"}
+	in := func(shape, name string) ref { return ref{Shape: shape, Location: "querystring", LocationName: name} }
+	m.Shapes["ListBucketsRequest"] = &shape{Type: "structure", Members: map[string]ref{
+		"Prefix": in("Prefix", "prefix"), "BucketRegion": in("Location", "bucket-region"),
+		"ContinuationToken": in("Token", "continuation-token"), "MaxBuckets": in("MaxKeys", "max-buckets"),
+	}}
+	m.Operations["ListBuckets"].Input = &ref{Shape: "ListBucketsRequest"}
+	m.Shapes["ListBucketsOutput"].Members["ContinuationToken"] = ref{Shape: "Token"}
 }

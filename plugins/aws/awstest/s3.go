@@ -115,11 +115,18 @@ func s3Failure(status int, code, msg string) *http.Response {
 }
 
 func (x *s3Server) list(c *call) params {
-	list := []any{}
-	for _, th := range x.s.pick(func(th *thing) bool { return th.service == "s3" && th.account == c.account }) {
+	list, where := []any{}, c.in.str("BucketRegion")
+	got, next := page(x.s.pick(func(th *thing) bool {
+		return th.service == "s3" && th.account == c.account && strings.HasPrefix(th.id, c.in.str("Prefix")) && (where == "" || where == th.region)
+	}), c.in.str("ContinuationToken"), int(c.in.num("MaxBuckets")), x.s.opts.Page)
+	for _, th := range got {
 		list = append(list, params{"Name": th.id, "CreationDate": th.body["CreationDate"]})
 	}
-	return params{"Buckets": list, "Owner": params{"ID": c.account}}
+	out := params{"Buckets": list, "Owner": params{"ID": c.account}}
+	if next != "" {
+		out["ContinuationToken"] = next
+	}
+	return out
 }
 
 func (x *s3Server) create(c *call, name string) (params, *http.Response, *apiError) {
@@ -145,7 +152,7 @@ func (x *s3Server) create(c *call, name string) (params, *http.Response, *apiErr
 	c.raw.Body = http.NoBody
 	res := x.pass(c)
 	if res.StatusCode == http.StatusOK {
-		th := c.new("bucket", name, "arn:aws:s3:::"+name, nil, params{"CreationDate": x.s.now()})
+		th := c.new("bucket", name, "arn:aws:s3:::"+name, tagsOf(c.in.sub("CreateBucketConfiguration"), "Tags"), params{"CreationDate": x.s.now()})
 		th.body["PublicAccessBlock"] = params{"PublicAccessBlockConfiguration": params{"BlockPublicAcls": true, "IgnorePublicAcls": true, "BlockPublicPolicy": true, "RestrictPublicBuckets": true}}
 		th.body["BucketEncryption"] = params{"ServerSideEncryptionConfiguration": params{"Rules": []any{params{"ApplyServerSideEncryptionByDefault": params{"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": false}}}}
 	}
