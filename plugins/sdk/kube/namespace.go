@@ -94,30 +94,34 @@ func (n Namespace) mark(ctx context.Context, ns *corev1.Namespace) error {
 	return err
 }
 
-// awaitGone waits until the namespace with that uid is gone.
+// awaitGone waits until the namespace with that uid is gone, and says meanwhile
+// what holds it.
 func (n Namespace) awaitGone(ctx context.Context, uid types.UID) error {
 	namespaces := n.Cluster.clientset.CoreV1().Namespaces()
 	src := typedLister[*corev1.NamespaceList]{lists: namespaces.List, watches: namespaces.Watch, fields: "metadata.name=" + n.Step.Namespace}
 	following, stop := context.WithCancel(ctx)
 	defer stop()
-	gone := make(chan struct{}, 1)
+	gone, failed := make(chan struct{}, 1), make(chan error, 1)
 	tell := func() {
 		select {
 		case gone <- struct{}{}:
 		default:
 		}
 	}
-	failed := make(chan error, 1)
-	there := false
+	there, said := false, ""
 	go follow(following, src, follower{
 		begin: func() { there = false },
 		seen: func(o runtime.Object, deleted bool) {
 			ns, ok := o.(*corev1.Namespace)
-			if ok && ns.UID == uid && !deleted {
-				there = true
+			if !ok || ns.UID != uid || deleted {
+				tell()
 				return
 			}
-			tell()
+			there = true
+			if why := heldBy(ns); why != "" && why != said {
+				said = why
+				n.Out.Progress("namespace "+ns.Name+": is being deleted, and held by "+why, 0, 0)
+			}
 		},
 		listed: func() {
 			if !there {
@@ -140,7 +144,7 @@ func (n Namespace) awaitGone(ctx context.Context, uid types.UID) error {
 		return err
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return sdk.Downstream("The namespace %q was not gone in time: see `kubectl describe namespace %s` for what holds it, then try again.", n.Step.Namespace, n.Step.Namespace).WithRetry()
+			return n.stuck(ctx)
 		}
 		return ctx.Err()
 	}
@@ -207,10 +211,21 @@ var passing = map[schema.GroupResource]bool{
 // Leftovers are the objects in the namespace that are somebody's: those that
 // nothing else owns, that are not on their way out, and that are not the
 // namespace's own. Its own are those that Berth made for the environment as a
-// whole, such as its quota: they bear its marks and no part's. A kind that cannot be
-// looked at is an error, except where looking is not allowed: then it counts as
+// whole, such as its quota: they bear its marks and no part's. A kind that cannot
+// be looked at is an error, except where looking is not allowed: then it counts as
 // something that may be there.
 func (n Namespace) Leftovers(ctx context.Context) ([]string, error) {
+	return n.each(ctx, func(kind schema.GroupResource, o *metav1.PartialObjectMetadata) string {
+		if o.DeletionTimestamp != nil || len(o.OwnerReferences) > 0 || ofKubernetes(kind, o) || n.furniture(o) {
+			return ""
+		}
+		return kind.Resource + "/" + o.Name
+	})
+}
+
+// each looks at the objects in the namespace, of every kind that can be listed and
+// deleted, and has what say says of each.
+func (n Namespace) each(ctx context.Context, say func(schema.GroupResource, *metav1.PartialObjectMetadata) string) ([]string, error) {
 	lists, err := n.Cluster.discovery.ServerPreferredResources()
 	if err != nil && !discovery.IsGroupDiscoveryFailedError(err) {
 		return nil, err
@@ -218,19 +233,7 @@ func (n Namespace) Leftovers(ctx context.Context) ([]string, error) {
 	if discovery.IsGroupDiscoveryFailedError(err) {
 		return []string{"kinds of objects whose API does not answer"}, nil
 	}
-	var kinds []schema.GroupVersionResource
-	for _, list := range lists {
-		gv, err := schema.ParseGroupVersion(list.GroupVersion)
-		if err != nil {
-			continue
-		}
-		for _, r := range list.APIResources {
-			gvr := gv.WithResource(r.Name)
-			if r.Namespaced && slices.Contains(r.Verbs, "list") && slices.Contains(r.Verbs, "delete") && !passing[gvr.GroupResource()] {
-				kinds = append(kinds, gvr)
-			}
-		}
-	}
+	kinds := listable(lists)
 	found := make([][]string, len(kinds))
 	group, side := errgroup.WithContext(ctx)
 	group.SetLimit(16)
@@ -247,8 +250,8 @@ func (n Namespace) Leftovers(ctx context.Context) ([]string, error) {
 				return err
 			}
 			for _, o := range list.Items {
-				if o.DeletionTimestamp == nil && len(o.OwnerReferences) == 0 && !ofKubernetes(gvr.GroupResource(), &o) && !n.furniture(&o) {
-					found[i] = append(found[i], gvr.Resource+"/"+o.Name)
+				if text := say(gvr.GroupResource(), &o); text != "" {
+					found[i] = append(found[i], text)
 				}
 			}
 			return nil
@@ -258,6 +261,24 @@ func (n Namespace) Leftovers(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	return slices.Concat(found...), nil
+}
+
+// listable are the kinds in namespaces that can be listed and deleted.
+func listable(lists []*metav1.APIResourceList) []schema.GroupVersionResource {
+	var kinds []schema.GroupVersionResource
+	for _, list := range lists {
+		gv, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil {
+			continue
+		}
+		for _, r := range list.APIResources {
+			gvr := gv.WithResource(r.Name)
+			if r.Namespaced && slices.Contains(r.Verbs, "list") && slices.Contains(r.Verbs, "delete") && !passing[gvr.GroupResource()] {
+				kinds = append(kinds, gvr)
+			}
+		}
+	}
+	return kinds
 }
 
 // furniture tells whether Berth made o for the environment as a whole.
