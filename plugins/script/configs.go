@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/berth-dev/berth/plugins/sdk"
@@ -121,7 +120,11 @@ func (j *job) prepareHome(ctx context.Context) error {
 	whole := sha256.Sum256([]byte(j.step.Installation + "\x00" + j.step.App + "\x00" + j.step.Part + "\x00" + sum))
 	root := filepath.Join(j.place.data, "homes")
 	home := filepath.Join(root, hex.EncodeToString(whole[:12]))
-	defer j.x.oneAtATime(home)()
+	release, err := j.x.oneAtATime(ctx, home)
+	if err != nil {
+		return err
+	}
+	defer release()
 	ready := filepath.Join(home, ".berth-init-done")
 	if isFile(ready) {
 		now := j.now()
@@ -179,16 +182,20 @@ func forgetHomes(root, but string, now time.Time) {
 }
 
 // oneAtATime keeps preparations of one home apart within this process.
-func (x *Executor) oneAtATime(home string) (release func()) {
+func (x *Executor) oneAtATime(ctx context.Context, home string) (release func(), err error) {
 	x.mu.Lock()
-	m := x.homes[home]
-	if m == nil {
-		m = &sync.Mutex{}
-		x.homes[home] = m
+	busy := x.homes[home]
+	if busy == nil {
+		busy = make(chan struct{}, 1)
+		x.homes[home] = busy
 	}
 	x.mu.Unlock()
-	m.Lock()
-	return m.Unlock
+	select {
+	case busy <- struct{}{}:
+		return func() { <-busy }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // configLines are configs as a plan shows them, without what is secret.

@@ -273,6 +273,15 @@ func (j *job) octopodArchive(ctx context.Context) error {
 	if j.rec.Phase == phaseArchived || j.rec.Phase == phaseCleaned {
 		return j.finished(j.rec.Phase)
 	}
+	if j.rec.Phase == phaseNone {
+		archived, err := j.isArchived(ctx, c)
+		if err != nil {
+			return err
+		}
+		if archived {
+			return j.finished(phaseArchived)
+		}
+	}
 	if err := j.takeDown(ctx, c); err != nil {
 		return err
 	}

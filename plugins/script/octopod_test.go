@@ -116,8 +116,9 @@ func TestVersionOneHasTagsAndOverrides(t *testing.T) {
 	if got := names(w.calls()); got != "tag_check info notifications create check notifications" {
 		t.Errorf("a restore runs %s", got)
 	}
-	v1["tag"] = "none"
-	_, err := w.run(w.step(sdk.Deploy, v1))
+	other := w.step(sdk.Deploy, v1)
+	other.Set = map[string]string{"tag": "none"}
+	_, err := w.run(other)
 	if e := fault(t, err, sdk.FaultInvalid); !strings.Contains(e.Msg, `no tag "none"`) {
 		t.Error(e.Msg)
 	}

@@ -188,6 +188,13 @@ func (p place) workDir(name string, alone bool) (string, error) {
 			removeAll(dir)
 		}
 	}
+	// Those of calls without a lock go by their age, should a crash leave them.
+	asked, _ := filepath.Glob(filepath.Join(root, "ask-*"))
+	for _, dir := range asked {
+		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
+			removeAll(dir)
+		}
+	}
 	dir, err := os.MkdirTemp(root, name+"-*")
 	if err == nil {
 		err = os.Mkdir(filepath.Join(dir, "tmp"), 0o700)

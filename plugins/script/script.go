@@ -37,7 +37,7 @@ type Executor struct {
 	start func(context.Context, order, pipes) (ending, error)
 
 	mu    sync.Mutex
-	homes map[string]*sync.Mutex // one preparation of a home at a time, by folder
+	homes map[string]chan struct{} // by folder: full while its home is prepared
 }
 
 var (
@@ -55,7 +55,7 @@ func New(o Options) *Executor {
 	if o.Getenv == nil {
 		o.Getenv = func(string) string { return "" }
 	}
-	x := &Executor{log: o.Log, getenv: o.Getenv, adopt: sync.OnceFunc(adoptOrphans), homes: map[string]*sync.Mutex{}}
+	x := &Executor{log: o.Log, getenv: o.Getenv, adopt: sync.OnceFunc(adoptOrphans), homes: map[string]chan struct{}{}}
 	x.start = x.launch
 	return x
 }

@@ -410,6 +410,10 @@ func (s *settings) readOctopod(r *reader, step sdk.Step) {
 // readSet lays what the requester set over the overrides.
 func (s *settings) readSet(r *reader, set map[string]string, prefix string) {
 	for _, name := range slices.Sorted(maps.Keys(set)) {
+		if s.Contract == contractV1 && name == "tag" {
+			s.Tag = set[name]
+			continue
+		}
 		key, list := name, &s.App
 		if rest, ok := strings.CutPrefix(name, prefix); ok && prefix != "" {
 			key, list = rest, &s.Deployment
