@@ -44,7 +44,6 @@ var mayImport = map[string][]string{
 	"plugins/script":      {"plugins/sdk"},
 	"plugins/clustertest": {},
 	"docs/examples":       {"plugins/sdk"},
-	"docs/examples":       {"plugins/sdk"},
 	"cmd":                 {"*"},
 	"cmd/devcluster":      {},
 }
