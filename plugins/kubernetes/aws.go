@@ -107,6 +107,14 @@ func (v *vault) read(ctx context.Context, from, endpoint string) (map[string]str
 	return out, nil
 }
 
+// public are the keys of a database's secret that are no secrets. Their values
+// are words such as "postgres", which are in other texts as well.
+// Source: https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html
+var public = map[string]bool{
+	"engine": true, "host": true, "port": true, "username": true, "dbname": true, "dbInstanceIdentifier": true, "dbClusterIdentifier": true,
+	"masterarn": true, "database": true, "region": true,
+}
+
 func awsError(from string, err error) error {
 	e := &sdk.Error{Fault: sdk.FaultDownstream, Err: err, Retry: true}
 	name := kube.Clip(from, 200)

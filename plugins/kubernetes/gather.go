@@ -111,9 +111,11 @@ func (x *Executor) withSecrets(ctx context.Context, s *settings, step sdk.Step, 
 				return map[string]string{}, nil // a plan of what comes after another part
 			}
 			values, err := x.aws.read(ctx, arn, s.platform.AWS.Endpoint)
-			for _, value := range values {
-				sdk.Hide(ctx, value)
-				mask.LearnExact([]string{value})
+			for key, value := range values {
+				if !public[key] {
+					sdk.Hide(ctx, value)
+					mask.LearnExact([]string{value})
+				}
 			}
 			return values, err
 		})
