@@ -164,7 +164,8 @@ func (j *job) remains(err error) (*job, error) {
 	return j, nil
 }
 
-// secrets looks up the values of references in the settings.
+// secrets looks up the values of references in the settings. The cluster is
+// opened only where one is in it.
 func (x *Executor) secrets(step sdk.Step) sdk.Secrets {
 	return x.clusters.Secrets(step.Cluster, x.getenv)
 }
@@ -172,7 +173,11 @@ func (x *Executor) secrets(step sdk.Step) sdk.Secrets {
 // open makes the provider of a zone, with its secret.
 func (x *Executor) open(ctx context.Context, step sdk.Step, z zoneSettings) (provider, error) {
 	secret := func(ref sdk.SecretRef) (string, error) {
-		return x.secrets(step).Value(ctx, step, ref)
+		value, err := x.secrets(step).Value(ctx, step, ref)
+		if _, told := errors.AsType[*sdk.Error](err); err != nil && !told && ctx.Err() == nil {
+			return "", kube.Explain(err, step.Cluster)
+		}
+		return value, err
 	}
 	switch {
 	case z.rfc2136 != nil:

@@ -79,9 +79,9 @@ func (j *job) foresee(ctx context.Context, p *sdk.Plan) error {
 				continue
 			}
 			counts[r.Change]++
-			for _, line := range diffLines(c) {
-				diff.WriteString(line + "\n")
-			}
+		}
+		for _, line := range diffOf(z.changes) {
+			diff.WriteString(line + "\n")
 		}
 		note, err := cacheNote(ctx, z.p, z.changes)
 		if err != nil {
@@ -103,11 +103,7 @@ func (j *job) decide(ctx context.Context) ([]planned, error) {
 		if err != nil {
 			return planned{}, err
 		}
-		s, err := look(ctx, p, z.name, j.me, want)
-		if err != nil {
-			return planned{}, err
-		}
-		changes, err := decide(s)
+		changes, err := j.weigh(ctx, p, z.name, want, decide)
 		return planned{zone: z, changes: changes, p: p}, err
 	}
 	switch j.step.Verb {
@@ -167,20 +163,31 @@ func resource(c change) sdk.Resource {
 	return r
 }
 
-// diffLines are the lines of a unified diff that show c, as a zone file has the
-// records.
-func diffLines(c change) []string {
-	var out []string
-	lines := func(sign string, s *rrset) {
-		if s == nil {
-			return
-		}
-		for _, v := range s.values {
+// diffOf are the lines of a unified diff that show changes, as a zone file has
+// the records: for each name first what goes. Marks are not shown.
+func diffOf(changes []change) []string {
+	var names []string
+	gone, made := map[string][]string{}, map[string][]string{}
+	lines := func(sign string, s *rrset) (out []string) {
+		for _, v := range valuesOf(s) {
 			out = append(out, fmt.Sprintf("%s%s. %d %s %s", sign, s.name, s.ttl, s.kind, shownValue(s.kind, v)))
 		}
+		return out
 	}
-	lines("-", c.before)
-	lines("+", c.after)
+	for _, c := range changes {
+		if !c.writes() || c.mark {
+			continue
+		}
+		if !slices.Contains(names, c.name) {
+			names = append(names, c.name)
+		}
+		gone[c.name] = append(gone[c.name], lines("-", c.before)...)
+		made[c.name] = append(made[c.name], lines("+", c.after)...)
+	}
+	var out []string
+	for _, name := range names {
+		out = append(append(out, gone[name]...), made[name]...)
+	}
 	return out
 }
 

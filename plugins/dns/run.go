@@ -25,20 +25,31 @@ const changeTries = 8
 // faster. It returns what it applied.
 func (j *job) attempt(ctx context.Context, p provider, zone string, want []*rrset, decide func(*sight) ([]change, error)) ([]change, error) {
 	for try := 1; ; try++ {
+		changes, err := j.weigh(ctx, p, zone, want, decide)
+		if err != nil || !slices.ContainsFunc(changes, change.writes) {
+			return changes, err
+		}
+		if err = p.apply(ctx, changes); err == nil || !errors.Is(err, errMoved) || try == changeTries {
+			return changes, err
+		}
+	}
+}
+
+// weigh looks and decides. What it would refuse is looked at twice: answers to
+// several questions are not of one moment, and a record that is being made may
+// be seen without its mark.
+func (j *job) weigh(ctx context.Context, p provider, zone string, want []*rrset, decide func(*sight) ([]change, error)) ([]change, error) {
+	said := ""
+	for try := 1; ; try++ {
 		s, err := look(ctx, p, zone, j.me, want)
 		if err != nil {
 			return nil, err
 		}
 		changes, err := decide(s)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.ContainsFunc(changes, change.writes) {
-			return changes, nil
-		}
-		if err = p.apply(ctx, changes); err == nil || !errors.Is(err, errMoved) || try == changeTries {
+		if err == nil || err.Error() == said || try == changeTries {
 			return changes, err
 		}
+		said = err.Error()
 	}
 }
 
@@ -263,13 +274,8 @@ func (s *sight) clear() ([]change, error) {
 
 // tell logs what was changed.
 func tell(changes []change, out sdk.Events) {
-	for _, c := range changes {
-		if !c.writes() || c.mark {
-			continue
-		}
-		for _, line := range diffLines(c) {
-			out.Log(line)
-		}
+	for _, line := range diffOf(changes) {
+		out.Log(line)
 	}
 }
 

@@ -95,7 +95,7 @@ func withSchema() map[string]any {
 					},
 				},
 			},
-			"certificate": map[string]any{"type": "object", "description": "a TLS certificate for the names; see the page on certificates"},
+			"certificate": certificateSchema(),
 		},
 	}
 }

@@ -42,7 +42,7 @@ version-string=anonymous
 			t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 		}
 	}
-	run(program(t, "sqlite3", "sqlite3"), filepath.Join(dir, "pdns.sqlite"), ".read /usr/share/doc/pdns-backend-sqlite3/schema.sqlite3.sql")
+	run(program(t, "sqlite3", "sqlite3"), filepath.Join(dir, "pdns.sqlite"), ".read /usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql")
 	pdnsutil := func(args ...string) { t.Helper(); run(util, append([]string{"--config-dir", dir}, args...)...) }
 	pdnsutil("import-tsig-key", KeyName, s.Algorithm, s.Secret)
 	for i, zone := range s.Zones {
