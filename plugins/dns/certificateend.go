@@ -50,6 +50,9 @@ func (w *work) clear(ctx context.Context) error {
 	if err := w.clearOrders(ctx); err != nil {
 		return err
 	}
+	if !w.acme.set {
+		return nil // where else something may be is no longer told
+	}
 	own, err := w.marked(ctx, w.store.home)
 	if err != nil {
 		return err
@@ -86,10 +89,10 @@ func (w *work) remove(ctx context.Context, secret *corev1.Secret) error {
 // clearOrders takes away what a killed step left of an order: its lock, its
 // record if it is the environment's, and its challenges.
 func (w *work) clearOrders(ctx context.Context) error {
-	if len(w.j.step.With) == 0 {
-		return w.clearZones(ctx)
-	}
 	if len(w.wish.names) == 0 {
+		if w.j.step.Verb == sdk.Cleanup && (len(w.j.step.With) == 0 || w.j.step.With["certificate"] != nil) {
+			return w.clearZones(ctx)
+		}
 		return nil // the part's settings have no certificate, or not any more
 	}
 	_, release, ok, err := w.lock().try(ctx)

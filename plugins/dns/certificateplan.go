@@ -14,9 +14,19 @@ import (
 
 // plan implements annex. It orders nothing, and makes no account.
 func (c *certificates) plan(ctx context.Context, j *job, p *sdk.Plan) error {
-	wish, acme, err := c.wish(j)
-	if wish == nil || err != nil {
+	wish, acme, err := c.wishFor(j)
+	if err != nil {
 		return err
+	}
+	if wish == nil && j.step.Verb == sdk.Cleanup && j.step.With["certificate"] != nil && !j.step.Brief {
+		w, err := c.work(j, c.byMarks(j), acme, nil)
+		if err != nil {
+			return err
+		}
+		return w.explained(ctx, w.planCleanup(ctx, p))
+	}
+	if wish == nil {
+		return nil
 	}
 	if wish.issuer != nil {
 		p.Inputs["certificate"] = "cert-manager " + wish.issuer.annotation + "=" + wish.issuer.name + " " + wish.secret
@@ -53,6 +63,13 @@ func (w *work) planDeploy(ctx context.Context, p *sdk.Plan) error {
 	switch {
 	case !w.usable(have):
 		if err := w.allowed(ctx); err != nil {
+			return err
+		}
+		zone, err := w.c.x.open(ctx, w.j.step, w.j.zone)
+		if err != nil {
+			return err
+		}
+		if err := w.unclaimed(ctx, zone); err != nil {
 			return err
 		}
 		p.Resources = append(p.Resources, order)
@@ -96,7 +113,7 @@ func (w *work) allowed(ctx context.Context) error {
 
 func (w *work) planCleanup(ctx context.Context, p *sdk.Plan) error {
 	namespaces := []string{w.wish.namespace}
-	if w.store.home != w.wish.namespace {
+	if w.acme.set && w.store.home != w.wish.namespace {
 		namespaces = append(namespaces, w.store.home)
 	}
 	for _, namespace := range namespaces {

@@ -103,24 +103,40 @@ func (w *work) explained(ctx context.Context, err error) error {
 	return explainCluster(ctx, err, w.j.step.Cluster)
 }
 
+// wishFor is wish, but for steps that are done although the part's settings are
+// not, or no longer, right: they get none.
+func (c *certificates) wishFor(j *job) (*certificateWish, acmeSettings, error) {
+	wish, acme, err := c.wish(j)
+	if verb := j.step.Verb; err != nil && (verb == sdk.Cleanup || verb == sdk.Archive || verb == sdk.Restore && j.step.AsWas) {
+		return nil, acme, nil
+	}
+	return wish, acme, err
+}
+
 // run implements annex.
 func (c *certificates) run(ctx context.Context, j *job, out sdk.Events) error {
-	wish, acme, err := c.wish(j)
-	if err != nil {
-		return err
-	}
+	wish, acme, err := c.wishFor(j)
+	asked := j.step.With["certificate"] != nil
 	switch {
+	case err != nil:
+		return err
 	case j.step.Verb == sdk.Archive:
 		return nil // what is archived keeps its certificate: it is there when it comes back
-	case wish == nil && !acme.set:
-		return nil
 	case wish != nil && wish.issuer != nil:
 		if j.step.Verb != sdk.Cleanup {
 			c.leave(wish, out)
 		}
 		return nil
+	case wish == nil && j.step.Verb == sdk.Cleanup && (asked || acme.set):
+		return c.clear(ctx, j, c.byMarks(j), acme, out, !asked)
+	case wish == nil && acme.set && !asked:
+		// What an earlier deploy left is not worth a failure: a cleanup takes it, too.
+		if err := c.clear(ctx, j, c.byMarks(j), acme, out, true); err != nil && ctx.Err() == nil {
+			c.x.log.Info("an earlier certificate may be left", "env", j.step.App+"/"+j.step.Env, "part", j.step.Part, "error", err)
+		}
+		return ctx.Err()
 	case wish == nil:
-		return c.clear(ctx, j, certificateWish{namespace: j.step.Namespace, reach: reachEnvironment}, acme, out, true)
+		return nil
 	case j.step.Verb == sdk.Cleanup:
 		return c.clear(ctx, j, *wish, acme, out, false)
 	}
@@ -129,6 +145,17 @@ func (c *certificates) run(ctx context.Context, j *job, out sdk.Events) error {
 		return err
 	}
 	return w.explained(ctx, w.deploy(ctx))
+}
+
+// byMarks is a wish that only says where what bears the step's marks may be.
+func (c *certificates) byMarks(j *job) certificateWish {
+	wish := certificateWish{namespace: j.step.Namespace, reach: reachEnvironment}
+	if with, ok := j.step.With["certificate"].(map[string]any); ok {
+		if namespace, ok := with["namespace"].(string); ok && namespaceName.MatchString(namespace) {
+			wish.namespace = namespace
+		}
+	}
+	return wish
 }
 
 // leave says what an Ingress needs for cert-manager to do the work.
@@ -225,6 +252,9 @@ func (w *work) locked(ctx context.Context) (*issued, error) {
 		return nil, err
 	}
 	defer i.transport.close()
+	if err := w.unclaimed(ctx, i.challenges.zone); err != nil {
+		return nil, err
+	}
 	next, err := i.issue(ctx, have)
 	if err == nil || ctx.Err() != nil || !w.usable(have) {
 		return next, err
@@ -234,6 +264,31 @@ func (w *work) locked(ctx context.Context) (*issued, error) {
 	w.c.x.log.Warn("a certificate is not renewed", "env", w.j.step.App+"/"+w.j.step.Env, "part", w.j.step.Part, "names", namesText(w.wish.names), "error", err)
 	w.out.Log(fmt.Sprintf("certificate: that of %s could not be renewed, and goes on until %s: %s", namesText(w.wish.names), have.leaf.NotAfter.UTC().Format(time.DateOnly), told.Msg))
 	return have, nil
+}
+
+// unclaimed says why there can be no certificate for the names, nil when there
+// can: none is another environment's. A wildcard of the app is nobody's alone.
+func (w *work) unclaimed(ctx context.Context, p provider) error {
+	if w.wish.reach == reachApp {
+		return nil
+	}
+	var keys []key
+	for _, name := range w.wish.names {
+		keys = append(keys, key{ownerName(name), typeTXT})
+	}
+	found, err := p.read(ctx, keys)
+	if err != nil {
+		return err
+	}
+	for _, name := range w.wish.names {
+		o, marks := markOf(found[key{ownerName(name), typeTXT}])
+		mine := w.j.me
+		mine.part = o.part // any part of the environment
+		if marks > 0 && !o.is(mine) {
+			return sdk.Invalid("The name %s is that of environment %s, which alone can have a certificate for it: take it out of `names`.", name, o.of(w.j.me))
+		}
+	}
+	return nil
 }
 
 // issuing puts together what an order needs.

@@ -234,10 +234,10 @@ func (s *store) refuse(secret *corev1.Secret) error {
 	return nil
 }
 
-// holds tells whether a Secret has exactly the certificate.
+// holds tells whether a Secret has the certificate. What else others put into it,
+// such as the root, is theirs.
 func holds(secret *corev1.Secret, c *issued) bool {
-	return secret != nil && len(secret.Data) == 2 &&
-		bytes.Equal(secret.Data[corev1.TLSCertKey], c.chain) && bytes.Equal(secret.Data[corev1.TLSPrivateKeyKey], c.key)
+	return secret != nil && bytes.Equal(secret.Data[corev1.TLSCertKey], c.chain) && bytes.Equal(secret.Data[corev1.TLSPrivateKeyKey], c.key)
 }
 
 // copy puts c into the environment's namespace and tells what it did there: ""
@@ -259,7 +259,11 @@ func (s *store) tryCopy(ctx context.Context, c *issued) (sdk.Change, error) {
 	data := map[string][]byte{corev1.TLSCertKey: c.chain, corev1.TLSPrivateKeyKey: c.key}
 	if have != nil {
 		next := have.DeepCopy()
-		next.Data, next.Annotations = data, annotated(have.Annotations, c)
+		if next.Data == nil {
+			next.Data = map[string][]byte{}
+		}
+		maps.Copy(next.Data, data)
+		next.Annotations = annotated(have.Annotations, c)
 		_, err := s.secrets(s.wish.namespace).update(ctx, next)
 		return sdk.ChangeUpdate, err
 	}
