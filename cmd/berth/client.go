@@ -22,7 +22,7 @@ const defaultServer = "http://127.0.0.1:8080"
 // clientCommands are the commands that talk to a server.
 func clientCommands() []*cobra.Command {
 	cmds := []*cobra.Command{
-		newList(), newStatus(), newLogs(), newDiff(), newHistory(), newVars(), newSet(bot.VerbSet), newSet(bot.VerbUnset), newRequests(), newRetry(), newAudit(), newLogin(), newLogout(),
+		newList(), newStatus(), newLogs(), newDiff(), newHistory(), newVars(), newSet(bot.VerbSet), newSet(bot.VerbUnset), newRequests(), newRetry(), newAudit(), newLogin(), newLogout(), newImport(),
 	}
 	for _, verb := range actions.Verbs() {
 		cmds = append(cmds, newAction(string(verb)))
