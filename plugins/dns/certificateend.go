@@ -96,7 +96,7 @@ func (w *work) clearOrders(ctx context.Context) error {
 		return nil // the part's settings have no certificate, or not any more
 	}
 	_, release, ok, err := w.lock().try(ctx)
-	if err != nil {
+	if err != nil && !apierrors.IsNotFound(err) { // without the home namespace nothing was ever ordered
 		return err
 	}
 	if ok {

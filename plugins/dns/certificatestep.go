@@ -221,7 +221,7 @@ func (w *work) obtain(ctx context.Context) (*issued, error) {
 		}
 		held, release, ok, err := l.try(ctx)
 		if err != nil {
-			return nil, err
+			return nil, w.store.homeless(err)
 		}
 		if ok {
 			have, err := w.locked(held)

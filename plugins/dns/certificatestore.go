@@ -158,10 +158,16 @@ func (s *store) create(ctx context.Context, name, keeps string, kind corev1.Secr
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: s.home, Labels: s.labels(keeps), Annotations: annotations},
 		Type:       kind, Data: data,
 	})
+	return made, s.homeless(err)
+}
+
+// homeless is err of making something in the home namespace, or that there is
+// none.
+func (s *store) homeless(err error) error {
 	if apierrors.IsNotFound(err) {
-		return nil, sdk.Invalid("There is no namespace %q to keep certificates in: create it in the cluster, or set another `namespace` under `acme` in the settings of the dns executor.", s.home)
+		return sdk.Invalid("There is no namespace %q to keep certificates in: create it in the cluster, or set another `namespace` under `acme` in the settings of the dns executor.", s.home)
 	}
-	return made, err
+	return err
 }
 
 // kept is the certificate that is kept for the wish, nil when there is none.
