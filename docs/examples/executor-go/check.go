@@ -13,7 +13,7 @@ func (x executor) Check(ctx context.Context, scope sdk.Scope) ([]sdk.Finding, er
 	if err != nil {
 		return nil, err
 	}
-	defer db.Close()
+	defer (&share{db: db}).close()
 	server := sdk.Finding{Name: "Redis server " + address, OK: true, Detail: "it answers"}
 	if err := db.Ping(ctx).Err(); err != nil {
 		server.OK, server.Detail = false, "it does not answer, or refuses the administrator's name and password"

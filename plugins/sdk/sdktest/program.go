@@ -90,8 +90,8 @@ func (b *bench) start(t *testing.T, env ...string) *program {
 	return p
 }
 
-// hello waits for the program's side of the handshake.
-func (p *program) hello(t *testing.T) {
+// hello waits for the program's side of the handshake, and is that line.
+func (p *program) hello(t *testing.T) string {
 	t.Helper()
 	timer := time.AfterFunc(p.limit, func() { _ = p.cmd.Process.Kill() })
 	defer timer.Stop()
@@ -99,6 +99,7 @@ func (p *program) hello(t *testing.T) {
 	if err != nil || !helloPattern.MatchString(strings.TrimSpace(line)) {
 		t.Fatalf("its first line is %q (%v), and should be 1|1|unix|SOCKET|grpc|CERTIFICATE; on standard error it said: %s", line, err, p.said())
 	}
+	return strings.TrimSpace(line)
 }
 
 // ends waits for the end of the program and is how it ended.

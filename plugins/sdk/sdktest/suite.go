@@ -134,6 +134,7 @@ func Run(t *testing.T, s Suite) {
 		{"it is absent after a cleanup", (*bench).absent},
 		{"a cleanup after a deploy that was cut off leaves nothing", (*bench).cleanupAfterCut},
 		{"a deploy after one that was cut off makes everything once", (*bench).deployAfterCut},
+		{"its program serves its host alone", (*bench).servesHostAlone},
 		{"its program ends with its host", (*bench).endsWithHost},
 		{"no secret was seen", (*bench).noSecrets},
 	} {
