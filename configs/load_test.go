@@ -37,8 +37,8 @@ func wholeExample(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	option := regexp.MustCompile(`(?m)^( *)# ( *(?:(?:eu|STRIPE_API_KEY|secrets|stripe|license|mail|components|api|MAIL_PASSWORD|offer_secrets` +
-		`|- name|use|component|with|chart|values|image|- events|apps|severity|to):|- \{surface)[^\n]*)$`)
+	option := regexp.MustCompile(`(?m)^( *)# ( *(?:(?:eu|prod|aws|kubernetes|dns|env|settings|zones|preview\.example\.org|provider|needs|namespace|manifests|STRIPE_API_KEY|secrets|stripe|license|mail|components|api|MAIL_PASSWORD|offer_secrets` +
+		`|- name|use|component|with|chart|values|image|- events|apps|severity|to):|- \{surface|- \{name)[^\n]*)$`)
 	text := option.ReplaceAllString(string(raw), "$1$2")
 	text = strings.Replace(text, "cluster: staging ", "clusters: [staging, eu] ", 1)
 	return strings.Replace(text, "{path: berth-helm,", "{path: berth-helm, env: [STRIPE_KEY],", 1)
@@ -50,7 +50,7 @@ func TestTheExampleWithAllItsOptionsIsAConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	shop := c.Apps["shop"]
-	if len(c.Clusters) != 2 || len(c.Secrets) != 3 || len(shop.Components) != 1 || len(shop.Parts) != 2 || len(shop.Vars) != 2 || len(shop.OfferSecrets) != 2 || len(c.Notifications) != 2 {
+	if len(c.Clusters) != 3 || len(c.Plugins) != 4 || len(c.Secrets) != 3 || len(shop.Components) != 1 || len(shop.Parts) != 6 || len(shop.Vars) != 2 || len(shop.OfferSecrets) != 2 || len(c.Notifications) != 2 {
 		t.Errorf("some options are left out: %+v", c)
 	}
 }

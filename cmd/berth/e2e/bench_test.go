@@ -134,10 +134,12 @@ func (w *world) helmInstall(helm, chart, namespace string) {
 	}
 }
 
-// deployAndWait asks by the API and reads the run's events until it has ended.
-func (b *berth) deployAndWait(env string) {
+func (b *berth) deployAndWait(env string) { b.commandAndWait("deploy " + env) }
+
+// commandAndWait asks by the API and reads the run's events until it has ended.
+func (b *berth) commandAndWait(command string) {
 	t := b.w.t
-	body, err := json.Marshal(map[string]string{"command": "deploy " + env})
+	body, err := json.Marshal(map[string]string{"command": command})
 	must(t, err)
 	var request struct {
 		ID, State, Reason string
@@ -153,7 +155,7 @@ func (b *berth) deployAndWait(env string) {
 		b.call(http.MethodGet, "/api/v1/requests/"+request.ID, nil, &request)
 	}
 	if request.State != "succeeded" {
-		t.Fatalf("the deploy of %s is %s: %s", env, request.State, request.Reason)
+		t.Fatalf("%s is %s: %s", command, request.State, request.Reason)
 	}
 }
 

@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	programs = dir
-	build := exec.Command("go", "build", "-o", dir+"/", "../", "../../berth-helm")
+	build := exec.Command("go", "build", "-o", dir+"/", "../", "../../berth-helm", "../../berth-kubernetes", "../../berth-aws", "../../berth-dns", "../../berth-script")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building berth: %v\n%s", err, out)
 		os.Exit(1)
