@@ -64,7 +64,7 @@ func (m *Masker) Plan(p *sdk.Plan) {
 // calls that nobody listens to.
 func (m *Masker) Events(out sdk.Events) sdk.Events {
 	if out == nil {
-		return silent{}
+		return unheard{}
 	}
 	return maskedEvents{out, m}
 }
@@ -81,10 +81,10 @@ func (m maskedEvents) Progress(text string, done, total int) {
 func (m maskedEvents) Output(key, value string) { m.out.Output(key, m.mask.ExactText(value)) }
 func (m maskedEvents) Receipt(r sdk.Resource)   { m.out.Receipt(r) }
 
-// silent is for calls that nobody listens to.
-type silent struct{}
+// unheard is for calls that nobody listens to.
+type unheard struct{}
 
-func (silent) Log(string)                {}
-func (silent) Progress(string, int, int) {}
-func (silent) Output(string, string)     {}
-func (silent) Receipt(sdk.Resource)      {}
+func (unheard) Log(string)                {}
+func (unheard) Progress(string, int, int) {}
+func (unheard) Output(string, string)     {}
+func (unheard) Receipt(sdk.Resource)      {}
