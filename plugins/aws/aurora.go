@@ -344,7 +344,11 @@ func (a *auroraAPI) snapshots(ctx context.Context, of string, manual bool) ([]sn
 	if manual {
 		in.SnapshotType = awssdk.String("manual")
 	}
-	return a.s.clusterSnapshots(ctx, in)
+	all, err := a.s.clusterSnapshots(ctx, in)
+	if isCode(err, "DBClusterSnapshotNotFoundFault", "DBClusterNotFoundFault") {
+		return nil, nil
+	}
+	return all, err
 }
 
 func (a *auroraAPI) snapshot(ctx context.Context, id string) (*snapshot, error) {

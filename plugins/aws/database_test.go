@@ -411,3 +411,18 @@ func TestAPersonsSnapshotIsLeftAlone(t *testing.T) {
 		t.Errorf("the inventory tells of %v", owned)
 	}
 }
+
+// A plan may know less than the run: what another part will tell is told later.
+func TestAPlanStandsWhatIsKnownLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, awstest.Options{})
+	const later = "(known after net)"
+	with := map[string]any{
+		"rds":  map[string]any{"snapshot": later, "subnet_group": later, "security_groups": []any{later}, "kms_key": later},
+		"tags": map[string]any{"network": later},
+	}
+	plan, err := w.executor().Plan(t.Context(), w.step(sdk.Deploy, with))
+	if err != nil || !strings.Contains(plan.Diff, later) || len(plan.Inputs) > 0 {
+		t.Errorf("the plan is %q with %v, %v", plan.Diff, plan.Inputs, err)
+	}
+}

@@ -3,6 +3,7 @@ package aws
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,7 +110,10 @@ func (t *database) planBegin(from *snapshot, own bool, want dbWant) (proposal, e
 		if err := t.fits(from); err != nil {
 			return p, err
 		}
-		origin = fmt.Sprintf("from snapshot %q of %s", from.id, from.createdAt.UTC().Format(time.RFC3339))
+		origin = fmt.Sprintf("from snapshot %q", from.id)
+		if !from.createdAt.IsZero() {
+			origin += " of " + from.createdAt.UTC().Format(time.RFC3339)
+		}
 		if !own {
 			p.inputs = t.pinned(from.arn)
 		}
@@ -123,7 +127,8 @@ func (t *database) planBegin(from *snapshot, own bool, want dbWant) (proposal, e
 		as.storage = from.storage
 	}
 	p.monthly, p.asks = t.cost(want, as)
-	p.lines = []string{fmt.Sprintf("+ %s: %s, %s, %s", t.title(), engine, p.asks, origin)}
+	said := slices.DeleteFunc([]string{engine, p.asks, origin}, func(s string) bool { return s == "" })
+	p.lines = []string{"+ " + t.title() + ": " + strings.Join(said, ", ")}
 	if want.public != nil && *want.public {
 		p.lines = append(p.lines, "+ "+t.title()+" can be reached from the internet")
 	}

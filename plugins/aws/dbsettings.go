@@ -16,7 +16,7 @@ func dbSchema() map[string]any {
 		"username":            text("Its first user; berth when left out."),
 		"port":                number("The port; the engine's own when left out.", 1150, 65535),
 		"subnet_group":        text("The DB subnet group."),
-		"security_groups":     list("IDs of VPC security groups.", map[string]any{"type": "string", "pattern": "^sg-[0-9a-f]{8,17}$"}),
+		"security_groups":     list("IDs of VPC security groups.", text("As sg-0123456789abcdef0.")),
 		"parameter_group":     text("The parameter group; the engine's own when left out."),
 		"backup_days":         number("For how many days AWS keeps automatic backups; 1 when left out.", 0, 35),
 		"public":              flag("Give it an address in the internet.", false),

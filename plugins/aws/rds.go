@@ -275,7 +275,11 @@ func (a *rdsAPI) snapshots(ctx context.Context, of string, manual bool) ([]snaps
 	if manual {
 		in.SnapshotType = awssdk.String("manual")
 	}
-	return a.s.instanceSnapshots(ctx, in)
+	all, err := a.s.instanceSnapshots(ctx, in)
+	if _, none := errors.AsType[*types.DBSnapshotNotFoundFault](err); none {
+		return nil, nil
+	}
+	return all, err
 }
 
 func (a *rdsAPI) snapshot(ctx context.Context, id string) (*snapshot, error) {

@@ -275,8 +275,12 @@ func readAsked(with map[string]any, p platform) (asked, error) {
 		a.timeout = d
 	}
 	maps.Copy(a.tags, raw.Tags)
-	return a, checkTags(raw.Tags)
+	return a, checkTags(a.tags)
 }
+
+// unknown tells whether a text is not known before another part is there: in a
+// plan, that is what stands for its outputs.
+func unknown(text string) bool { return strings.Contains(text, "(known after ") }
 
 // tagPattern is what AWS takes in tags of every service.
 // Source: https://docs.aws.amazon.com/tag-editor/latest/userguide/tagging.html
@@ -292,7 +296,7 @@ func checkTags(tags map[string]string) error {
 		switch {
 		case strings.HasPrefix(lower, tagPrefix) || strings.HasPrefix(lower, "aws:"):
 			return sdk.Invalid("The tag %q cannot be given: tags that begin with %q are Berth's, and those with \"aws:\" AWS's.", clip(key, 60), tagPrefix)
-		case key == "" || len([]rune(key)) > mostKey || len([]rune(value)) > mostValue || !tagPattern.MatchString(key) || !tagPattern.MatchString(value):
+		case key == "" || len([]rune(key)) > mostKey || len([]rune(value)) > mostValue || !tagPattern.MatchString(key) || !tagPattern.MatchString(value) && !unknown(value):
 			return sdk.Invalid("The tag %q is not one that AWS takes: letters, digits, spaces and _.:/=+-@, at most %d characters in its name and %d in its value.", clip(key, 60), mostKey, mostValue)
 		}
 	}

@@ -86,6 +86,8 @@ func (t *database) source(ctx context.Context) (*snapshot, error) {
 	switch {
 	case t.Snapshot == "" && t.From == nil:
 		return nil, nil
+	case agreed == "" && (unknown(t.Snapshot) || t.From != nil && (unknown(t.From.Name) || unknown(t.From.Environment))):
+		return &snapshot{id: firstOf(t.Snapshot, "the newest")}, nil
 	case id != "":
 		n, err := t.api.snapshot(ctx, id)
 		if err != nil {
