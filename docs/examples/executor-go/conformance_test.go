@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -80,6 +81,42 @@ func TestConformance(t *testing.T) {
 		s.Interrupted = nil // once is enough, and with so many keys there are many calls
 		sdktest.Run(t, s)
 	})
+}
+
+// TestRefusesWhatIsNotItsOwn has somebody else use the names first.
+func TestRefusesWhatIsNotItsOwn(t *testing.T) {
+	address := startRedis(t)
+	admin := redis.NewClient(&redis.Options{Addr: address, Password: adminPassword})
+	t.Cleanup(func() { _ = admin.Close() })
+	t.Setenv("REDIS_ADMIN_PASSWORD", adminPassword)
+	step := sdk.Step{
+		App: "shop", Env: "demo", Part: "cache", Verb: sdk.Deploy, Installation: "ours",
+		Settings: map[string]any{"address": address, "password": map[string]any{"env": "REDIS_ADMIN_PASSWORD"}},
+		With:     map[string]any{"password": map[string]any{"env": "REDIS_ADMIN_PASSWORD"}},
+	}
+	refused := func(t *testing.T, want string) {
+		t.Helper()
+		_, err := executor{}.Plan(t.Context(), step)
+		failure, ok := errors.AsType[*sdk.Error](err)
+		if !ok || failure.Fault != sdk.FaultInvalid || !strings.Contains(failure.Msg, want) {
+			t.Errorf("the error is %v, want an invalid one about %q", err, want)
+		}
+	}
+	if err := admin.ACLSetUser(t.Context(), "shop:demo:cache", "on", "nopass").Err(); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, "that Berth did not make")
+	if err := admin.HSet(t.Context(), "_berth:shop:demo:cache", "owner", "theirs shop demo cache").Err(); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, "belongs to another installation")
+	// The first message says how to go on.
+	if err := admin.HSet(t.Context(), "_berth:shop:demo:cache", "owner", "ours shop demo cache").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := (executor{}).Plan(t.Context(), step); err != nil || len(p.Resources) == 0 {
+		t.Errorf("what was marked by hand is refused, or left as it is: %v, %v", p, err)
+	}
 }
 
 // owned are the users but the administrator, and the keys that fit a pattern,

@@ -21,6 +21,9 @@ func (x executor) Plan(ctx context.Context, step sdk.Step) (sdk.Plan, error) {
 	if step.Verb == sdk.Cleanup {
 		return s.planCleanup(now), nil
 	}
+	if err := s.mayHave(now); err != nil {
+		return sdk.Plan{}, err
+	}
 	want, err := wanted(ctx, s.name, step)
 	if err != nil {
 		return sdk.Plan{}, err

@@ -153,27 +153,29 @@ func (s *share) user(ctx context.Context) (*user, error) {
 	return u, nil
 }
 
-// claim puts the mark there, or refuses: what is not marked as this environment's
-// is never touched.
-func (s *share) claim(ctx context.Context, now state) error {
-	if now.owner == "" && now.user != nil {
+// mayHave refuses what is not marked as this environment's: that is never touched.
+func (s *share) mayHave(now state) error {
+	switch {
+	case now.owner == "" && now.user != nil:
 		return sdk.Invalid("Redis has a user %s that Berth did not make. Rename the part, or, if the user and its keys may become the environment's, mark them: HSET %s owner %q.", s.name, s.mark(), s.owner)
-	}
-	if now.owner == "" {
-		// Two who find nothing there do not both win.
-		if err := s.db.HSetNX(ctx, s.mark(), "owner", s.owner).Err(); err != nil {
-			return away("The mark cannot be written", err)
-		}
-		if err := s.db.HSetNX(ctx, s.mark(), "created", time.Now().UTC().Format(time.RFC3339)).Err(); err != nil {
-			return away("The mark cannot be written", err)
-		}
-		var err error
-		if now.owner, err = s.db.HGet(ctx, s.mark(), "owner").Result(); err != nil {
-			return away("The mark cannot be read", err)
-		}
-	}
-	if now.owner != s.owner {
+	case now.owner != "" && now.owner != s.owner:
 		return sdk.Invalid("The Redis user %s belongs to another installation of Berth. Rename the app or the part in one of the two.", s.name)
 	}
 	return nil
+}
+
+// claim puts the mark there, if it may.
+func (s *share) claim(ctx context.Context, now state) error {
+	if err := s.mayHave(now); err != nil || now.owner == s.owner {
+		return err
+	}
+	// Of two who find nothing there, one wins; the other one reads whose it is.
+	tx := s.db.TxPipeline()
+	tx.HSetNX(ctx, s.mark(), "owner", s.owner)
+	tx.HSetNX(ctx, s.mark(), "created", time.Now().UTC().Format(time.RFC3339))
+	owner := tx.HGet(ctx, s.mark(), "owner")
+	if _, err := tx.Exec(ctx); err != nil {
+		return away("The mark cannot be written", err)
+	}
+	return s.mayHave(state{owner: owner.Val()})
 }
