@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	executorv1 "github.com/berth-dev/berth/plugins/proto/berth/executor/v1"
+	"github.com/berth-dev/berth/plugins/sdk"
 )
 
 // inventoryOf is what of the suite's environment an installation is told to own.
@@ -54,6 +55,26 @@ func (b *bench) inventory(t *testing.T) {
 			t.Errorf("Inventory says that another installation owns %s %s, which Berth would take away for it", o.GetKind(), o.GetName())
 		}
 	})
+}
+
+// othersKeepOff has another installation of Berth, with the same app and environment,
+// clean up: what is not marked as its own it must leave alone.
+func (b *bench) othersKeepOff(t *testing.T) {
+	if !b.about.GetInventories() {
+		t.Skip("the executor marks nothing as owned")
+	}
+	s := b.do(sdk.Cleanup)
+	s.Installation += "-another"
+	s.ID += "-another"
+	before := lines(b.listOwned(t))
+	b.unchanged(t, func() {
+		if _, err := b.client.run(b.context(t), wire(t, s), nil); err != nil {
+			b.refused(t, "Cleanup by another installation", err)
+		}
+	})
+	if after := lines(b.listOwned(t)); after != before {
+		t.Errorf("another installation's cleanup took what is not its own: %s", difference(before, after))
+	}
 }
 
 func (b *bench) check(t *testing.T) {

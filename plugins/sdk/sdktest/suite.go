@@ -124,6 +124,7 @@ func Run(t *testing.T, s Suite) {
 		{"deploy is done twice without harm", (*bench).deploy},
 		{"it is healthy after a deploy", (*bench).healthy},
 		{"it finds what it owns", (*bench).inventory},
+		{"it leaves alone what another installation owns", (*bench).othersKeepOff},
 		{"it passes logs on", (*bench).logs},
 		{"a plan of what is there changes nothing", (*bench).plan},
 		{"another value of a secret voids no plan", (*bench).rotate},

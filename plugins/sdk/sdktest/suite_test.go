@@ -181,6 +181,7 @@ func TestSuiteFindsFlaws(t *testing.T) {
 
 		"owns nothing":    "Inventory lists nothing of sdktest/pr-1",
 		"owns all":        "Inventory says that another installation owns",
+		"takes all":       "another installation's cleanup took what is not its own",
 		"owns twice":      "Inventory lists conformance Thing /conformance/index twice",
 		"checks nothing":  "Check has looked at nothing",
 		"finds fault":     "Check finds fault with what the suite works with: shelf: It leans.",
