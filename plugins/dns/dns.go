@@ -47,6 +47,8 @@ type Executor struct {
 	// clusters are ways into those of steps, for Secrets and certificates.
 	clusters *kube.Clusters
 
+	insyncPoll time.Duration
+
 	clientsMu sync.Mutex
 	clients   map[route53Settings]*route53.Client
 }
@@ -90,7 +92,7 @@ func New(o Options) *Executor {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	x := &Executor{log: o.Log, getenv: o.Getenv, http: o.HTTP, now: o.Now, net: sockets{}, clients: map[route53Settings]*route53.Client{}, clusters: kube.NewClusters("berth-dns/" + Version)}
+	x := &Executor{log: o.Log, getenv: o.Getenv, http: o.HTTP, now: o.Now, net: sockets{}, insyncPoll: insyncPoll, clients: map[route53Settings]*route53.Client{}, clusters: kube.NewClusters("berth-dns/" + Version)}
 	x.annexes = []annex{newCertificates(x)}
 	return x
 }

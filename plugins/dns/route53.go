@@ -13,6 +13,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
@@ -31,6 +32,8 @@ const (
 	// that an account has, so that throttling is the ordinary case.
 	// Source: https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html
 	route53Attempts = 12
+	// route53Answer is how long one answer may take.
+	route53Answer = time.Minute
 	// route53Page is how many RRsets are asked for at once; 300 is the most.
 	route53Page = 300
 	// route53Near is how many are asked for to see what is at one name and just
@@ -48,6 +51,7 @@ type route53Zone struct {
 	id     string
 	zone   string
 	insync time.Duration // how long to wait for all servers
+	poll   time.Duration // how long before they are asked for again, at first
 }
 
 var _ provider = (*route53Zone)(nil)
@@ -62,7 +66,7 @@ func newRoute53(ctx context.Context, x *Executor, z zoneSettings) (*route53Zone,
 	if api == nil {
 		cfg, err := config.LoadDefaultConfig(ctx,
 			config.WithRegion(cmp.Or(s.Region, route53Region)),
-			config.WithHTTPClient(x.http),
+			config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(route53Answer)), // it takes AWS_CA_BUNDLE
 			config.WithAppID("berth"),
 			config.WithRetryer(func() aws.Retryer {
 				return retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
@@ -85,7 +89,7 @@ func newRoute53(ctx context.Context, x *Executor, z zoneSettings) (*route53Zone,
 		api = route53.NewFromConfig(cfg)
 		x.clients[*s] = api
 	}
-	return &route53Zone{api: api, id: strings.TrimPrefix(s.ZoneID, "/hostedzone/"), zone: z.name, insync: max(z.wait, time.Minute)}, nil
+	return &route53Zone{api: api, id: strings.TrimPrefix(s.ZoneID, "/hostedzone/"), zone: z.name, insync: max(z.wait, time.Minute), poll: x.insyncPoll}, nil
 }
 
 // read implements provider. One page of the zone's order often holds a name and
@@ -251,7 +255,7 @@ func batchMoved(e *types.InvalidChangeBatch) bool {
 func (p *route53Zone) awaitInsync(ctx context.Context, info *types.ChangeInfo) error {
 	deadline, cancel := context.WithTimeout(ctx, p.insync)
 	defer cancel()
-	for pause := insyncPoll; info != nil && info.Status != types.ChangeStatusInsync; pause = min(2*pause, insyncPollMost) {
+	for pause := p.poll; info != nil && info.Status != types.ChangeStatusInsync; pause = min(2*pause, insyncPollMost) {
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
