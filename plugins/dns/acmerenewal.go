@@ -22,7 +22,7 @@ const (
 	latePart = 6
 	// windowLimit is how long the authority may take to say when it wants a
 	// certificate renewed: nobody waits for that.
-	windowLimit = 5 * time.Second
+	windowLimit = 3 * time.Second
 	// windowAgain is when one that failed to say so is asked again.
 	windowAgain = time.Hour
 	// windowDefault is when one is asked again that does not say when.
