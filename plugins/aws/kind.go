@@ -32,7 +32,7 @@ type kind struct {
 // kinds is everything that a part can ask for, in the order in which it is told.
 func kinds() []kind {
 	return []kind{
-		secretKind(), s3Kind(),
+		secretKind(), s3Kind(), sqsKind(), snsKind(), ecrKind(), iamKind(),
 		rdsKind(),
 		auroraKind(),
 	}

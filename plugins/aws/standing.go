@@ -1,7 +1,12 @@
 package aws
 
 import (
+	"encoding/json"
+	"errors"
+	"reflect"
 	"strings"
+
+	"github.com/aws/smithy-go"
 
 	"github.com/berth-dev/berth/plugins/sdk"
 )
@@ -82,4 +87,19 @@ func (s *session) partition() string {
 		return "aws-us-gov"
 	}
 	return "aws"
+}
+
+// sameJSON tells whether two texts are the same JSON, whatever its order and
+// white space.
+func sameJSON(a, b string) bool {
+	var x, y any
+	return json.Unmarshal([]byte(a), &x) == nil && json.Unmarshal([]byte(b), &y) == nil && reflect.DeepEqual(x, y)
+}
+
+// saidBy is what AWS itself says of an error, "" for one that is not AWS's.
+func saidBy(err error) string {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		return api.ErrorMessage()
+	}
+	return ""
 }

@@ -19,7 +19,10 @@ import (
 	"github.com/berth-dev/berth/plugins/sdk"
 )
 
-const testRegion = "eu-central-1"
+const (
+	testRegion  = "eu-central-1"
+	testCluster = "prod"
+)
 
 // TestMain gives the tests the stand-in's key, and nothing of the machine's own
 // configuration.
@@ -43,10 +46,23 @@ func TestMain(m *testing.M) {
 
 // everyKind is a part's settings for each kind, and some for several at once.
 var everyKind = map[string]map[string]any{
-	"a secret":            {"secret": map[string]any{"generate": map[string]any{"password": int64(24)}, "values": map[string]any{"username": "shop"}}},
-	"a bucket":            {"s3": map[string]any{"versioning": true, "expire_days": int64(30)}},
-	"a database instance": {"rds": map[string]any{"engine": "postgres", "version": "16", "class": "db.t4g.micro"}},
-	"an Aurora cluster":   {"aurora": map[string]any{"engine": "aurora-postgresql", "instances": int64(2)}},
+	"a secret":                              {"secret": map[string]any{"generate": map[string]any{"password": int64(24)}, "values": map[string]any{"username": "shop"}}},
+	"a queue with one for its dead letters": {"sqs": map[string]any{"dead_letters": map[string]any{"after": int64(3)}, "visibility_seconds": int64(60)}},
+	"a topic with a queue that gets its messages": {
+		"sqs": map[string]any{"fifo": true}, "sns": map[string]any{"fifo": true, "queue": map[string]any{"raw": true, "filter": map[string]any{"kind": []any{"order"}}}},
+	},
+	"a repository": {"ecr": map[string]any{"immutable": true, "scan_on_push": true, "keep_images": int64(10)}},
+	"a role that may use a bucket": {
+		"s3": map[string]any{}, "iam_role": map[string]any{
+			"service_account": map[string]any{"name": "web", "namespace": "shop-pr-42", "cluster": testCluster}, "access": map[string]any{"s3": "write"},
+			"policies": map[string]any{"more": map[string]any{"Version": "2012-10-17", "Statement": []any{map[string]any{"Effect": "Allow", "Action": "ec2:Describe*", "Resource": "*"}}}},
+			"managed":  []any{"arn:aws:iam::aws:policy/ReadOnlyAccess"},
+		},
+	},
+	"a role by Pod Identity": {"iam_role": map[string]any{"service_account": map[string]any{"name": "web", "namespace": "shop-pr-42", "cluster": testCluster, "via": "pod_identity"}}},
+	"a bucket":               {"s3": map[string]any{"versioning": true, "expire_days": int64(30)}},
+	"a database instance":    {"rds": map[string]any{"engine": "postgres", "version": "16", "class": "db.t4g.micro"}},
+	"an Aurora cluster":      {"aurora": map[string]any{"engine": "aurora-postgresql", "instances": int64(2)}},
 	"a database and a secret side by side": {
 		"rds": map[string]any{"engine": "postgres"}, "secret": map[string]any{}, "tags": map[string]any{"team": "shop"},
 	},
@@ -61,6 +77,7 @@ type world struct {
 func newWorld(t *testing.T, opts awstest.Options) *world {
 	t.Helper()
 	w := &world{Server: awstest.New(t, opts), clock: time.Now}
+	w.AddCluster(awstest.Cluster{Account: awstest.Account, Region: testRegion, Name: testCluster})
 	t.Cleanup(func() {
 		for _, v := range w.Violations() {
 			t.Errorf("a request that AWS's models do not allow: %s", v)
@@ -78,7 +95,11 @@ func (w *world) options() Options {
 		Retryer: func() awssdk.Retryer {
 			return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = 6, time.Millisecond })
 		},
-		Pause: func(ctx context.Context, _ time.Duration) error { runtime.Gosched(); return ctx.Err() },
+		Pause: func(ctx context.Context, d time.Duration) error { // which passes on the stand-in's clock alone
+			w.Advance(d)
+			runtime.Gosched()
+			return ctx.Err()
+		},
 	}
 }
 

@@ -144,7 +144,11 @@ func (s *Server) Owned() []string {
 	defer s.mu.Unlock()
 	var out []string
 	for _, th := range s.pick(func(th *thing) bool { return th.tags[tagApp] != "" && !th.body.has("DeletedDate") }) {
-		out = append(out, fmt.Sprintf("%s:%s %s %s/%s/%s", th.service, th.kind, th.id, th.tags[tagApp], th.tags[tagEnvironment], th.tags[tagPart]))
+		name := th.id
+		if th.kind == "podidentityassociation" { // whose ID is another each time
+			name = th.body.str("clusterName") + "/" + th.body.str("namespace") + "/" + th.body.str("serviceAccount")
+		}
+		out = append(out, fmt.Sprintf("%s:%s %s %s/%s/%s", th.service, th.kind, name, th.tags[tagApp], th.tags[tagEnvironment], th.tags[tagPart]))
 	}
 	return out
 }
