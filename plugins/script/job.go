@@ -171,6 +171,9 @@ func (j *job) environment(ctx context.Context) ([]string, error) {
 	if err := errors.Join(add(prefixed), add(j.set.Env)); err != nil {
 		return nil, firstOf(err)
 	}
+	if j.set.Kubeconfig && j.step.Cluster.EKS != nil {
+		return nil, sdk.Invalid("`kubeconfig: true` needs a cluster with a kubeconfig, and this one is reached as an EKS cluster. Have the script make its own (aws eks update-kubeconfig), or give Berth's cluster a kubeconfig.")
+	}
 	j.about(env)
 	return flatten(env)
 }

@@ -29,6 +29,7 @@ func scriptAttributes() *syscall.SysProcAttr {
 // relative is a process that descends from this one.
 type relative struct {
 	pid, parent int
+	group       int    // its process group
 	born        string // in clock ticks since boot; with pid it names a process for good
 }
 
@@ -88,17 +89,21 @@ func lookAt(pid int) (r relative, zombie bool, err error) {
 		return r, false, errors.New("what /proc says is not understood")
 	}
 	parent, err := strconv.Atoi(string(fields[1]))
-	return relative{pid: pid, parent: parent, born: string(fields[19])}, fields[0][0] == 'Z' || fields[0][0] == 'X', err
+	group, errGroup := strconv.Atoi(string(fields[2]))
+	return relative{pid: pid, parent: parent, group: group, born: string(fields[19])}, fields[0][0] == 'Z' || fields[0][0] == 'X', errors.Join(err, errGroup)
 }
 
 // signalTree sends a signal to a process group, if group is not 0, and to each
-// descendant.
+// descendant outside of it: once to each, for many programs take a second SIGTERM
+// as leave to drop everything.
 func signalTree(group int, s syscall.Signal) {
 	if group > 0 {
 		_ = syscall.Kill(-group, s)
 	}
 	for _, r := range descendants() {
-		r.signal(s)
+		if group <= 0 || r.group != group {
+			r.signal(s)
+		}
 		if s == syscall.SIGTERM {
 			r.signal(syscall.SIGCONT) // one that is stopped hears nothing
 		}

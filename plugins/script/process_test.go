@@ -155,12 +155,15 @@ func TestATermIsHeardBeforeTheKill(t *testing.T) {
 	done := make(chan error, 1)
 	h := &heard{}
 	go func() {
-		done <- w.x.Run(ctx, w.runs(`trap 'echo tidied; touch $STATE/tidied; exit 0' TERM; echo $$ >$STATE/pids; while :; do sleep 0.05; done`, map[string]any{"grace": "10s"}), h)
+		done <- w.x.Run(ctx, w.runs(`trap 'echo tidied; echo once >>$STATE/tidied' TERM; echo $$ >$STATE/pids; until [ -e $STATE/tidied ]; do sleep 0.05; done; sleep 0.3`, map[string]any{"grace": "10s"}), h)
 	}()
 	pids := w.pids("pids", 1)
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) || !w.has("tidied") || !strings.Contains(h.text(), "tidied") {
 		t.Errorf("%v, log %s", err, h.text())
+	}
+	if told, _ := os.ReadFile(filepath.Join(w.state, "tidied")); string(told) != "once\n" {
+		t.Errorf("the script hears SIGTERM more than once: %q", told)
 	}
 	w.allGone(pids)
 }
