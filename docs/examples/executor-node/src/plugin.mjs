@@ -30,22 +30,22 @@ export async function serve(executor) {
   console.log = console.info = console.debug = console.error;
 
   const calls = service(executor);
-  const {end, socket} = await listen(calls);
   let ending = false;
+  let close = async () => {};
   const stop = async () => {
     if (ending) return;
     ending = true;
     await calls.drain(drainTime);
-    await end();
+    await close();
     process.exit(0);
   };
-  socket.stop = stop;
   watchHost(stop);
+  close = await listen(calls, stop);
 }
 
-// listen serves on a Unix socket and tells the host where.
-async function listen(calls) {
-  const controls = {};
+// listen serves on a Unix socket and tells the host where. The result is what ends
+// that; stop is for when the host says so.
+async function listen(calls, stop) {
   const handler = connectNodeAdapter({
     grpc: true, grpcWeb: false, connect: false,
     readMaxBytes: maxReceive,
@@ -56,7 +56,7 @@ async function listen(calls) {
       });
       router.service(GRPCController, {
         shutdown() {
-          setImmediate(() => controls.stop()); // once this is answered
+          setImmediate(stop); // once this is answered
           return {};
         },
       });
@@ -82,12 +82,9 @@ async function listen(calls) {
   // core protocol | app protocol | network | address | protocol | certificate
   const hello = ["1", "1", "unix", address, "grpc", own?.base64 ?? ""].join("|");
   process.stdout.write(hello + "\n");
-  return {
-    socket: controls,
-    async end() {
-      server.close();
-      await fs.rm(dir, {recursive: true, force: true});
-    },
+  return async () => {
+    server.close();
+    await fs.rm(dir, {recursive: true, force: true});
   };
 }
 
