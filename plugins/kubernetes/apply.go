@@ -276,6 +276,10 @@ func (s *session) remove(ctx context.Context, k kindOf, live *metav1.PartialObje
 	return err
 }
 
+// awaitGone waits until objects are gone that are to be there again: they get no
+// receipts.
 func (s *session) awaitGone(ctx context.Context, objects ...*unstructured.Unstructured) error {
-	return s.wait().Removed(ctx, objects, untilDeadline(ctx))
+	wait := s.wait()
+	wait.Gone = nil
+	return wait.Removed(ctx, objects, untilDeadline(ctx))
 }

@@ -92,7 +92,7 @@ func (s *session) cleanRecord(ctx context.Context, r *record) error {
 			}
 		}
 		if err := s.takeAway(ctx, now); err != nil {
-			return s.stuck(ctx, err)
+			return err
 		}
 		if at != workloads {
 			continue
@@ -102,7 +102,7 @@ func (s *session) cleanRecord(ctx context.Context, r *record) error {
 			return err
 		}
 		if err := s.takeAway(ctx, claims); err != nil {
-			return s.stuck(ctx, err)
+			return err
 		}
 	}
 	err = s.cluster.Clientset().CoreV1().Secrets(s.step.Namespace).Delete(ctx, r.name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(r.uid)})
@@ -117,14 +117,6 @@ func (s *session) cleanRecord(ctx context.Context, r *record) error {
 // goes last and only when nothing of anybody's is left in it.
 func (s *session) isNamespaceItself(f *found) bool {
 	return f.kind.key() == "Namespace." && f.Name == s.step.Namespace
-}
-
-// stuck names the finalizers that hold a thing, as far as err does not.
-func (s *session) stuck(ctx context.Context, err error) error {
-	if ctx.Err() == nil {
-		return err
-	}
-	return fmt.Errorf("taking the part away: %w", err)
 }
 
 // claims are those that StatefulSets of the part made: nothing owns them, so they

@@ -67,11 +67,11 @@ func (s *session) bring(ctx context.Context, w *wanted, r *record) error {
 	if _, err := s.cluster.Reach(ctx); err != nil {
 		return err
 	}
-	if err := s.ensureNamespace(ctx); err != nil {
-		return err
-	}
 	all, err := s.place(w.objects)
 	if err != nil {
+		return err
+	}
+	if err := s.ensureNamespace(ctx); err != nil {
 		return err
 	}
 	if err := s.findLive(ctx, all); err != nil {

@@ -149,11 +149,12 @@ func (g *kustomizeGuard) check(at string) error {
 		}
 	}
 	for _, p := range append(append(append([]string{}, k.Resources...), k.Bases...), k.Components...) {
-		if inner := path.Join(at, p); g.files.IsDir(inner) {
+		inner := path.Join(at, p)
+		if inside := path.Join(strings.TrimPrefix(at, "/"), p); filepath.IsLocal(inside) && g.files.IsDir(inner) {
 			if err := g.check(inner); err != nil {
 				return err
 			}
-		} else if !g.files.Exists(inner) {
+		} else if !filepath.IsLocal(inside) || !g.files.Exists(inner) {
 			return sdk.Invalid("%q names %q, which is not in the folder that the kustomization may read; where it is beside it, give `kustomize` as a `root` and a `path`.", kube.Clip(found[0], 120), kube.Clip(p, 120))
 		}
 	}

@@ -238,7 +238,7 @@ func (s *session) takeAway(ctx context.Context, all []*found) error {
 	if err := work.wait(); err != nil {
 		return err
 	}
-	return s.awaitGone(ctx, objects...)
+	return s.wait().Removed(ctx, objects, untilDeadline(ctx))
 }
 
 // resource is what a plan or a receipt calls an object.

@@ -192,7 +192,7 @@ func (s *session) wouldPrune(ctx context.Context, r *record, all []*placed) ([]*
 func (s *session) tellPlan(plan *sdk.Plan, w *wanted, r *record, was, is []*unstructured.Unstructured, gone []*found, there bool) error {
 	before := slices.Clone(was)
 	for _, f := range gone {
-		before = append(before, cleaned(f.object()))
+		before = append(before, cleaned(s.content(r, f)))
 	}
 	old := kube.NewMasker(s.x.masking, nil, before).Like(s.mask)
 	now := kube.NewMasker(s.x.masking, s.step.With, is).Like(s.mask)
@@ -211,6 +211,19 @@ func (s *session) tellPlan(plan *sdk.Plan, w *wanted, r *record, was, is []*unst
 	plan.Cost = kube.Cost(before, is)
 	plan.Summary = summary(len(c.Added), len(c.Changed), len(c.Removed), len(is)) + jobsIn(jobs)
 	return nil
+}
+
+// content is an object with all that is in it, where its record knows that or it
+// was listed whole.
+func (s *session) content(r *record, f *found) *unstructured.Unstructured {
+	if f.full == nil {
+		for _, o := range r.Objects {
+			if u := kube.ObjectOf(o); kube.ID(u, "") == f.id() {
+				return u
+			}
+		}
+	}
+	return f.object()
 }
 
 func summary(added, changed, removed, all int) string {

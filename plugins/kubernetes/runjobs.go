@@ -90,16 +90,13 @@ func (s *session) runJob(ctx context.Context, j job) error {
 	return s.follow(ctx, j)
 }
 
-// again takes a Job away that is to be run anew. It is no loss, so that it gets
-// no receipt.
+// again takes a Job away that is to be run anew.
 func (s *session) again(ctx context.Context, p *placed) error {
 	if err := s.remove(ctx, jobKind, p.live); err != nil {
 		return err
 	}
 	p.live = nil
-	wait := s.wait()
-	wait.Gone = nil
-	return wait.Removed(ctx, []*unstructured.Unstructured{p.Unstructured}, untilDeadline(ctx))
+	return s.awaitGone(ctx, p.Unstructured)
 }
 
 // follow waits until a Job has ended well, and passes its output on.
