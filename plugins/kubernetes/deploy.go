@@ -74,6 +74,9 @@ func (s *session) bring(ctx context.Context, w *wanted, r *record) error {
 	if err := s.ensureNamespace(ctx); err != nil {
 		return err
 	}
+	if err := s.overArchive(ctx, r); err != nil {
+		return err
+	}
 	if err := s.findLive(ctx, all); err != nil {
 		return err
 	}
@@ -89,6 +92,12 @@ func (s *session) bring(ctx context.Context, w *wanted, r *record) error {
 	if err != nil {
 		return err
 	}
+	if err := s.wakeOver(ctx, all); err != nil {
+		return err
+	}
+	if err := s.adjust(ctx, all); err != nil {
+		return err
+	}
 	wants := map[string]bool{}
 	for _, p := range all {
 		wants[kube.ID(p.Unstructured, "")] = true
@@ -96,12 +105,16 @@ func (s *session) bring(ctx context.Context, w *wanted, r *record) error {
 	if err := s.prune(ctx, r, wants); err != nil {
 		return err
 	}
-	r.Digest, r.Outputs = w.digest, nil
+	back := r.Archive
+	r.Digest, r.Outputs, r.Archive = w.digest, nil, nil
 	s.remember(w, r)
 	if err := s.save(ctx, r); err != nil {
 		return err
 	}
-	return s.settle(ctx, w, r)
+	if err := s.settle(ctx, w, r); err != nil || back == nil {
+		return err
+	}
+	return s.takeSnapshotsAway(ctx, back)
 }
 
 // unchanged is a deploy of what is there already: it waits for what is not ready

@@ -71,10 +71,10 @@ type act struct {
 
 // acts are the verbs that the executor has.
 func acts() []act {
-	return []act{
+	return append([]act{
 		{sdk.Deploy, (*Executor).deploy, (*Executor).planDeploy},
 		{sdk.Cleanup, (*Executor).cleanup, (*Executor).planCleanup},
-	}
+	}, laterActs()...)
 }
 
 // Describe implements sdk.Executor.

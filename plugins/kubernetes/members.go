@@ -171,6 +171,8 @@ func (s *session) intact(ctx context.Context, r *record) ([]*found, bool, error)
 		switch {
 		case !known || m.UID != string(f.UID) || f.DeletionTimestamp != nil:
 			return all, false, nil
+		case f.sleepMark():
+			return all, false, nil // a deploy wakes it
 		case m.Kept:
 		case m.Own == "" || m.Own != ownFields(f):
 			return all, false, nil
@@ -187,7 +189,7 @@ func prunable(all []*found, wants map[string]bool) (gone, kept []*found) {
 	for _, f := range all {
 		switch {
 		case f.Labels[labelJob] != "" || wants[f.id()]:
-		case f.kind.key() == "PersistentVolumeClaim.":
+		case f.kind.key() == claimKind.key(), f.kind.key() == snapshotKind.key():
 			kept = append(kept, f)
 		default:
 			gone = append(gone, f)

@@ -44,6 +44,7 @@ type record struct {
 	Jobs    map[string]string `json:"jobs,omitempty"`    // the Job that has done each of `jobs`
 	Outputs map[string]string `json:"outputs,omitempty"`
 	Objects []map[string]any  `json:"objects,omitempty"` // as applied, unless they are too large
+	Archive *archived         `json:"archive,omitempty"` // of a part that is archived
 	name    string
 	owner   kube.Owner
 	uid     string

@@ -40,6 +40,7 @@ type session struct {
 	out      sdk.Events
 	mine     kube.Owner
 	receipts *kube.Receipts // nil in a step that takes nothing away for good
+	comeback *archived      // what comes back just as it was; nil without
 }
 
 // open makes a session. It reaches out to nothing. Without out nobody listens.

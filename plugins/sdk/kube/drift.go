@@ -133,6 +133,10 @@ func dropCovered(patch, want, live map[string]any) {
 				delete(patch, key)
 			}
 		case map[string]any:
+			if want[key] != nil && covers(live[key], want[key]) {
+				delete(patch, key) // a strategy that replaces all of it, whatever differs
+				continue
+			}
 			inWant, _ := want[key].(map[string]any)
 			inLive, _ := live[key].(map[string]any)
 			dropCovered(value, inWant, inLive)

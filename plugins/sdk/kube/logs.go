@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-dev/berth/plugins/sdk"
@@ -59,6 +61,23 @@ func (p PodLogs) Read(ctx context.Context, q sdk.LogQuery, out func(sdk.LogLine)
 		return ctx.Err()
 	}
 	return r.follow(ctx, past)
+}
+
+// Pods are the part's pods, in the order in which they were made.
+func (p PodLogs) Pods(ctx context.Context) ([]*corev1.Pod, error) {
+	return (&logReader{PodLogs: p, chains: newChains(p.Cluster, p.Of)}).pods(ctx)
+}
+
+// PodObject is a pod as an object of any kind, nil for one that cannot be.
+func PodObject(p *corev1.Pod) *unstructured.Unstructured {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(p)
+	if err != nil {
+		return nil
+	}
+	u := ObjectOf(content)
+	u.SetAPIVersion("v1")
+	u.SetKind("Pod")
+	return u
 }
 
 // logReader is one call of Read.

@@ -101,7 +101,7 @@ func (c *Cluster) lastEvents(ctx context.Context, namespace string, names []stri
 		about := e.InvolvedObject.Name
 		return !slices.ContainsFunc(names, func(n string) bool { return about == n || strings.HasPrefix(about, n+"-") })
 	})
-	slices.SortStableFunc(events, func(a, b corev1.Event) int { return eventTime(a).Compare(eventTime(b)) })
+	slices.SortStableFunc(events, func(a, b corev1.Event) int { return EventTime(a).Compare(EventTime(b)) })
 	var lines []string
 	for _, e := range events {
 		line := fmt.Sprintf("%s %s: %s", e.InvolvedObject.Kind, e.InvolvedObject.Name, Clip(strings.Join(strings.Fields(e.Reason+": "+e.Message), " "), mostLine))
@@ -110,7 +110,8 @@ func (c *Cluster) lastEvents(ctx context.Context, namespace string, names []stri
 	return lines[max(0, len(lines)-mostEvents):]
 }
 
-func eventTime(e corev1.Event) time.Time {
+// EventTime is when an event was last seen.
+func EventTime(e corev1.Event) time.Time {
 	if !e.LastTimestamp.IsZero() {
 		return e.LastTimestamp.Time
 	}
