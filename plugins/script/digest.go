@@ -62,7 +62,7 @@ func digest(dir string) (string, error) {
 		if _, ok := errors.AsType[*sdk.Error](err); ok {
 			return "", err
 		}
-		return "", sdk.Invalid("The scripts in %s cannot be read; check that Berth may.: %w", clip(dir, 200), err)
+		return "", sdk.Invalid("The scripts in %s cannot be read; check that Berth may (%w).", clip(dir, 200), err)
 	}
 	return "sha256:" + hex.EncodeToString(sum.Sum(nil)), nil
 }
@@ -96,7 +96,7 @@ func (j *job) inputs() (map[string]string, error) {
 		if !inside(j.set.Dir, path) {
 			sum := sha256.New()
 			if err := addFile(sum, path); err != nil {
-				return nil, sdk.Invalid("The program %s cannot be read.: %w", clip(path, 200), err)
+				return nil, sdk.Invalid("The program %s cannot be read (%w).", clip(path, 200), err)
 			}
 			in["program "+list[0].Text] = "sha256:" + hex.EncodeToString(sum.Sum(nil))
 		}

@@ -34,7 +34,7 @@ func (x *Executor) launch(ctx context.Context, o order, p pipes) (ending, error)
 	x.adopt()
 	k, err := startKeeper(p)
 	if err != nil {
-		return ending{}, sdk.Internal("A script could not be started: the executor cannot start its keeper. Try again, or look at the limits of Berth's machine.: %w", err).WithRetry()
+		return ending{}, sdk.Internal("A script could not be started: the executor cannot start its keeper. Try again, or look at the limits of Berth's machine (%w).", err).WithRetry()
 	}
 	var readers sync.WaitGroup
 	readers.Go(func() { p.stdout(k.stdout) })
@@ -161,7 +161,9 @@ func (k *running) over(readers *sync.WaitGroup, o order, e ending, ok bool, why 
 	case why != nil:
 		return e, why
 	case !ok:
-		return e, sdk.Internal("A script was cut off: the process that looked after it was killed. What the script had begun may be half done; the step can be run again.: %w", errors.Join(errors.New("the keeper is gone"), waitErr)).WithRetry()
+		gone := sdk.Internal("A script was cut off: the process that looked after it was killed. What the script had begun may be half done; the step can be run again.").WithRetry()
+		gone.Err = waitErr
+		return e, gone
 	}
 	return e, nil
 }

@@ -206,7 +206,7 @@ func (j *job) planAsking(ctx context.Context, p *sdk.Plan) (configs, error) {
 	}
 	data, err := json.Marshal([]any{c.tag, c.app, c.deployment})
 	if err != nil {
-		return c, sdk.Internal("The configuration cannot be summed up.: %w", err)
+		return c, sdk.Internal("The configuration cannot be summed up (%w).", err)
 	}
 	sum := sha256.Sum256(data)
 	p.Inputs["configuration"] = "sha256:" + hex.EncodeToString(sum[:])

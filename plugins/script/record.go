@@ -63,7 +63,7 @@ func placeOf(dataDir string, step sdk.Step) place {
 // unusable says that the data folder cannot be used, which the operator has to
 // mend.
 func unusable(dir string, err error) error {
-	return sdk.Invalid("The script executor cannot write its folder %s; set plugins.script.settings.data_dir to one that it can.: %w", clip(dir, 200), err)
+	return sdk.Invalid("The script executor cannot write its folder %s; set plugins.script.settings.data_dir to one that it can (%w).", clip(dir, 200), err)
 }
 
 func (p place) make() error {
@@ -118,7 +118,7 @@ func (p place) load() (record, error) {
 		err = json.Unmarshal(data, &r)
 	}
 	if err != nil {
-		return r, sdk.Internal("What the script executor remembers of this part cannot be read (%s.json). Mend or remove that file; without it, the `check` script decides what is there.: %w", clip(p.base, 300), err)
+		return r, sdk.Internal("What the script executor remembers of this part cannot be read (%s.json). Mend or remove that file; without it, the `check` script decides what is there (%w).", clip(p.base, 300), err)
 	}
 	return r, nil
 }
@@ -127,7 +127,7 @@ func (p place) load() (record, error) {
 func (p place) save(r record) error {
 	data, err := json.Marshal(r)
 	if err != nil {
-		return sdk.Internal("What the script executor remembers of this part cannot be written.: %w", err)
+		return sdk.Internal("What the script executor remembers of this part cannot be written (%w).", err)
 	}
 	if err := p.make(); err != nil {
 		return err
