@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -51,6 +52,9 @@ const (
 func Silence() {
 	klog.SetOutput(io.Discard)
 	klog.LogToStderr(false)
+	flags := flag.NewFlagSet("klog", flag.ContinueOnError)
+	klog.InitFlags(flags)
+	_ = flags.Set("stderrthreshold", "FATAL") // errors go to standard error all the same, else
 	log.SetOutput(io.Discard)
 }
 
