@@ -32,7 +32,7 @@ type kind struct {
 // kinds is everything that a part can ask for, in the order in which it is told.
 func kinds() []kind {
 	return []kind{
-		secretKind(), s3Kind(), sqsKind(), snsKind(), ecrKind(), iamKind(),
+		secretKind(), s3Kind(), sqsKind(), snsKind(), ecrKind(), iamKind(), stackKind(),
 		rdsKind(),
 		auroraKind(),
 	}
@@ -104,6 +104,8 @@ type restarter interface {
 type progress struct {
 	done bool
 	text string // what is waited for: `RDS instance "berth-…" is creating`
+	// lines are passed on to the step's log, such as the events of a stack.
+	lines []string
 }
 
 // finished is a step that has nothing left to do.

@@ -38,7 +38,8 @@ func stepOwner(step sdk.Step) owner {
 // there.
 func tagsOwner(tags map[string]string) owner {
 	o := owner{app: tags[tagApp], env: tags[tagEnvironment], part: tags[tagPart], installation: tags[tagInstallation]}
-	if o.app == "" || o.env == "" || o.part == "" {
+	// What a CloudFormation stack made has the stack's tags, and is the stack's alone.
+	if o.app == "" || o.env == "" || o.part == "" || tags["aws:cloudformation:stack-id"] != "" {
 		return owner{}
 	}
 	return o

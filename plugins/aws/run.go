@@ -154,6 +154,9 @@ func (r *run) drive(ctx context.Context, i int, u unit, act func(context.Context
 	wait, last, refused := first, "", 0
 	for {
 		at, err := act(ctx)
+		for _, line := range at.lines {
+			r.out.Log(line)
+		}
 		switch {
 		case err == nil:
 			refused = 0

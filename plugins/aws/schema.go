@@ -81,6 +81,7 @@ func settingsSchema() map[string]any {
 		"kinds":                list("The kinds that parts may use; all when left out. The executor needs the right to list each.", text("A kind.")),
 		"retain":               retainSchema(),
 		"tags":                 texts("Tags that everything gets beside Berth's own.", map[string]any{"type": "string"}),
+		"capabilities":         list("What templates of CloudFormation stacks may ask for; nothing when left out.", choice("A capability.", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")),
 		"permissions_boundary": text("The ARN of the permissions boundary that every IAM role gets."),
 		"endpoint":             text("An address that stands in for all of AWS, for tests."),
 		"poll":                 text("The first pause between two looks at what AWS is doing, such as 5s."),

@@ -33,9 +33,10 @@ type session struct {
 	retain retention
 	// known tells whether there are settings of the part. Without them its things
 	// are told what they are only by their tags.
-	known    bool
-	boundary string            // ARN of the permissions boundary that settings want on roles; "" for none
-	extra    map[string]string // tags that settings and the part want on everything
+	known        bool
+	capabilities []string          // what settings let templates of stacks ask for
+	boundary     string            // ARN of the permissions boundary that settings want on roles; "" for none
+	extra        map[string]string // tags that settings and the part want on everything
 
 	secrets sdk.Secrets
 	mu      *sync.Mutex
@@ -208,7 +209,7 @@ func (x *Executor) session(ctx context.Context, step sdk.Step, p platform, a ask
 	}
 	return &session{
 		clients: c, place: where, owner: stepOwner(step), step: step, log: x.o.Log, now: x.o.Clock,
-		retain: retain, known: len(a.kinds) > 0, boundary: p.Boundary, extra: a.tags,
+		retain: retain, known: len(a.kinds) > 0, boundary: p.Boundary, capabilities: p.Capabilities, extra: a.tags,
 		secrets: sdk.Secrets{Getenv: x.o.Getenv}, mu: new(sync.Mutex), made: map[string]map[string]string{},
 	}, nil
 }

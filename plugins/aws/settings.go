@@ -35,8 +35,10 @@ type platform struct {
 	Retain     string             `json:"retain"`
 	Tags       map[string]string  `json:"tags"`
 	Boundary   string             `json:"permissions_boundary"`
-	Endpoint   string             `json:"endpoint"`
-	Poll       string             `json:"poll"`
+	// Capabilities are what templates of stacks may ask for.
+	Capabilities []string `json:"capabilities"`
+	Endpoint     string   `json:"endpoint"`
+	Poll         string   `json:"poll"`
 
 	poll time.Duration
 }

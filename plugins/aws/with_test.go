@@ -60,6 +60,7 @@ var everyKind = map[string]map[string]any{
 		},
 	},
 	"a role by Pod Identity": {"iam_role": map[string]any{"service_account": map[string]any{"name": "web", "namespace": "shop-pr-42", "cluster": testCluster, "via": "pod_identity"}}},
+	"a stack":                {"stack": map[string]any{"parameters": map[string]any{"Delay": int64(5)}, "template": testTemplate}},
 	"a bucket":               {"s3": map[string]any{"versioning": true, "expire_days": int64(30)}},
 	"a database instance":    {"rds": map[string]any{"engine": "postgres", "version": "16", "class": "db.t4g.micro"}},
 	"an Aurora cluster":      {"aurora": map[string]any{"engine": "aurora-postgresql", "instances": int64(2)}},

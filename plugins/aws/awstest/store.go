@@ -144,8 +144,11 @@ func (s *Server) Owned() []string {
 	defer s.mu.Unlock()
 	var out []string
 	for _, th := range s.pick(func(th *thing) bool { return th.tags[tagApp] != "" && !th.body.has("DeletedDate") }) {
-		name := th.id
-		if th.kind == "podidentityassociation" { // whose ID is another each time
+		name := th.id // but for what has another name each time it is made
+		if logical := th.tags["aws:cloudformation:logical-id"]; logical != "" {
+			name = logical + " of " + th.tags["aws:cloudformation:stack-name"]
+		}
+		if th.kind == "podidentityassociation" {
 			name = th.body.str("clusterName") + "/" + th.body.str("namespace") + "/" + th.body.str("serviceAccount")
 		}
 		out = append(out, fmt.Sprintf("%s:%s %s %s/%s/%s", th.service, th.kind, name, th.tags[tagApp], th.tags[tagEnvironment], th.tags[tagPart]))
