@@ -168,7 +168,7 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // A file of the run's own folder, whose script has ended.
 	if err != nil {
 		return nil, err
 	}

@@ -104,7 +104,7 @@ func (k *keeper) keep() ending {
 		return failed(err)
 	}
 	k.ended = make(chan syscall.WaitStatus, 1)
-	k.pid, err = syscall.ForkExec(k.order.Path, append([]string{k.order.Path}, k.order.Args...), &syscall.ProcAttr{
+	k.pid, err = syscall.ForkExec(k.order.Path, append([]string{k.order.Path}, k.order.Args...), &syscall.ProcAttr{ //nolint:gosec // To run what the config names is what it is for.
 		Dir: k.order.Dir, Env: k.order.Env, Files: []uintptr{null.Fd(), 1, 2}, Sys: scriptAttributes(),
 	})
 	_, _, _ = null.Close(), os.Stdout.Close(), os.Stderr.Close() // the script's alone from now on

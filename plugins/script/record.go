@@ -80,14 +80,14 @@ func (p place) lock(ctx context.Context, wait func()) (*os.File, error) {
 	if err := p.make(); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(p.base+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(p.base+".lock", os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // The folder is the operator's, the rest is escaped.
 	if err != nil {
 		return nil, unusable(p.data, err)
 	}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for told := false; ; {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // A file's number is small.
 		switch {
 		case err == nil:
 			return f, nil
