@@ -53,6 +53,11 @@ func (a *archived) merge(before *archived) {
 	}
 }
 
+// has tells whether a has a snapshot of that very claim.
+func (a *archived) has(c corev1.PersistentVolumeClaim) bool {
+	return a != nil && slices.ContainsFunc(a.Snapshots, func(sn snapped) bool { return sn.Claim == c.Name && sn.Name == snapshotName(c.Name, c.UID) })
+}
+
 // archive takes away what of the part runs, and keeps its data: the claims, or
 // snapshots of them.
 func (x *Executor) archive(ctx context.Context, step sdk.Step, out sdk.Events) error {
@@ -182,6 +187,9 @@ func (s *session) archivable(ctx context.Context) (*archivable, error) {
 		return nil, err
 	}
 	for _, c := range claims {
+		if r.Archive.has(c) {
+			continue // it goes, or is going: its snapshot has the data
+		}
 		if c.DeletionTimestamp != nil {
 			return nil, sdk.Downstream("The volume claim %q is being deleted, and goes as soon as nothing uses it: with it goes its data. Nothing was archived. See `kubectl describe pvc %s -n %s`; clean up instead if the data may go.", c.Name, c.Name, c.Namespace)
 		}
