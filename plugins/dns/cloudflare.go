@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cloudflare/cloudflare-go"
+	pacing "golang.org/x/time/rate"
 
 	"github.com/berth-dev/berth/plugins/sdk"
 )
@@ -27,19 +30,49 @@ const (
 // one of the same name and type, a CNAME, or any beside a CNAME.
 var takenRecords = []int{81053, 81054, 81057}
 
+const (
+	// cloudflareRate and cloudflareBurst keep within 1,200 calls in five minutes: of a
+	// token that makes more, all are refused for the next five.
+	// Source: https://developers.cloudflare.com/fundamentals/api/reference/limits/
+	cloudflareRate  = 3 // calls a second
+	cloudflareBurst = 250
+)
+
+// paced holds calls back that would be too many, of all steps together. The
+// library's own limit is one of each client, and knows no bursts.
+type paced struct {
+	limit *pacing.Limiter
+	base  http.RoundTripper // nil is the standard one
+}
+
+// RoundTrip implements http.RoundTripper.
+func (p paced) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := p.limit.Wait(r.Context()); err != nil {
+		return nil, err
+	}
+	if p.base == nil {
+		return http.DefaultTransport.RoundTrip(r)
+	}
+	return p.base.RoundTrip(r)
+}
+
 // cloudflareZone is a zone at Cloudflare. Its API changes one record at a time,
 // so marks of ownership come first where records are made, and go last; whoever
 // finds another's mark beside its own steps back.
 type cloudflareZone struct {
 	api  *cloudflare.API
 	zone string
-	id   *cloudflare.ResourceContainer // nil until it was looked up
+
+	mu sync.Mutex
+	id *cloudflare.ResourceContainer // nil until it was looked up
 }
 
 var _ provider = (*cloudflareZone)(nil)
 
 func newCloudflare(x *Executor, z zoneSettings, token string) (*cloudflareZone, error) {
-	options := []cloudflare.Option{cloudflare.HTTPClient(x.http), cloudflare.UsingRetryPolicy(6, 1, 30), cloudflare.UserAgent("berth-dns/" + Version)}
+	client := *x.http
+	client.Transport = paced{limit: x.pace, base: x.http.Transport}
+	options := []cloudflare.Option{cloudflare.HTTPClient(&client), cloudflare.UsingRateLimit(10 * cloudflareBurst), cloudflare.UsingRetryPolicy(6, 1, 30), cloudflare.UserAgent("berth-dns/" + Version)}
 	if z.cloud.url != "" {
 		options = append(options, cloudflare.BaseURL(strings.TrimSuffix(z.cloud.url, "/")))
 	}
@@ -56,6 +89,8 @@ func newCloudflare(x *Executor, z zoneSettings, token string) (*cloudflareZone, 
 
 // container is the zone's id; it is looked up once for each step.
 func (p *cloudflareZone) container(ctx context.Context) (*cloudflare.ResourceContainer, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.id != nil {
 		return p.id, nil
 	}
@@ -65,7 +100,8 @@ func (p *cloudflareZone) container(ctx context.Context) (*cloudflare.ResourceCon
 	}
 	for _, z := range zones.Result {
 		if plainName(z.Name) == p.zone {
-			return cloudflare.ZoneIdentifier(z.ID), nil
+			p.id = cloudflare.ZoneIdentifier(z.ID)
+			return p.id, nil
 		}
 	}
 	return nil, sdk.Invalid("Cloudflare shows no zone %s to the token of the settings: give the token the right to read and edit that zone's DNS, or set `zone_id`.", p.zone)
@@ -156,7 +192,7 @@ func (p *cloudflareZone) apply(ctx context.Context, changes []change) error {
 			return errMoved
 		}
 	}
-	steps := slices.Clone(changes)
+	steps := p.steps(changes)
 	slices.SortStableFunc(steps, func(a, b change) int { return rank(a) - rank(b) })
 	checked := false
 	for _, c := range steps {
@@ -179,11 +215,32 @@ func (p *cloudflareZone) apply(ctx context.Context, changes []change) error {
 	return nil
 }
 
+// steps are changes as they are made one by one. A mark that changes says both
+// the old and the new until all records are changed: whoever is cut off in between
+// finds everything claimed that may be there.
+func (p *cloudflareZone) steps(changes []change) []change {
+	var out []change
+	for _, c := range changes {
+		if !c.mark || c.before == nil || c.after == nil || !c.writes() {
+			out = append(out, c)
+			continue
+		}
+		both := &rrset{key: c.key, ttl: c.before.ttl, values: slices.Concat(c.before.values, c.after.values)}
+		slices.Sort(both.values)
+		both.values = slices.Compact(both.values)
+		first, last := c, c
+		first.after = both
+		last.before, last.last = both, true
+		out = append(out, first, last)
+	}
+	return out
+}
+
 // rank orders what cannot be done at once: marks that are made, records that go,
 // records that are made or changed, marks that go.
 func rank(c change) int {
 	switch {
-	case c.mark && c.after != nil:
+	case c.mark && c.after != nil && !c.last:
 		return 0
 	case c.mark:
 		return 3
@@ -244,6 +301,12 @@ func (p *cloudflareZone) write(ctx context.Context, c change) error {
 		return err
 	}
 	native, _ := beforeOf(c).([]cloudflare.DNSRecord)
+	if c.last {
+		if native, err = p.records(ctx, c.name); err != nil {
+			return err
+		}
+		native = slices.DeleteFunc(native, func(r cloudflare.DNSRecord) bool { return r.Type != string(c.kind) })
+	}
 	missing := slices.Clone(valuesOf(c.after))
 	var spare []cloudflare.DNSRecord
 	for _, r := range native {

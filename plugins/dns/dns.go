@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/route53"
+	pacing "golang.org/x/time/rate"
 
 	"github.com/berth-dev/berth/plugins/sdk"
 	"github.com/berth-dev/berth/plugins/sdk/kube"
@@ -48,6 +49,7 @@ type Executor struct {
 	clusters *kube.Clusters
 
 	insyncPoll time.Duration
+	pace       *pacing.Limiter // of calls to Cloudflare
 
 	clientsMu sync.Mutex
 	clients   map[route53Settings]*route53.Client
@@ -92,7 +94,7 @@ func New(o Options) *Executor {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	x := &Executor{log: o.Log, getenv: o.Getenv, http: o.HTTP, now: o.Now, net: sockets{}, insyncPoll: insyncPoll, clients: map[route53Settings]*route53.Client{}, clusters: kube.NewClusters("berth-dns/" + Version)}
+	x := &Executor{log: o.Log, getenv: o.Getenv, http: o.HTTP, now: o.Now, net: sockets{}, insyncPoll: insyncPoll, pace: pacing.NewLimiter(cloudflareRate, cloudflareBurst), clients: map[route53Settings]*route53.Client{}, clusters: kube.NewClusters("berth-dns/" + Version)}
 	x.annexes = []annex{newCertificates(x)}
 	return x
 }

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -156,28 +157,39 @@ func parseManifest(s *rrset, o owner, zone string) *manifest {
 		return nil
 	}
 	m := &manifest{}
-	sets := map[int]*rrset{}
+	type place struct {
+		n int
+		key
+	}
+	sets, live, gone := map[place]*rrset{}, false, false
 	for _, v := range s.values {
-		text, live := strings.CutPrefix(v, manifestRecord)
-		if !live {
-			var gone bool
-			if text, gone = strings.CutPrefix(v, manifestArchive); !gone {
+		text, isLive := strings.CutPrefix(v, manifestRecord)
+		if !isLive {
+			var isGone bool
+			if text, isGone = strings.CutPrefix(v, manifestArchive); !isGone {
 				continue
 			}
-			m.archived = true
 		}
 		n, set, ok := parseManifestRecord(text, zone)
 		if !ok {
 			continue
 		}
-		if earlier := sets[n]; earlier != nil && earlier.key == set.key {
+		live, gone = live || isLive, gone || !isLive
+		at := place{n, set.key}
+		if earlier := sets[at]; earlier != nil {
 			set.values = append(set.values, earlier.values...)
 			slices.Sort(set.values)
+			set.values = slices.Compact(set.values)
 		}
-		sets[n] = set
+		sets[at] = set
 	}
-	for _, n := range slices.Sorted(maps.Keys(sets)) {
-		m.sets = append(m.sets, sets[n])
+	// Where changes are made one by one, an archive that was cut off has both.
+	m.archived = gone && !live
+	order := slices.SortedFunc(maps.Keys(sets), func(a, b place) int { return cmp.Or(cmp.Compare(a.n, b.n), compareKeys(a.key, b.key)) })
+	for _, at := range order {
+		if !slices.ContainsFunc(m.sets, func(s *rrset) bool { return s.key == at.key }) {
+			m.sets = append(m.sets, sets[at])
+		}
 	}
 	return m
 }

@@ -61,6 +61,7 @@ type change struct {
 	// everything at once, marks are written before what they speak of, and removed
 	// after it.
 	mark bool
+	last bool // of a mark that is changed in two steps: the one after its records
 }
 
 // writes tells whether c changes anything.
