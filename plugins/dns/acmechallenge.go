@@ -244,7 +244,9 @@ func (c *challenges) awaitServer(ctx context.Context, s server, texts []challeng
 		for _, name := range challengeNames(texts) {
 			have, err := query(ctx, c.net, s, key{name, typeTXT})
 			if err != nil {
-				last, missing = err, name
+				if missing = name; ctx.Err() == nil { // else it only was too late for an answer
+					last = err
+				}
 				break
 			}
 			if slices.ContainsFunc(valuesAt(texts, name), func(v string) bool { return !slices.Contains(have, v) }) {

@@ -65,14 +65,16 @@ func (w *work) clear(ctx context.Context) error {
 	return nil
 }
 
-// marked are the Secrets of a namespace with the step's marks.
+// marked are the Secrets of a namespace with the step's marks: those of another
+// installation's environment of the same name are not.
 func (w *work) marked(ctx context.Context, namespace string) ([]corev1.Secret, error) {
 	selector := kube.StepOwner(w.j.step).Selector() + "," + kube.LabelManagedBy + "=" + kube.ManagedBy + "," + labelKeeps
 	list, err := w.store.secrets(namespace).list(ctx, selector)
 	if err != nil {
 		return nil, err
 	}
-	return list.Items, nil
+	mine := kube.StepOwner(w.j.step)
+	return slices.DeleteFunc(list.Items, func(s corev1.Secret) bool { return !kube.LabelsOwner(s.Labels).Is(mine) }), nil
 }
 
 func (w *work) remove(ctx context.Context, secret *corev1.Secret) error {

@@ -91,6 +91,15 @@ func (l *lock) take(ctx context.Context) (*coordinationv1.Lease, error) {
 	return lease, err
 }
 
+// left tells whether there is a Lease that binds nobody any more.
+func (l *lock) left(ctx context.Context) (bool, error) {
+	lease, err := l.leases.get(ctx, l.name)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil && l.over(lease), err
+}
+
 // over tells whether a Lease binds nobody any more. Clocks of other machines are
 // not trusted: what counts is how long it has not changed while it was looked at.
 func (l *lock) over(lease *coordinationv1.Lease) bool {

@@ -318,11 +318,15 @@ func (w *work) challenges(ctx context.Context, zone zoneSettings) (*challenges, 
 	return &challenges{zone: p, at: zone, net: w.c.x.net, owner: w.j.me.text(), now: w.c.x.now}, nil
 }
 
-// sweep ends an order whose certificate is there, but whose challenges could not
-// be taken away then.
+// sweep ends what is left of an order whose certificate is there: challenges that
+// could not be taken away then, or the lock of a step that was killed at its end.
 func (w *work) sweep(ctx context.Context, l *lock) error {
 	record, err := w.store.order(ctx)
-	if record == nil || err != nil {
+	if err != nil {
+		return err
+	}
+	left, err := l.left(ctx)
+	if err != nil || record == nil && !left {
 		return err
 	}
 	held, release, ok, err := l.try(ctx)
@@ -330,13 +334,13 @@ func (w *work) sweep(ctx context.Context, l *lock) error {
 		return err
 	}
 	defer release()
+	if record, err = w.store.order(held); record == nil || err != nil {
+		return err
+	}
 	i, err := w.issuing(held)
 	if err != nil {
 		return err
 	}
 	defer i.transport.close()
-	if record, err = w.store.order(held); record == nil || err != nil {
-		return err
-	}
 	return i.drop(held, record, false)
 }
