@@ -87,6 +87,13 @@ func newWorld(t *testing.T, opts awstest.Options) *world {
 	return w
 }
 
+// Things lists what there is but the cluster that every world begins with.
+func (w *world) Things() []string {
+	return slices.DeleteFunc(w.Server.Things(), func(s string) bool {
+		return strings.HasPrefix(s, "eks:cluster ") || strings.HasPrefix(s, "iam:oidc-provider ")
+	})
+}
+
 // executor is one that loses no time: it waits for nothing but AWS's answers.
 func (w *world) executor() *Executor { return New(w.options()) }
 
