@@ -167,7 +167,7 @@ func (db *octopodDatabase) readDeployments(ctx context.Context, tx pgx.Tx, cols 
 	if db.Version == "2" {
 		extra = "app_overrides, deployment_overrides, links"
 	}
-	rows, err := tx.Query(ctx, fmt.Sprintf(`select id, name, %s, status::text, status_updated_at, created_at, %s from deployments order by name limit %d`, tag, extra, maxDeployments+1)) //nolint:gosec // They are literals of this function.
+	rows, err := tx.Query(ctx, fmt.Sprintf(`select id, name, %s, status::text, status_updated_at, created_at, %s from deployments order by name limit %d`, tag, extra, maxDeployments+1))
 	if err != nil {
 		return err
 	}
@@ -255,7 +255,7 @@ func readLog(ctx context.Context, tx pgx.Tx, cols columns, byID map[int64]*octop
 	}
 	rows, err := tx.Query(ctx, fmt.Sprintf(`select deployment_id, action, at, took, exit from (
 		select deployment_id, coalesce(action::text, '') as action, created_at as at, coalesce(%s, 0) as took, exit_code::bigint as exit, id,
-			row_number() over (partition by deployment_id order by id desc) as n from deployment_logs) l where n <= %d order by id`, took, maxOctopodPast)) //nolint:gosec // They are literals of this function.
+			row_number() over (partition by deployment_id order by id desc) as n from deployment_logs) l where n <= %d order by id`, took, maxOctopodPast))
 	if err != nil {
 		return err
 	}

@@ -167,7 +167,7 @@ func TestSecretsStayInside(t *testing.T) {
 	if h := w.must(s); !strings.Contains(h.text(), "going on without a secret") {
 		t.Error(h.text())
 	}
-	_ = filepath.WalkDir(w.data, func(path string, d os.DirEntry, err error) error {
+	_ = filepath.WalkDir(w.data, func(path string, _ os.DirEntry, _ error) error {
 		if data, err := os.ReadFile(path); err == nil && strings.Contains(string(data), canary) {
 			t.Errorf("the secret is in %s", path)
 		}

@@ -13,8 +13,9 @@ import (
 func TestOctopodScriptsGoThroughTheirLife(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	const untidy = " . image . tag." // image.tag
 	overrides := map[string]any{"overrides": map[string]any{
-		"app":        map[string]any{"LOG_LEVEL": "debug", " . image . tag.": "v1", "FEATURE": nil},
+		"app":        map[string]any{"LOG_LEVEL": "debug", untidy: "v1", "FEATURE": nil},
 		"deployment": map[string]any{"size": "large"},
 	}}
 	common := []string{"--project-name", "acme", "--base-domain", "preview.example.org", "--namespace", "shop-pr-42"}
@@ -199,7 +200,7 @@ func TestHostileNamesAndValuesAreArgumentsOnly(t *testing.T) {
 	w := newWorld(t)
 	hostile := map[string]string{
 		"a": "; rm -rf " + w.state + "/*", "b": "$(touch " + w.state + "/pwned) `touch " + w.state + "/pwned`", "c": "two\nlines\n--name\nother",
-		"d": "-rf", "e": "ünïcødé 🚢 ‮", "f": `"'\ *?[]{}|&<>`, "g": "", "h": strings.Repeat("x", 100<<10), "i": "=a=b",
+		"d": "-rf", "e": "ünïcødé 🚢 \u202e", "f": `"'\ *?[]{}|&<>`, "g": "", "h": strings.Repeat("x", 100<<10), "i": "=a=b",
 	}
 	s := w.step(sdk.Deploy, map[string]any{"name": "$(touch " + w.state + "/pwned);x", "project": "-p"})
 	s.With["commands"] = map[string]any{"create": "record", "check": "record", "info": "record"}

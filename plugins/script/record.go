@@ -80,14 +80,14 @@ func (p place) lock(ctx context.Context, wait func()) (*os.File, error) {
 	if err := p.make(); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(p.base+".lock", os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // The folder is the operator's, the rest is escaped.
+	f, err := os.OpenFile(p.base+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, unusable(p.data, err)
 	}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for told := false; ; {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // A file's number is small.
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		switch {
 		case err == nil:
 			return f, nil
@@ -169,7 +169,7 @@ func (p place) forgetOld(now time.Time) {
 			continue
 		}
 		var r record
-		if data, err := os.ReadFile(file); err == nil && json.Unmarshal(data, &r) == nil && r.Phase == phaseCleaned {
+		if data, err := os.ReadFile(file); err == nil && json.Unmarshal(data, &r) == nil && r.Phase == phaseCleaned { //nolint:gosec // It was found in the executor's own folder.
 			_ = os.Remove(file)
 		}
 	}
@@ -210,7 +210,7 @@ func removeAll(dir string) {
 	if dir == "" || os.RemoveAll(dir) == nil {
 		return
 	}
-	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, _ error) error {
 		if d != nil && d.IsDir() {
 			_ = os.Chmod(path, 0o700) //nolint:gosec // It is about to be removed, by its owner.
 		}

@@ -240,7 +240,7 @@ func reserved(name string) bool {
 // readSettings checks what the schema says and what it cannot say.
 func readSettings(step sdk.Step) (*settings, error) {
 	r := &reader{m: step.With}
-	known := withSchema()["properties"].(map[string]any) //nolint:errcheck,forcetypeassert // It is a literal of this package.
+	known := withSchema()["properties"].(map[string]any)
 	for _, key := range slices.Sorted(maps.Keys(step.With)) {
 		if _, ok := known[key]; !ok {
 			return nil, sdk.Invalid("A script part has no setting %q.", clip(key, 40))
