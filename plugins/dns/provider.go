@@ -98,10 +98,6 @@ type server struct {
 	address string // host:port
 }
 
-// editTries is how often edit begins anew because somebody else changed what it
-// had read.
-const editTries = 8
-
 // edit reads keys, lets decide say what shall become of them, and applies that;
 // it begins anew when somebody else was faster. It returns what was applied last.
 func edit(ctx context.Context, p provider, keys []key, decide func(map[key]*rrset) ([]change, error)) ([]change, error) {
@@ -118,47 +114,8 @@ func edit(ctx context.Context, p provider, keys []key, decide func(map[key]*rrse
 			return changes, nil
 		}
 		err = p.apply(ctx, changes)
-		if err == nil || !errors.Is(err, errMoved) || try == editTries {
+		if err == nil || !errors.Is(err, errMoved) || try == changeTries {
 			return changes, err
 		}
 	}
-}
-
-// addText puts value beside the texts that are at name, which another may need
-// there at the same time: the challenges of a certificate's names share one.
-func addText(ctx context.Context, p provider, name, value string, ttl uint32) error {
-	return editText(ctx, p, name, func(old *rrset) *rrset {
-		next := &rrset{key: key{name, typeTXT}, ttl: ttl, values: []string{value}}
-		if old != nil {
-			if slices.Contains(old.values, value) {
-				return old
-			}
-			next.values = append(next.values, old.values...)
-		}
-		slices.Sort(next.values)
-		return next
-	})
-}
-
-// removeText takes value away from the texts at name and leaves the others.
-func removeText(ctx context.Context, p provider, name, value string) error {
-	return editText(ctx, p, name, func(old *rrset) *rrset {
-		if old == nil || !slices.Contains(old.values, value) {
-			return old
-		}
-		next := &rrset{key: old.key, ttl: old.ttl}
-		next.values = slices.DeleteFunc(slices.Clone(old.values), func(v string) bool { return v == value })
-		if len(next.values) == 0 {
-			return nil
-		}
-		return next
-	})
-}
-
-func editText(ctx context.Context, p provider, name string, become func(old *rrset) *rrset) error {
-	k := key{name, typeTXT}
-	_, err := edit(ctx, p, []key{k}, func(found map[key]*rrset) ([]change, error) {
-		return []change{{key: k, before: found[k], after: become(found[k])}}, nil
-	})
-	return err
 }
