@@ -152,6 +152,10 @@ type Order struct {
 	By         string           `json:"by"`                 // the requester's actor name, for records
 	Identity   string           `json:"identity,omitempty"` // the requester's account: "github:ana"
 	Reason     string           `json:"reason,omitempty"`   // from --reason
+	// AsIs has a deploy take exactly what runs, its commit, components and --set,
+	// and look up none of them: what the environment follows stays what it is. A
+	// Ref beside it is the commit that has to run, or the deploy is refused.
+	AsIs bool `json:"as_is,omitempty"`
 }
 
 // Facts are what templates in a namespace and in a part's `with` may say. A

@@ -2,6 +2,8 @@ package actions_test
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -49,6 +51,31 @@ func TestComponentsComeFromOtherRepositories(t *testing.T) {
 	if changed := actions.Changed(p, back); len(changed) != 0 && !strings.Contains(strings.Join(changed, " "), "component api") {
 		t.Errorf("what changed: %q", changed)
 	}
+}
+
+// What is renewed is what runs, whatever came since, and whatever it was taken
+// from is followed as before.
+func TestADeployOfWhatRunsLooksNothingUp(t *testing.T) {
+	t.Parallel()
+	h := assembled(t)
+	h.app.AllowSet = []string{"size"}
+	_, err := h.run.Plan(h.ctx, actions.Order{Env: shop42, Verb: actions.VerbDeploy, AsIs: true}, true)
+	wantCode(t, err, actions.CodeConflict)
+	h.perform(actions.Order{Verb: actions.VerbDeploy, With: map[string]string{"api": "#12"}, Set: map[string]string{"size": "3"}})
+	before := h.env()
+	h.repos.refs["refs/pull/42/head"], h.repos.refs["refs/pull/12/head"] = shaB, shaA
+	h.repos.down = true // it is asked nothing
+	req, p := h.plan(actions.Order{Verb: actions.VerbDeploy, AsIs: true, Ref: before.Commit.SHA})
+	if p.Order.Commit.SHA != shaA || p.Order.Components["api"].Commit.SHA != shaB {
+		t.Fatalf("order %+v", p.Order)
+	}
+	h.performReq(h.ctx, req)
+	after := h.env()
+	if after.Commit != before.Commit || after.Ref != before.Ref || !reflect.DeepEqual(after.Components, before.Components) || !maps.Equal(after.Set, before.Set) {
+		t.Errorf("it was\n%+v, and is\n%+v", before, after)
+	}
+	_, err = h.run.Plan(h.ctx, actions.Order{Env: shop42, Verb: actions.VerbDeploy, AsIs: true, Ref: shaB}, true)
+	wantCode(t, err, actions.CodeConflict)
 }
 
 func TestComponentsThatCannotBe(t *testing.T) {

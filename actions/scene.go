@@ -213,6 +213,8 @@ var fullSHA = regexp.MustCompile(`^[0-9a-f]{40}$`)
 func (r *Runner) choose(ctx context.Context, sc *scene) error {
 	sc.set = sc.order.Set
 	switch {
+	case sc.order.Verb == VerbDeploy && sc.order.AsIs:
+		return sc.stays()
 	case sc.order.Verb == VerbDeploy, sc.order.Verb == VerbRestore && (sc.order.Ref != "" || len(sc.order.With) > 0):
 		if err := r.resolve(ctx, sc); err != nil {
 			return err
@@ -230,6 +232,21 @@ func (r *Runner) choose(ctx context.Context, sc *scene) error {
 	if len(sc.set) == 0 {
 		sc.set = sc.env.Set
 	}
+	return nil
+}
+
+// stays takes what runs. What has no known commit though it has a repository was
+// made by another tool, and nobody can say what it is.
+func (sc *scene) stays() error {
+	const op = "plan.as_is"
+	env, o := sc.env, &sc.order
+	switch {
+	case env == nil || env.State == StateCleaned || env.Commit.SHA == "" && env.Repo != "":
+		return Errorf(op, CodeConflict, "Nothing that Berth deployed runs in %s, so that it cannot be deployed as it is.", o.Env)
+	case o.Ref != "" && o.Ref != env.Commit.SHA:
+		return Errorf(op, CodeConflict, "%s runs commit %s by now, not %s; nothing was done.", o.Env, shortSHA(env.Commit.SHA), clip(o.Ref))
+	}
+	o.Commit, sc.ref, o.Components, sc.set = env.Commit, env.Ref, env.Components, env.Set
 	return nil
 }
 

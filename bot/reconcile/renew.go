@@ -35,12 +35,15 @@ func (s *sweep) renew(ctx context.Context, name actions.Name, found map[string]a
 	if env.State != actions.StateRunning || env.Sleeping || env.RunID != "" || env.Lock != nil {
 		return nil // it changed meanwhile, or is to stay as it is; the next sweep looks again
 	}
+	if env.Commit.SHA == "" && env.Repo != "" {
+		return nil // another tool made it, and nobody can say of what; its first deploy by Berth renews what is due
+	}
 	standing, err := s.o.Requests.Standing(ctx, name)
 	if err != nil || len(standing) > 0 {
 		return err
 	}
 	order := actions.Order{
-		Env: name, Verb: actions.VerbDeploy, Ref: env.Commit.SHA, PullRequest: env.PullRequest, Set: env.Set,
+		Env: name, Verb: actions.VerbDeploy, AsIs: true, Ref: env.Commit.SHA, PullRequest: env.PullRequest, Set: env.Set,
 		By: system, Identity: renewal, Reason: strings.Join(why, "; "),
 	}
 	command := bot.Command{Verb: string(order.Verb), App: name.App, Env: name.Env, Ref: order.Ref, Reason: order.Reason}
