@@ -69,6 +69,7 @@ func TestConformance(t *testing.T) {
 			"an unknown kind":   {"manifests": "apiVersion: none.example.org/v1\nkind: None\nmetadata: {name: a}\n"},
 			"another namespace": {"manifests": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: kube-system}\n"},
 		},
+		Owned: func(t *testing.T) []string { return owned(t, ns) },
 		Snapshot: func(t *testing.T) string {
 			return strings.Join(strings.FieldsFunc(versions(t, ns), func(r rune) bool { return r == '\n' }), "\n")
 		},

@@ -46,11 +46,9 @@ func (x *Executor) copies(ctx context.Context, step sdk.Step, from []string) ([]
 			maskOf(ctx).LearnExact([]string{string(value)})
 			data[key] = base64.StdEncoding.EncodeToString(value)
 		}
-		o := kube.ObjectOf(map[string]any{
+		out = append(out, kube.ObjectOf(map[string]any{
 			"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": name}, "type": string(got.Type), "data": data,
-		})
-		shared(o)
-		out = append(out, o)
+		}))
 	}
 	return out, nil
 }

@@ -335,7 +335,7 @@ func (s *session) outputs(ctx context.Context, w *wanted) (map[string]string, er
 		switch kube.GroupKind(o) {
 		case "Service.":
 			if ip, _, _ := unstructured.NestedString(o.Object, "spec", "clusterIP"); ip != "None" && out["service"] == "" {
-				out["service"] = o.GetName() + "." + o.GetNamespace() + ".svc"
+				out["service"] = o.GetName() + "." + orWord(o.GetNamespace(), s.step.Namespace) + ".svc"
 			}
 			shown = append(shown, o)
 		case "Ingress.networking.k8s.io", "HTTPRoute.gateway.networking.k8s.io", "Application.argoproj.io":

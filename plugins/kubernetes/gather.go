@@ -3,7 +3,7 @@ package kubernetes
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -142,6 +142,9 @@ func (x *Executor) withSecrets(ctx context.Context, s *settings, step sdk.Step, 
 	for _, o := range w.objects {
 		described = append(described, o.Object)
 	}
+	for _, j := range w.jobs { // so that the record names their kind before one is made
+		described = append(described, j.object.GetName())
+	}
 	if w.digest, err = jsonDigest(append(described, s.raw.Force, namespaceMarks(s))); err != nil {
 		return sdk.Internal("The objects cannot be written: %w", err)
 	}
@@ -261,6 +264,11 @@ func (s *settings) secretObjects(step sdk.Step, value func(sdk.SecretRef) (strin
 // changed since, though nothing that was asked for did. The objects are not
 // compared, since outputs of other parts in them may have become known.
 func (w *wanted) stillAgreed(step sdk.Step) error {
+	for _, b := range kube.Maps(step.With["secrets"]) {
+		if from, _ := b["from"].(string); strings.HasPrefix(from, unknownYet) {
+			return sdk.Invalid("The secret %q is to come from what another part puts out, and that part has not put it out: add it to `needs`.", kube.Clip(fmt.Sprint(b["name"]), 80))
+		}
+	}
 	for _, name := range []string{"manifests", "kustomize"} {
 		if agreed := step.Agreed[name]; agreed != "" && agreed != w.inputs[name] && s256(agreed) {
 			if _, inline := step.With[name].(string); name == "manifests" && (!inline || !isPath(step.With[name].(string))) {
@@ -273,6 +281,3 @@ func (w *wanted) stillAgreed(step sdk.Step) error {
 }
 
 func s256(digest string) bool { return strings.HasPrefix(digest, "sha256:") }
-
-// compact is JSON of v, for the record.
-func compact(v any) ([]byte, error) { return json.Marshal(v) }

@@ -59,6 +59,21 @@ func TestJobsRunOnceForEachChange(t *testing.T) {
 	run(t, x, step, sdk.Cleanup)
 }
 
+func TestAJobThatIsAddedLaterIsTakenAwayToo(t *testing.T) {
+	t.Parallel()
+	x := New(Options{})
+	step := stepOf(t, map[string]any{"manifests": quiet})
+	run(t, x, step)
+	step.With["jobs"] = []any{map[string]any{"name": "seed", "when": "after", "image": "ghcr.io/acme/shop:1"}}
+	if text := run(t, x, step).all(); !strings.Contains(text, "running job seed") {
+		t.Errorf("the job is not run:\n%s", text)
+	}
+	run(t, x, step, sdk.Cleanup)
+	if left := owned(t, step.Namespace); len(left) > 0 {
+		t.Errorf("a cleanup leaves %v", left)
+	}
+}
+
 func TestAJobThatFailsSaysItsLastLines(t *testing.T) {
 	t.Parallel()
 	x := New(Options{})
