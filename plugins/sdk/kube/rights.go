@@ -214,6 +214,5 @@ func WorkloadRights() []rbacv1.PolicyRule {
 		{APIGroups: []string{"autoscaling"}, Resources: []string{"horizontalpodautoscalers"}, Verbs: AllVerbs},
 		{APIGroups: []string{"policy"}, Resources: []string{"poddisruptionbudgets"}, Verbs: AllVerbs},
 		{APIGroups: []string{""}, Resources: []string{"pods", "pods/log", "events"}, Verbs: ReadVerbs},
-		{APIGroups: []string{"apps"}, Resources: []string{"replicasets"}, Verbs: ReadVerbs},
 	}
 }
