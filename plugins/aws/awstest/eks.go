@@ -26,7 +26,7 @@ func (s *Server) AddCluster(c Cluster) {
 	}
 	arn := fmt.Sprintf("arn:aws:eks:%s:%s:cluster/%s", c.Region, c.Account, c.Name)
 	s.add(&thing{
-		account: c.Account, region: c.Region, service: "eks", kind: "cluster", id: c.Name, arn: arn,
+		given: true, account: c.Account, region: c.Region, service: "eks", kind: "cluster", id: c.Name, arn: arn,
 		body: params{
 			"name": c.Name, "arn": arn, "endpoint": c.Endpoint, "status": "ACTIVE", "version": "1.33",
 			"certificateAuthority": params{"data": c.CA}, "identity": params{"oidc": params{"issuer": c.Issuer}},
@@ -34,7 +34,7 @@ func (s *Server) AddCluster(c Cluster) {
 	})
 	id := c.Issuer[len("https://"):]
 	s.add(&thing{
-		account: c.Account, region: "aws-global", service: "iam", kind: "oidc-provider", id: id, arn: "arn:aws:iam::" + c.Account + ":oidc-provider/" + id,
+		given: true, account: c.Account, region: "aws-global", service: "iam", kind: "oidc-provider", id: id, arn: "arn:aws:iam::" + c.Account + ":oidc-provider/" + id,
 		body: params{"Url": id, "ClientIDList": []any{"sts.amazonaws.com"}},
 	})
 }

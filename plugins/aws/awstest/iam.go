@@ -21,7 +21,7 @@ func (s *Server) AddPolicy(account, name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	arn := "arn:aws:iam::" + account + ":policy/" + name
-	s.add(&thing{account: account, region: "aws-global", service: "iam", kind: "policy", id: name, arn: arn, body: params{}})
+	s.add(&thing{given: true, account: account, region: "aws-global", service: "iam", kind: "policy", id: name, arn: arn, body: params{}})
 	return arn
 }
 

@@ -281,7 +281,7 @@ func (s *Server) AddSubnetGroup(account, region, name string) {
 	defer s.mu.Unlock()
 	arn := fmt.Sprintf("arn:aws:rds:%s:%s:subgrp:%s", region, account, name)
 	s.add(&thing{
-		account: account, region: region, service: "rds", kind: "subgrp", id: name, arn: arn,
+		given: true, account: account, region: region, service: "rds", kind: "subgrp", id: name, arn: arn,
 		body: params{"DBSubnetGroupName": name, "DBSubnetGroupArn": arn, "SubnetGroupStatus": "Complete", "VpcId": "vpc-0123456789abcdef0"},
 	})
 }

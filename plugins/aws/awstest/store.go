@@ -17,6 +17,7 @@ type thing struct {
 	tags            map[string]string
 	body            params // what its service shows of it, in the terms of the model
 	hidden          params // what it does not show, such as the value of a secret
+	given           bool   // by whoever runs the account, through one of the server's Adds
 	left            int    // looks until next happens
 	next            func() // what happens to it, nil when nothing
 }
@@ -159,12 +160,13 @@ func (s *Server) Owned() []string {
 // past are kinds that AWS remembers of what was: they are nothing that is there.
 var past = []string{"change", "deleted-stack"}
 
-// Things lists everything that accounts have, marked or not, as kind and name.
+// Things lists everything that was made by a call, marked or not, as kind and
+// name; what a test's Adds put there is not listed.
 func (s *Server) Things() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []string
-	for _, th := range s.pick(func(th *thing) bool { return !slices.Contains(past, th.kind) }) {
+	for _, th := range s.pick(func(th *thing) bool { return !th.given && !slices.Contains(past, th.kind) }) {
 		out = append(out, fmt.Sprintf("%s:%s %s", th.service, th.kind, th.id))
 	}
 	return out
