@@ -106,10 +106,7 @@ func (s *session) bring(ctx context.Context, w *wanted, r *record) error {
 		return err
 	}
 	back := r.Archive
-	r.Digest, r.Outputs, r.Archive, r.Back = w.digest, nil, nil, ""
-	if s.comeback != nil {
-		r.Back = kube.StepLabel(s.step.ID)
-	}
+	r.Digest, r.Outputs, r.Archive = w.digest, nil, nil
 	r.Step = kube.StepLabel(s.step.ID)
 	s.remember(w, r)
 	if err := s.save(ctx, r); err != nil {

@@ -46,7 +46,6 @@ type record struct {
 	Objects []map[string]any  `json:"objects,omitempty"` // as applied, unless they are too large
 	Step    string            `json:"step,omitempty"`    // a label's value for the step that made it so
 	Archive *archived         `json:"archive,omitempty"` // of a part that is archived
-	Back    string            `json:"back,omitempty"`    // label of the step that restored it just as it was
 	name    string
 	owner   kube.Owner
 	uid     string

@@ -37,13 +37,16 @@ func (x *Executor) restore(ctx context.Context, step sdk.Step, out sdk.Events) e
 		return timedOut(limited, ctx, err)
 	}
 	if w == nil {
-		w = r.restoredBy(step)
+		if w = r.restoredBy(step); w != nil {
+			ses.out.Log("it is back already, by this very step")
+			return timedOut(limited, ctx, ses.settle(limited, w, r))
+		}
 	}
 	if w == nil {
 		ses.out.Log(notArchived)
 		return x.deploy(ctx, step, out)
 	}
-	ses.comeback = r.Archive // none when this very step has brought it back before
+	ses.comeback = r.Archive
 	s.scaled = nil // how many there are is remembered
 	return timedOut(limited, ctx, ses.bring(limited, w, r))
 }
@@ -61,14 +64,10 @@ func (r *record) restoredBy(step sdk.Step) *wanted {
 	return w
 }
 
-const (
-	notArchived = "the part was not archived, so it is deployed as its settings say"
-	backAlready = "it is back already, by this very step"
-)
+const notArchived = "the part was not archived, so it is deployed as its settings say"
 
 // restorable is the record and what was archived; nothing is wanted when the part
-// is not archived. What this very step has brought back is wanted, and archived no
-// more. It changes nothing.
+// is not archived. It changes nothing.
 func (s *session) restorable(ctx context.Context) (*record, *wanted, error) {
 	if _, err := s.cluster.Reach(ctx); err != nil {
 		return nil, nil, err
@@ -79,8 +78,6 @@ func (s *session) restorable(ctx context.Context) (*record, *wanted, error) {
 		return nil, nil, err
 	case r == nil:
 		return nil, nil, sdk.Invalid("Nothing is archived of the part %q in namespace %q. Nothing was done. Restore with `--ref` to deploy it anew, or clean the environment up.", s.step.Part, s.step.Namespace)
-	case r.Archive == nil && r.Back == kube.StepLabel(s.step.ID):
-		return r, archivedObjects(r, r.Digest, backAlready), nil
 	case r.Archive == nil:
 		return r, nil, nil
 	case len(r.Objects) == 0 && len(r.Members) > 0:
@@ -89,16 +86,11 @@ func (s *session) restorable(ctx context.Context) (*record, *wanted, error) {
 	if err := s.checkData(ctx, r.Archive); err != nil {
 		return nil, nil, err
 	}
-	return r, archivedObjects(r, r.Archive.Digest, r.Archive.At.Format("2006-01-02T15:04:05Z")), nil
-}
-
-// archivedObjects are what a record remembers of what was applied.
-func archivedObjects(r *record, digest, input string) *wanted {
-	w := &wanted{digest: digest, inputs: map[string]string{inputArchive: input}}
+	w := &wanted{digest: r.Archive.Digest, inputs: map[string]string{inputArchive: r.Archive.At.Format("2006-01-02T15:04:05Z")}}
 	for _, content := range r.Objects {
 		w.objects = append(w.objects, kube.ObjectOf(content))
 	}
-	return w
+	return r, w, nil
 }
 
 // checkData refuses to go on when data that was archived is not all there.
@@ -206,10 +198,6 @@ func (x *Executor) planRestore(ctx context.Context, step sdk.Step) (sdk.Plan, er
 	}
 	plan := sdk.Plan{Inputs: w.inputs}
 	plan.Inputs[inputRecord] = step.Namespace + "/" + recordName(step)
-	if r.Archive == nil {
-		plan.Summary = "restore the part as it was: " + backAlready
-		return plan, nil
-	}
 	if !step.Brief {
 		if err := ses.plan(ctx, w, &plan); err != nil {
 			return sdk.Plan{}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -146,12 +147,12 @@ func TestASnapshotThatIsInterruptedTakesNoClaimAway(t *testing.T) {
 	snapshots(t, step.Namespace)
 	claims := claimUIDs(t, step)
 	step.Verb = sdk.Archive
-	for n := 1; ; n++ {
+	for n := int64(1); ; n++ {
 		// Each try ends at another line that it says.
 		ctx, cancel := context.WithCancel(t.Context())
-		out, said := newRecorder(), 0
+		out, said := newRecorder(), atomic.Int64{}
 		out.on = func(string) {
-			if said++; said == n {
+			if said.Add(1) == n {
 				cancel()
 			}
 		}
