@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ func (s *server) Logs(req *executorv1.LogsRequest, stream grpc.ServerStreamingSe
 			return absent("this executor has no logs")
 		}
 		out := &batch{stream: stream}
+		defer func() { _ = out.end() }() // after a panic too: what waits is told, and then no more
 		err := source.Logs(ctx, stepFrom(req.GetStep(), false), queryFrom(req), func(l LogLine) error {
 			l.Source, l.Text = hide.text(l.Source), hide.text(l.Text)
 			return out.add(lineTo(l))
@@ -45,10 +47,16 @@ type batch struct {
 	failed error
 }
 
+// errOver is what a line gets that comes after the end of its call.
+var errOver = errors.New("the call for logs is over")
+
 // add takes a line. It returns an error once one could not be sent.
 func (b *batch) add(l *executorv1.LogLine) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.stream == nil {
+		return errOver
+	}
 	b.lines = append(b.lines, l)
 	switch {
 	case len(b.lines) >= maxBatch:
