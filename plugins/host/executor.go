@@ -66,6 +66,7 @@ func (x *executor) Plan(ctx context.Context, step actions.Step) (plan actions.Pa
 		if !inst.plans {
 			plan.Summary = fmt.Sprintf("%s; the executor %s cannot say what that changes", step.Verb, x.k.name)
 			plan.Destructive = step.Verb == actions.VerbCleanup
+			inst.settled(&plan)
 			return nil
 		}
 		r, err := inst.calls.Plan(inner, &executorv1.PlanRequest{Step: wire, Brief: step.Brief, Agreed: step.Agreed})
@@ -74,17 +75,23 @@ func (x *executor) Plan(ctx context.Context, step actions.Step) (plan actions.Pa
 		}
 		plan.Summary, plan.Diff = inst.output.clean(r.GetSummary()), clip(inst.output.mask.Replace(r.GetDiff()), maxDiffLength)
 		plan.Destructive, plan.Inputs = r.GetDestructive(), r.GetInputs()
-		if inst.settingsSum != "" {
-			if plan.Inputs == nil {
-				plan.Inputs = map[string]string{}
-			}
-			plan.Inputs[inputSettings] = inst.settingsSum
-		}
+		inst.settled(&plan)
 		plan.Cost = clip(inst.output.clean(r.GetCost()), maxText)
 		plan.Resources, plan.ResourcesLeft = inst.resources(r)
 		return nil
 	})
 	return plan, err
+}
+
+// settled notes in a plan which settings it was made under.
+func (i *instance) settled(plan *actions.PartPlan) {
+	if i.settingsSum == "" {
+		return
+	}
+	if plan.Inputs == nil {
+		plan.Inputs = map[string]string{}
+	}
+	plan.Inputs[inputSettings] = i.settingsSum
 }
 
 // resources are what a plan says that it touches. Anyone may read their names,
@@ -213,28 +220,30 @@ func (x *executor) Observe(ctx context.Context, step actions.Step) (o actions.Ob
 		if err != nil {
 			return x.fail(ctx, op, inst, err)
 		}
-		o = observationFromWire(r)
+		o = inst.observation(r)
 		return nil
 	})
 	return o, err
 }
 
-func observationFromWire(r *executorv1.ObserveResponse) actions.Observation {
+// observation is what an executor saw, cleaned as a log line is: anyone who may
+// see the environment reads it.
+func (i *instance) observation(r *executorv1.ObserveResponse) actions.Observation {
 	health, ok := healthFromWire[r.GetHealth()]
 	if !ok {
 		health = actions.Unknown
 	}
-	o := actions.Observation{Health: health, Text: clip(r.GetText(), maxText)}
+	clean := i.output.clean
+	o := actions.Observation{Health: health, Text: clean(r.GetText()), Renew: clean(r.GetRenew())}
 	for _, l := range r.GetLinks() {
-		o.Links = append(o.Links, actions.Link{Name: clip(l.GetName(), maxText), URL: clip(l.GetUrl(), maxText)})
+		o.Links = append(o.Links, actions.Link{Name: clean(l.GetName()), URL: clean(l.GetUrl())})
 	}
 	for _, d := range r.GetDrift() {
-		o.Drift = append(o.Drift, clip(d, maxText))
+		o.Drift = append(o.Drift, clean(d))
 	}
 	for _, f := range r.GetFacts()[:min(len(r.GetFacts()), maxFacts)] {
-		o.Facts = append(o.Facts, actions.Fact{Name: clip(f.GetName(), maxName), Text: clip(f.GetText(), maxText)})
+		o.Facts = append(o.Facts, actions.Fact{Name: clip(clean(f.GetName()), maxName), Text: clean(f.GetText())})
 	}
-	o.Renew = clip(r.GetRenew(), maxText)
 	return o
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -24,6 +25,11 @@ func (x *executor) Logs(ctx context.Context, step actions.Step, q actions.LogQue
 	defer done()
 	if !inst.description.Logs {
 		return actions.Errorf(op, actions.CodeInvalid, "The executor %s has no logs.", x.k.name)
+	}
+	for name, text := range map[string]string{"pod": q.Pod, "container": q.Container, "text to look for": q.Contains} {
+		if !utf8.ValidString(text) {
+			return actions.Errorf(op, actions.CodeInvalid, "The %s is not valid UTF-8 text.", name)
+		}
 	}
 	wire, err := inst.step(op, step)
 	if err != nil {

@@ -68,8 +68,13 @@ func becomeExecutor(args []string) {
 		}
 	}
 	x := &testExecutor{args: args}
-	if slices.Contains(args, "inventory") {
+	switch {
+	case slices.Contains(args, "inventory"):
 		sdk.Serve(inventor{x})
+	case slices.Contains(args, "talks"):
+		sdk.Serve(talker{x})
+	case slices.Contains(args, "plans-nothing"):
+		sdk.Serve(blunt{x})
 	}
 	sdk.Serve(x)
 }
@@ -113,9 +118,15 @@ func (x *testExecutor) Describe() sdk.Description {
 	if slices.Contains(x.args, "inventory") {
 		d.Schema["required"] = []any{"do"}
 	}
+	if slices.Contains(x.args, "settings") {
+		d.SettingsSchema = settingsSchema()
+	}
 	for _, a := range x.args {
 		if a == "bad-schema" {
 			d.Schema = map[string]any{"type": "nonsense"}
+		}
+		if a == "bad-settings-schema" {
+			d.SettingsSchema = map[string]any{"type": "nonsense"}
 		}
 		if a == "greedy-schema" {
 			d.Schema = map[string]any{"$ref": "file:///etc/hostname"}
@@ -219,6 +230,9 @@ func (x *testExecutor) Run(ctx context.Context, step sdk.Step, out sdk.Events) e
 		out.Output("from", step.Outputs["db"]["endpoint"])
 		out.Output("agreed", step.Agreed["chart"])
 		out.Output("cluster", step.Cluster.Name)
+	case "settings":
+		out.Output("region", fmt.Sprint(step.Settings["region"]))
+		out.Output("size", fmt.Sprintf("%T %v", step.Settings["size"], step.Settings["size"]))
 	}
 	return nil
 }
