@@ -228,7 +228,9 @@ func (s *session) takeAway(ctx context.Context, all []*found) error {
 	work := newCrew(ctx)
 	var objects []*unstructured.Unstructured
 	for _, f := range all {
-		objects = append(objects, f.object())
+		if f.kind.key() != "ServiceAccount." || f.Name != defaultServiceUser { // a namespace gets another of these at once
+			objects = append(objects, f.object())
+		}
 		work.do(func(ctx context.Context) error {
 			err := s.remove(ctx, f.kind, &f.PartialObjectMetadata)
 			if err == nil {
