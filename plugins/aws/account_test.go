@@ -99,7 +99,7 @@ func TestTheInventoryGoesOverAllAccountsAndRegions(t *testing.T) {
 	var names []string
 	for _, o := range owned {
 		names = append(names, o.App+"/"+o.Env+" "+o.Part+" "+o.Kind)
-		if o.CreatedAt.IsZero() || o.Name == "" {
+		if o.CreatedAt.IsZero() || o.Name == "" || !o.Elsewhere {
 			t.Errorf("it says too little of %+v", o)
 		}
 	}

@@ -44,7 +44,7 @@ func (x *Executor) Inventory(ctx context.Context, scope sdk.Scope) ([]sdk.Owned,
 				continue
 			}
 			out = append(out, sdk.Owned{
-				App: f.owner.app, Env: f.owner.env, Part: f.owner.part, Kind: titleOf(f.kind), Name: f.name, CreatedAt: f.createdAt,
+				App: f.owner.app, Env: f.owner.env, Part: f.owner.part, Kind: titleOf(f.kind), Name: f.name, CreatedAt: f.createdAt, Elsewhere: true,
 			})
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-dev/berth/plugins/aws/awstest"
 	"github.com/berth-dev/berth/plugins/sdk"
@@ -123,6 +124,9 @@ func TestWhatAWSDoesWrongIsRiddenOut(t *testing.T) {
 			t.Run(name+", and "+what, func(t *testing.T) {
 				t.Parallel()
 				calm, rough := newWorld(t, awstest.Options{Polls: 1}), newWorld(t, awstest.Options{Polls: 1})
+				if f.HangAt > 0 {
+					rough.callTimeout = 300 * time.Millisecond
+				}
 				for _, verb := range []sdk.Verb{sdk.Deploy, sdk.Sleep, sdk.Wake, sdk.Archive, sdk.Restore, sdk.Cleanup} {
 					calm.must(t, calm.step(verb, with))
 					rough.SetFaults(f)

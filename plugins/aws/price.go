@@ -2,14 +2,17 @@ package aws
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 )
 
-// Prices are US dollars for us-east-1, on demand, taken over by hand; other
-// regions cost up to a third more, and what is measured by use (requests,
-// traffic, Aurora's storage and I/O) is left out. They are a hint of size in a
-// plan, and are called an estimate wherever they are told.
-// Sources, as of June 2025: https://aws.amazon.com/secrets-manager/pricing/,
+// Prices are about what us-east-1 cost in the middle of 2025, in US dollars, on
+// demand. They were noted by hand and rounded, and nothing reads AWS's price list:
+// they tell how large a sum is, not what it is, and are called a rough estimate
+// wherever they are told. Other regions cost up to a third more, and what is
+// measured by use (requests, traffic, Aurora's storage and I/O) is left out.
+// What counts is at https://aws.amazon.com/secrets-manager/pricing/,
 // https://aws.amazon.com/rds/postgresql/pricing/ and
 // https://aws.amazon.com/rds/aurora/pricing/.
 const (
@@ -38,12 +41,22 @@ func costOf(p *part, proposals []proposal) string {
 	}
 	var text []string
 	if known {
-		text = append(text, fmt.Sprintf("about $%.2f a month for %s: an estimate by list prices of us-east-1 in June 2025, without what is measured by use", sum, listed(what)))
+		text = append(text, fmt.Sprintf("about $%s a month for %s: a rough estimate by what us-east-1 cost in 2025, without what is measured by use", rough(sum), listed(what)))
 	}
 	if len(unpriced) > 0 {
 		text = append(text, "no price is known for "+listed(unpriced))
 	}
 	return strings.Join(text, "; ")
+}
+
+// rough is a sum with two digits that count, since no more is known of it.
+func rough(dollars float64) string {
+	const cents = 10
+	if dollars < cents {
+		return strconv.FormatFloat(dollars, 'f', 2, 64)
+	}
+	unit := math.Pow(10, math.Floor(math.Log10(dollars))-1)
+	return strconv.FormatFloat(math.Round(dollars/unit)*unit, 'f', 0, 64)
 }
 
 const (
@@ -52,22 +65,18 @@ const (
 	// acuHourly is for one Aurora capacity unit. What is told is the least capacity.
 	acuHourly = 0.12
 	// gibMonthly is for a GiB of gp3 or gp2 of an instance in one zone.
-	gibMonthly = 0.115
+	gibMonthly = 0.12
 )
 
 // classHourly is what an hour of an instance costs, by kind and class: RDS for
 // PostgreSQL in one zone, and Aurora Standard. MySQL and MariaDB cost about the
-// same; Oracle and SQL Server cost more.
+// same; Oracle and SQL Server cost more. It has what previews are made of; a
+// class that is not in it is told to have no known price.
 var classHourly = map[string]map[string]float64{
 	"rds": {
-		"db.t4g.micro": 0.016, "db.t4g.small": 0.032, "db.t4g.medium": 0.065, "db.t4g.large": 0.129, "db.t4g.xlarge": 0.258, "db.t4g.2xlarge": 0.517,
-		"db.t3.micro": 0.018, "db.t3.small": 0.036, "db.t3.medium": 0.072, "db.t3.large": 0.145,
-		"db.m6g.large": 0.159, "db.m6g.xlarge": 0.318, "db.m6g.2xlarge": 0.636,
-		"db.m7g.large": 0.168, "db.m7g.xlarge": 0.337, "db.m7g.2xlarge": 0.673,
-		"db.r6g.large": 0.225, "db.r6g.xlarge": 0.450, "db.r6g.2xlarge": 0.899,
+		"db.t4g.micro": 0.016, "db.t4g.small": 0.032, "db.t4g.medium": 0.065, "db.t4g.large": 0.13,
+		"db.t3.micro": 0.018, "db.t3.small": 0.036, "db.t3.medium": 0.072,
+		"db.m6g.large": 0.16, "db.m7g.large": 0.17, "db.r6g.large": 0.23,
 	},
-	"aurora": {
-		"db.t4g.medium": 0.073, "db.t4g.large": 0.146, "db.t3.medium": 0.082, "db.t3.large": 0.164,
-		"db.r6g.large": 0.260, "db.r6g.xlarge": 0.519, "db.r6g.2xlarge": 1.038,
-	},
+	"aurora": {"db.t4g.medium": 0.073, "db.t4g.large": 0.15, "db.t3.medium": 0.082, "db.r6g.large": 0.26},
 }

@@ -31,6 +31,13 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
+	for _, setting := range os.Environ() {
+		if name, _, _ := strings.Cut(setting, "="); strings.HasPrefix(name, "AWS_") {
+			if err := os.Unsetenv(name); err != nil {
+				panic(err)
+			}
+		}
+	}
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": awstest.Key, "AWS_SECRET_ACCESS_KEY": awstest.Secret, "AWS_EC2_METADATA_DISABLED": "true",
 		"AWS_CONFIG_FILE": filepath.Join(dir, "config"), "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "credentials"),
@@ -72,12 +79,13 @@ var everyKind = map[string]map[string]any{
 // world is a stand-in for AWS and what a test needs to work on it.
 type world struct {
 	*awstest.Server
-	clock func() time.Time
+	clock       func() time.Time
+	callTimeout time.Duration // long, for a busy machine is not AWS being away
 }
 
 func newWorld(t *testing.T, opts awstest.Options) *world {
 	t.Helper()
-	w := &world{Server: awstest.New(t, opts), clock: time.Now}
+	w := &world{Server: awstest.New(t, opts), clock: time.Now, callTimeout: 30 * time.Second}
 	w.AddCluster(awstest.Cluster{Account: awstest.Account, Region: testRegion, Name: testCluster})
 	t.Cleanup(func() {
 		for _, v := range w.Violations() {
@@ -99,7 +107,7 @@ func (w *world) executor() *Executor { return New(w.options()) }
 
 func (w *world) options() Options {
 	return Options{
-		Getenv: os.Getenv, Clock: func() time.Time { return w.clock() }, CallTimeout: 300 * time.Millisecond,
+		Getenv: os.Getenv, Clock: func() time.Time { return w.clock() }, CallTimeout: w.callTimeout,
 		Retryer: func() awssdk.Retryer {
 			return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = 6, time.Millisecond })
 		},
