@@ -14,8 +14,9 @@ import (
 // a time, and an error of it ends the whole.
 //
 // Errors: CodeNotFound for an environment or a part that is not there,
-// CodeInvalid when no executor of its parts has logs, out's own, and what the
-// first part that failed says once those that did not have told theirs.
+// CodeInvalid when no executor of its parts has logs, out's own, CodeCancelled
+// when ctx ended before all was told, which a follower always ends with, and what
+// the first part that failed says once those that did not have told theirs.
 func (r *Runner) Logs(ctx context.Context, name Name, part string, q LogQuery, out func(LogLine) error) error {
 	const op = "logs"
 	env, err := r.store.Environment(ctx, name)
@@ -30,9 +31,9 @@ func (r *Runner) Logs(ctx context.Context, name Name, part string, q LogQuery, o
 		return err
 	}
 	defer sc.close()
-	ctx, stop := context.WithCancel(ctx)
+	reading, stop := context.WithCancel(ctx)
 	defer stop()
-	told, err := r.tellers(ctx, sc, part, q)
+	told, err := r.tellers(reading, sc, part, q)
 	if err != nil {
 		return err
 	}
@@ -47,13 +48,15 @@ func (r *Runner) Logs(ctx context.Context, name Name, part string, q LogQuery, o
 		for range t.lines { //nolint:revive // Its goroutine ends once it sees that nobody wants more.
 		}
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case len(failed) == 0:
+		return nil
+	case ctx.Err() != nil:
+		return Wrap(op, CodeCancelled, context.Cause(ctx), "It was stopped before all was told.")
 	}
-	if ctx := context.Cause(ctx); len(failed) > 0 && !errors.Is(failed[0], ctx) {
-		return failed[0]
-	}
-	return nil
+	return failed[0]
 }
 
 // teller is a part that tells its lines, one after another.

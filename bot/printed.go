@@ -54,6 +54,14 @@ func (s *Service) printed(ctx context.Context, in Input, c Command) (Reply, erro
 		return nil
 	})
 	lines = lines[max(0, len(lines)-printedLines):]
+	if ctx.Err() == nil && actions.CodeOf(err) == actions.CodeCancelled { // its time is up
+		came := "The rest did not come"
+		if total == 0 {
+			came = "Nothing came"
+		}
+		err = actions.Wrap("bot.printed", actions.CodeUnavailable, err, fmt.Sprintf(
+			"%s within %d seconds; narrow it down with `--part`, `--pod` or `--since`, or read it in a terminal.", came, int(printedWithin.Seconds())))
+	}
 	switch {
 	case ctx.Err() != nil:
 		return Reply{}, ctx.Err()
@@ -69,7 +77,7 @@ func (s *Service) printed(ctx context.Context, in Input, c Command) (Reply, erro
 	}
 	text := title + "\n\n" + Block(strings.Join(lines, "\n"), "")
 	if err != nil {
-		text += "\n\nThat is not all: " + actions.Message(err)
+		text += "\n\nThat is not all: " + prose(actions.Message(err), 500)
 	}
 	return info("%s", text), nil
 }
@@ -80,5 +88,8 @@ func PrintedLine(l actions.LogLine) string {
 	if from == "" {
 		from = l.Part
 	}
-	return from + ": " + flat(l.Text)
+	return flat(from) + ": " + strings.TrimRight(oneLine.Replace(Plain(l.Text)), " ")
 }
+
+// oneLine keeps how far a line is set in, which traces of stacks live by.
+var oneLine = strings.NewReplacer("\n", " ", "\t", "    ", "\u2028", " ", "\u2029", " ")

@@ -79,6 +79,7 @@ type printing struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	begun   bool
+	held    bool // something is written and not flushed
 	flushed time.Time
 }
 
@@ -108,7 +109,7 @@ func (p *printing) send(text []byte, now bool) error {
 	if _, err := p.w.Write(text); err != nil {
 		return err
 	}
-	if !now && time.Since(p.flushed) < flushEvery {
+	if p.held = !now && time.Since(p.flushed) < flushEvery; p.held {
 		return nil // keepAlive flushes what is left
 	}
 	p.flushed = time.Now()
@@ -131,7 +132,8 @@ func (p *printing) keepAlive(stop <-chan struct{}) {
 		if p.flushed.After(quiet) {
 			quiet = p.flushed
 		}
-		if p.begun {
+		if p.held {
+			p.held = false
 			_ = p.control.Flush() // a reader that is gone shows at the next line
 		}
 		p.mu.Unlock()
@@ -142,19 +144,24 @@ func (p *printing) keepAlive(stop <-chan struct{}) {
 	}
 }
 
-// end says how it ended.
+// end says how it ended. A reader who left hears nothing of that.
 func (p *printing) end(ctx context.Context, a *API, err error) {
-	if err == nil || ctx.Err() != nil {
+	if err == nil {
 		_ = p.send(nil, true)
 		return
 	}
-	_ = a.fail(ctx, err) // it logs what is not the caller's
-	problem := problemOf(err)
+	told := problemOf(err)
+	if ctx.Err() != nil {
+		told = problem(actions.CodeUnavailable, "Berth is being stopped before all was told; ask again in a moment.")
+	} else {
+		_ = a.fail(ctx, err) // it logs what is not the caller's
+	}
 	if !p.begun {
-		problem.write(p.w)
+		told.write(p.w)
 		return
 	}
-	if text, err := json.Marshal(problem); err == nil && p.send(append(text, '\n'), true) == nil {
-		panic(http.ErrAbortHandler) // the one way to show the client that this is not all
+	if text, err := json.Marshal(told); err == nil {
+		_ = p.send(append(text, '\n'), true)
 	}
+	panic(http.ErrAbortHandler) // the one way to show the client that this is not all
 }

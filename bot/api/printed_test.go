@@ -23,17 +23,22 @@ func TestWhatProgramsPrintIsMergedAndFiltered(t *testing.T) {
 	s.Executor.Print("db", actions.LogLine{Time: noon, Source: "db-0/db", Text: "ready"}, actions.LogLine{Time: noon.Add(2 * time.Second), Source: "db-0/db", Text: "query \x1b[31mfailed"})
 	s.Executor.Print("web", actions.LogLine{Time: noon.Add(time.Second), Source: "web-1/app", Text: "listening"}, actions.LogLine{Time: noon.Add(3 * time.Second), Source: "web-2/app", Text: "GET /"})
 	for query, want := range map[string]string{
-		"":                                  "ready|listening|query \x1b[31mfailed|GET /",
-		"?part=web":                         "listening|GET /",
-		"?pod=web-2":                        "GET /",
-		"?tail=1":                           "query \x1b[31mfailed|GET /",
-		"?contains=ready":                   "ready",
-		"?since=2026-03-01T12:00:02Z":       "query \x1b[31mfailed|GET /",
-		"?since=1s":                         "",
-		"?part=web&since=2026-03-01T12:00Z": "422",
-		"?part=nothing":                     "404",
-		"?tail=-1":                          "422",
-		"?nonsense=1":                       "422",
+		"":                                      "ready|listening|query \x1b[31mfailed|GET /",
+		"?part=web":                             "listening|GET /",
+		"?pod=web-2":                            "GET /",
+		"?tail=1":                               "query \x1b[31mfailed|GET /",
+		"?contains=ready":                       "ready",
+		"?since=2026-03-01T12:00:02Z":           "query \x1b[31mfailed|GET /",
+		"?since=1s":                             "",
+		"?part=web&since=2026-03-01T12:00Z":     "422",
+		"?part=nothing":                         "404",
+		"?tail=-1":                              "422",
+		"?nonsense=1":                           "422",
+		"?tail=99999999999999999999":            "422",
+		"?since=-5m":                            "422",
+		"?since=9999999h":                       "422",
+		"?since=0001-01-01T00:00:00Z":           "ready|listening|query \x1b[31mfailed|GET /",
+		"?contains=" + strings.Repeat("x", 801): "422",
 	} {
 		a := s.raw(http.MethodGet, shop42+"/logs"+query, "eve-token", nil, nil)
 		got := ""
