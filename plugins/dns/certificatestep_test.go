@@ -204,6 +204,9 @@ func TestAnEnvironmentsOwnCertificateGoesWithIt(t *testing.T) {
 	}
 	var secrets []string
 	for _, o := range owned {
+		if o.Elsewhere != (o.Kind == kindRecord || o.Kind == kindManifest) {
+			t.Errorf("%s %s: elsewhere is %v", o.Kind, o.Name, o.Elsewhere)
+		}
 		if o.Kind == kindSecret && strings.HasSuffix(o.Namespace, w.id) {
 			secrets = append(secrets, o.App+"/"+o.Env+" "+o.Part)
 		}

@@ -196,7 +196,7 @@ func ownedIn(sets []*rrset, installation string) []sdk.Owned {
 			if slices.ContainsFunc(s.values, func(v string) bool {
 				return strings.HasPrefix(v, manifestRecord) || strings.HasPrefix(v, manifestArchive)
 			}) {
-				out = append(out, sdk.Owned{App: o.app, Env: o.env, Part: o.part, Kind: kindManifest, Name: s.name})
+				out = append(out, sdk.Owned{App: o.app, Env: o.env, Part: o.part, Kind: kindManifest, Name: s.name, Elsewhere: true})
 			}
 			continue
 		}
@@ -206,7 +206,7 @@ func ownedIn(sets []*rrset, installation string) []sdk.Owned {
 				kind = kindRecord
 			}
 		}
-		out = append(out, sdk.Owned{App: o.app, Env: o.env, Part: o.part, Kind: kind, Name: name})
+		out = append(out, sdk.Owned{App: o.app, Env: o.env, Part: o.part, Kind: kind, Name: name, Elsewhere: true})
 	}
 	return out
 }

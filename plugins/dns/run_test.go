@@ -221,6 +221,9 @@ func TestInventoryIsWhatBearsThisInstallationsMarks(t *testing.T) {
 		}
 		var out []string
 		for _, o := range list {
+			if !o.Elsewhere {
+				t.Errorf("%s %s is said to be in a cluster", o.Kind, o.Name)
+			}
 			if o.Kind != kindManifest {
 				out = append(out, fmt.Sprintf("%s %s of %s/%s %s", o.Kind, o.Name, o.App, o.Env, o.Part))
 			}
