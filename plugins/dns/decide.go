@@ -176,10 +176,11 @@ func (s *sight) foreign(name string, kind recordType, mine bool) error {
 // quotedWhole is quoted for a text that has to be told whole, to be copied.
 func quotedWhole(s string) string { return fmt.Sprintf("%q", s) }
 
-// become are the changes after which the part has want and nothing else, on the
-// condition that what was read is still so. It fails when a name is not the
-// part's to have.
-func (s *sight) become(want []*rrset) ([]change, error) {
+// become are the changes after which the part has want and nothing else in the
+// zone, on the condition that what was read is still so. Moving notes that there
+// may be something in another zone. It fails when a name is not the part's to
+// have.
+func (s *sight) become(want []*rrset, moving bool) ([]change, error) {
 	var out []change
 	for _, name := range namesOf(want) {
 		mine, err := s.holder(name)
@@ -213,7 +214,7 @@ func (s *sight) become(want []*rrset) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(append(out, gone...), s.remember(&manifest{sets: want})), nil
+	return append(append(out, gone...), s.remember(&manifest{sets: want, moving: moving})), nil
 }
 
 // release are the changes that take away what the manifest claims, but for the

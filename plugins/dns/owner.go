@@ -86,13 +86,13 @@ func markOf(s *rrset) (o owner, marks int) {
 	return o, marks
 }
 
-// remarked is s with o's mark in place of those in it; other texts stay. Without
-// o it is s without marks.
+// remarked is s with o's mark in place of those in it; other texts stay, and keep
+// their TTL. Without o it is s without marks.
 func remarked(s *rrset, name string, o *owner) *rrset {
 	out := &rrset{key: key{ownerName(name), typeTXT}, ttl: markTTL}
 	for _, v := range valuesOf(s) {
 		if _, ok := parseOwner(v); !ok {
-			out.values = append(out.values, v)
+			out.values, out.ttl = append(out.values, v), s.ttl
 		}
 	}
 	if o != nil {
@@ -115,8 +115,12 @@ const markTTL = 300
 // records.
 type manifest struct {
 	archived bool
+	moving   bool     // the part may still have something in another zone
 	sets     []*rrset // in the order in which they were deployed
 }
+
+// arrived tells whether the part is in m's zone, and in no other any more.
+func (m *manifest) arrived() bool { return m != nil && len(m.sets) > 0 && !m.moving }
 
 // manifestName is where o's manifest in zone is. Names of parts would be too long
 // for it, and a hash is not.
@@ -128,6 +132,7 @@ func manifestName(o owner, zone string) string {
 const (
 	manifestRecord  = "record="   // begins a text about a record that is there
 	manifestArchive = "archived=" // begins one about a record that an archive took away
+	manifestMoving  = "moving"    // is there until what was in another zone is gone
 )
 
 // set is the RRset that says m; nil says that the part has nothing.
@@ -136,6 +141,9 @@ func (m *manifest) set(o owner, zone string) *rrset {
 		return nil
 	}
 	out := &rrset{key: key{manifestName(o, zone), typeTXT}, ttl: markTTL, values: []string{o.text()}}
+	if m.moving {
+		out.values = append(out.values, manifestMoving)
+	}
 	begin := manifestRecord
 	if m.archived {
 		begin = manifestArchive
@@ -156,7 +164,7 @@ func parseManifest(s *rrset, o owner, zone string) *manifest {
 	if marks != 1 || !mark.is(o) {
 		return nil
 	}
-	m := &manifest{}
+	m := &manifest{moving: slices.Contains(s.values, manifestMoving)}
 	type place struct {
 		n int
 		key

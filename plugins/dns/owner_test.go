@@ -1,6 +1,8 @@
 package dns
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,13 +88,13 @@ func TestARecordThatIsHandedOverIsTaken(t *testing.T) {
 	with := map[string]any{"zone": w.server.Zone(), "name": "mine", "a": "192.0.2.1"}
 	msg := w.refused(w.step(sdk.Deploy, with))
 	_, text, _ := strings.Cut(msg, "with the text ")
-	w.server.Change(t, w.server.Zone(), []string{"_berth.mine.preview.example.org. 300 IN TXT " + text})
+	w.server.Change(t, w.server.Zone(), []string{"_berth.mine.preview.example.org. 77 IN TXT " + text, "_berth.mine.preview.example.org. 77 IN TXT note"})
 	w.run(w.step(sdk.Deploy, with))
 	w.has("mine.preview.example.org. 60 IN A 192.0.2.1")
-	// A text that somebody put beside it is theirs, and stays.
+	// Texts that somebody put beside it are theirs, and stay as they are.
 	w.run(w.step(sdk.Cleanup, with))
-	w.has(`mine.preview.example.org. 300 IN TXT "theirs"`)
-	if lines := w.zone(); len(lines) != 3 {
+	w.has(`mine.preview.example.org. 300 IN TXT "theirs"`, `_berth.mine.preview.example.org. 77 IN TXT "note"`)
+	if lines := w.zone(); len(lines) != 4 {
 		t.Errorf("the cleanup leaves %q", lines)
 	}
 }
@@ -152,9 +154,31 @@ func TestAPartThatMovesLeavesNothingBehind(t *testing.T) {
 	if err != nil || !strings.Contains(p.Diff, "-pr-1.shop.preview.example.org.") || !strings.Contains(p.Diff, "+pr-1.shop.other.example.org.") {
 		t.Errorf("the plan is %q, %v", p.Diff, err)
 	}
-	w.run(w.step(sdk.Deploy, with))
+	// Killed at any message, the move is brought to its end by the next deploy.
+	for n := 1; ; n++ {
+		ctx, cancel := context.WithCancel(t.Context())
+		x := New(Options{})
+		x.net = &dying{network: sockets{}, left: n, lost: true, end: cancel}
+		moved := x.Run(ctx, w.step(sdk.Deploy, with), &events{})
+		cancel()
+		w.run(w.step(sdk.Deploy, with))
+		if lines := w.zone(); len(lines) != 2 {
+			t.Fatalf("killed at message %d, the old zone still has %q", n, lines)
+		}
+		if lines := s.Transfer(t, "other.example.org"); len(lines) != 2+4 || slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, manifestMoving) }) {
+			t.Fatalf("killed at message %d, the new zone has %q", n, lines)
+		}
+		if moved == nil {
+			break
+		}
+		w.run(w.step(sdk.Deploy, w.cname()))
+	}
+	// What is a certificate alone from now on leaves its names, too.
+	w.run(w.step(sdk.Deploy, w.cname()))
+	bare := map[string]any{"zone": "other.example.org", "certificate": map[string]any{"secret": "tls", "names": []any{"a"}, "cert_manager": map[string]any{"issuer": "a"}}}
+	w.run(w.step(sdk.Deploy, bare))
 	if lines := w.zone(); len(lines) != 2 {
-		t.Errorf("the old zone still has %q", lines)
+		t.Errorf("without names the old zone still has %q", lines)
 	}
 	w.run(w.step(sdk.Cleanup, with))
 	if lines := s.Transfer(t, "other.example.org"); len(lines) != 2 {

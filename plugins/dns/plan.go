@@ -115,16 +115,13 @@ func (j *job) decide(ctx context.Context) ([]planned, error) {
 				return nil, err
 			}
 		}
-		first, err := one(zone, want, func(s *sight) ([]change, error) { return s.become(want) })
+		first, err := one(zone, want, func(s *sight) ([]change, error) { return s.become(want, false) })
 		if err != nil {
 			return nil, err
 		}
 		out := []planned{first}
-		if made := first.changes[len(first.changes)-1]; made.before == nil && made.after != nil {
-			for _, z := range j.zones() { // where the part may have been before
-				if z.name == zone.name {
-					continue
-				}
+		if manifest := first.changes[len(first.changes)-1].before; !parseManifest(manifest, j.me, zone.name).arrived() {
+			for _, z := range j.others(zone.name) {
 				other, err := one(z, nil, (*sight).clear)
 				if err != nil {
 					return nil, err

@@ -72,20 +72,31 @@ func (j *job) deploy(ctx context.Context, out sdk.Events) error {
 		return err
 	}
 	j.outputs(zone, want, out)
-	if is {
-		if len(want) > 0 {
-			out.Log("The records are as they should be already.")
-		}
+	if is && len(want) > 0 {
+		out.Log("The records are as they should be already.")
 		return j.await(ctx, p, zone, expected(want), out)
 	}
-	first := found[key{manifestName(j.me, zone.name), typeTXT}] == nil
-	changes, err := j.attempt(ctx, p, zone.name, want, func(s *sight) ([]change, error) { return s.become(want) })
+	var left []zoneSettings
+	if manifest := found[key{manifestName(j.me, zone.name), typeTXT}]; !parseManifest(manifest, j.me, zone.name).arrived() {
+		if left, err = j.elsewhere(ctx, zone.name); err != nil {
+			return err
+		}
+	}
+	become := func(moving bool) ([]change, error) {
+		return j.attempt(ctx, p, zone.name, want, func(s *sight) ([]change, error) { return s.become(want, moving) })
+	}
+	changes, err := become(len(left) > 0)
 	if err != nil {
 		return err
 	}
 	tell(changes, out)
-	if first {
-		if err := j.leaveOthers(ctx, zone.name, out); err != nil {
+	for _, z := range left {
+		if err := j.leave(ctx, z, nil, out); err != nil {
+			return err
+		}
+	}
+	if len(left) > 0 {
+		if _, err := become(false); err != nil {
 			return err
 		}
 	}
@@ -95,18 +106,36 @@ func (j *job) deploy(ctx context.Context, out sdk.Events) error {
 	return j.caches(ctx, p, changes, out)
 }
 
-// leaveOthers takes away what an earlier deploy made in another zone, when the
-// part has moved.
-func (j *job) leaveOthers(ctx context.Context, except string, out sdk.Events) error {
+// others are the zones but one that the app may use.
+func (j *job) others(except string) []zoneSettings {
+	var out []zoneSettings
 	for _, name := range sorted(j.settings.zones) {
-		if name == except || !j.settings.zones[name].allows(j.step.App) {
-			continue
-		}
-		if err := j.leave(ctx, j.settings.zones[name], nil, out); err != nil {
-			return err
+		if z := j.settings.zones[name]; name != except && z.allows(j.step.App) {
+			out = append(out, z)
 		}
 	}
-	return nil
+	return out
+}
+
+// elsewhere are the other zones in which an earlier deploy left something, when
+// the part has moved.
+func (j *job) elsewhere(ctx context.Context, except string) ([]zoneSettings, error) {
+	var out []zoneSettings
+	for _, z := range j.others(except) {
+		p, err := j.x.open(ctx, j.step, z)
+		if err != nil {
+			return nil, err
+		}
+		at := key{manifestName(j.me, z.name), typeTXT}
+		found, err := p.read(ctx, []key{at})
+		if err != nil {
+			return nil, err
+		}
+		if found[at] != nil {
+			out = append(out, z)
+		}
+	}
+	return out, nil
 }
 
 // outputs are what parts that need this one can use.
