@@ -1,17 +1,22 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"io"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -53,9 +58,13 @@ func TestClient(t *testing.T) {
 			"heal":     worlds.command(func(w *clientWorld, args []string) { w.Executor.Fail(args[0], nil) }),
 			"approval": worlds.command(func(w *clientWorld, _ []string) { w.WorkBy(bottest.Approval{}) }),
 			"govern":   worlds.command(func(w *clientWorld, _ []string) { w.Govern(crew, cleanupNeedsSRE) }),
-			"tamper":   tamper,
-			"capture":  capture,
-			"work":     worlds.command(func(w *clientWorld, _ []string) { w.Work() }),
+			"print": worlds.command(func(w *clientWorld, args []string) {
+				w.Executor.Print(args[0], actions.LogLine{Time: time.Unix(1_772_366_400, 0).UTC(), Source: args[1], Text: strings.NewReplacer(`\e`, "\x1b", `\t`, "\t").Replace(args[2])})
+			}),
+			"follows": follows,
+			"tamper":  tamper,
+			"capture": capture,
+			"work":    worlds.command(func(w *clientWorld, _ []string) { w.Work() }),
 		},
 	})
 }
@@ -149,6 +158,45 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+// follows runs a program that does not end, until it has printed so many lines,
+// and then interrupts it, which has to be no failure: follows N PROGRAM [ARGUMENT]…
+func follows(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: follows N PROGRAM [ARGUMENT]…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	program, err := exec.LookPath(args[1])
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args[2:]...) //nolint:gosec // It is what the script says.
+	for _, name := range []string{"BERTH_SERVER", "BERTH_TOKEN", "XDG_CONFIG_HOME", "TZ", "HOME", "PATH"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	var got bytes.Buffer
+	lines := bufio.NewReader(out)
+	for range want {
+		line, err := lines.ReadString('\n')
+		got.WriteString(line)
+		if err != nil {
+			_ = cmd.Wait()
+			ts.Fatalf("it ended after %q: %v: %s", &got, err, &said)
+		}
+	}
+	ts.Check(cmd.Process.Signal(os.Interrupt))
+	rest, _ := io.ReadAll(lines)
+	if err := cmd.Wait(); err != nil || len(rest) > 0 || said.Len() > 0 {
+		ts.Fatalf("it ended with %v, and says %q after %q: %s", err, rest, &got, &said)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("followed"), got.Bytes(), 0o600))
 }
 
 // capture sets a variable to the first id in the last output: capture NAME stdout.

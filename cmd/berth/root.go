@@ -217,7 +217,23 @@ func line(cmd *cobra.Command, verb string, args []string) (bot.Command, error) {
 	if c.Set, err = pairs(cmd.Flags().Lookup("set")); err != nil {
 		return c, err
 	}
-	return command.Parse(c.String())
+	return command.Parse(strings.Join(append([]string{c.String()}, printing(cmd)...), " "))
+}
+
+// printing is what cmd says of the lines of pods that are wanted, as the grammar
+// has it.
+func printing(cmd *cobra.Command) (words []string) {
+	for _, name := range []string{"pods", "part", "pod", "container", "since", "tail", "grep"} {
+		f := cmd.Flags().Lookup(name)
+		switch {
+		case f == nil || !f.Changed:
+		case name != "pods":
+			words = append(words, "--"+name, bot.Quote(f.Value.String()))
+		case f.Value.String() == "true":
+			words = append(words, "--pods")
+		}
+	}
+	return words
 }
 
 // pairs are the keys and values of --set or --with; nil when there are none.
