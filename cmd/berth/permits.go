@@ -36,11 +36,19 @@ func (c *checkup) permits(ctx context.Context) []bot.Check {
 		all.Go(func() { found[i] = c.permit(ctx, p.use, apps[p]) })
 	}
 	all.Wait()
-	// An executor that works in no cluster says the same of all of them.
 	var out []bot.Check
-	for _, check := range slices.Concat(found...) {
-		if !slices.Contains(out, check) {
-			out = append(out, check)
+	for i, p := range places {
+		for _, check := range found[i] {
+			everywhere := true
+			for j, other := range places {
+				everywhere = everywhere && (other.use != p.use || slices.Contains(found[j], check))
+			}
+			if !everywhere { // else it may be of no cluster, and is said once
+				check.Name += " (" + p.cluster + ")"
+			}
+			if !slices.Contains(out, check) {
+				out = append(out, check)
+			}
 		}
 	}
 	return out
