@@ -87,6 +87,16 @@ func TestFaults(t *testing.T) {
 		"two issuers of two domains":        {yaml: "oidc:\n  - {issuer: \"https://x.org\", audience: a, domains: [x.org]}\n  - {issuer: \"https://y.org\", audience: b, domains: [y.org]}\n"},
 		"a domain that is an address":       {yaml: "oidc:\n  - {issuer: \"https://x.org\", audience: a, domains: [ana@x.org]}\n", want: []string{"oidc[0].domains[0]@2"}},
 		"an issuer with a key of no use":    {yaml: "oidc:\n  - {issuer: \"https://x.org\", audience: a, secret: b}\n", want: []string{"oidc[0].secret@2"}},
+		"a cluster of EKS":                  {yaml: "clusters:\n  prod: {eks: {name: prod, region: eusc-de-east-1, role: \"arn:aws:iam::123456789012:role/x\"}}\n"},
+		"an EKS without its name or region": {yaml: "clusters:\n  prod:\n    eks: {}\n", want: []string{"clusters.prod.eks.name@3", "clusters.prod.eks.region@3"}},
+		"a region that is none":             {yaml: "clusters:\n  prod:\n    eks:\n      name: prod\n      region: Frankfurt\n", want: []string{"clusters.prod.eks.region@5"}},
+		"a role that is no ARN":             {yaml: "clusters:\n  prod:\n    eks: {name: prod, region: eu-central-1, role: berth}\n", want: []string{"clusters.prod.eks.role@3"}},
+		"two ways into one cluster":         {yaml: "clusters:\n  prod:\n    kubeconfig: ./kc\n    eks: {name: prod, region: eu-central-1}\n", want: []string{"clusters.prod.eks@4"}},
+		"a context of EKS":                  {yaml: "clusters:\n  prod:\n    context: x\n    eks: {name: prod, region: eu-central-1}\n", want: []string{"clusters.prod.context@3"}},
+		"a key of EKS that nobody knows":    {yaml: "clusters:\n  prod:\n    eks: {name: prod, region: eu-central-1, zone: a}\n", want: []string{"clusters.prod.eks.zone@3"}},
+		"settings of an executor":           {yaml: "plugins:\n  dns: {env: [KEY], settings: {zones: {example.org: {apps: [shop]}}}}\n"},
+		"settings that are a list":          {yaml: "plugins:\n  dns:\n    settings: [a]\n", want: []string{"plugins.dns.settings@3"}},
+		"settings of themselves":            {yaml: "plugins:\n  dns:\n    settings: &a {b: *a}\n", want: []string{"@1"}},
 		"an alias of itself does not hang":  {yaml: "apps: &a\n  shop: {parts: [*a]}\n", want: []string{"apps.shop.parts[0].name@1", "apps.shop.parts[0].use@1", "apps.shop.parts[0].shop@2"}},
 	}
 	for name, test := range tests {

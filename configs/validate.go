@@ -59,8 +59,9 @@ func (d *document) validate(c *Config) {
 	d.notifications(c)
 }
 
-// regionPattern is how AWS writes a region: eu-central-1, us-gov-west-1.
-var regionPattern = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
+// regionPattern is how AWS writes a region: eu-central-1, us-gov-west-1,
+// eusc-de-east-1.
+var regionPattern = regexp.MustCompile(`^[a-z]{2,8}(-[a-z]+)+-[0-9]{1,2}$`)
 
 func (d *document) eks(path string, c Cluster) {
 	if c.EKS == nil {
