@@ -352,8 +352,8 @@ func (j *job) stepFile() (string, error) {
 	s := j.step
 	data, err := json.MarshalIndent(map[string]any{
 		"id": s.ID, "app": s.App, "environment": s.Env, "part": s.Part, "verb": s.Verb, "vars": orEmpty(s.Vars), "set": orEmpty(s.Set), "commit": s.Commit,
-		"namespace": s.Namespace, "installation": s.Installation, "earlier": s.Earlier, "as_was": s.AsWas, "outputs": s.Outputs,
-		"cluster": map[string]string{"name": s.Cluster.Name, "context": s.Cluster.Context}, "secrets": slices.Sorted(maps.Keys(s.Secrets)),
+		"namespace": s.Namespace, "installation": s.Installation, "earlier": s.Earlier, "as_was": s.AsWas, "outputs": orEmpty(s.Outputs),
+		"cluster": map[string]string{"name": s.Cluster.Name, "context": s.Cluster.Context}, "secrets": append([]string{}, slices.Sorted(maps.Keys(s.Secrets))...),
 	}, "", "  ")
 	path := filepath.Join(j.work, "step.json")
 	if err == nil {
@@ -365,9 +365,10 @@ func (j *job) stepFile() (string, error) {
 	return path, nil
 }
 
-func orEmpty(m map[string]string) map[string]string {
+// orEmpty is m for JSON: an object, also when there is nothing in it.
+func orEmpty[V any](m map[string]V) map[string]V {
 	if m == nil {
-		return map[string]string{}
+		return map[string]V{}
 	}
 	return m
 }
