@@ -13,11 +13,13 @@ const (
 	MaxTail = 100_000
 	// MaxGrep is the longest text that lines are looked through for, in characters.
 	MaxGrep = 200
+	// maxPod is the longest name of a pod, in bytes. Source: RFC 1123.
+	maxPod = 253
 )
 
 // podPattern is what Kubernetes calls a pod or a container, or how that begins.
 // Source: RFC 1123, as Kubernetes takes it for names.
-var podPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,252}$`)
+var podPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*$`)
 
 // printed is the command's Printed, made when it is not there.
 func printed(c *bot.Command) *bot.Printed {
@@ -63,7 +65,7 @@ func setPrinted(c *bot.Command, name, value string) error {
 	switch {
 	case *field != "":
 		return twice(name)
-	case !podPattern.MatchString(value):
+	case len(value) > maxPod, !podPattern.MatchString(value):
 		return invalid("%s is no name of a %s.", show(value), name)
 	}
 	*field = value
