@@ -186,7 +186,7 @@ func printOctopod(w io.Writer, r *octopodImport, applied bool) {
 			what += ": " + i.Reason
 		}
 		if i.Suggested != "" {
-			what += fmt.Sprintf("; use --rename %s=%s", i.Deployment, i.Suggested)
+			what += fmt.Sprintf("; use --rename %s", quoted(oneLine(i.Deployment)+"="+i.Suggested))
 		}
 		rows = append(rows, []string{i.Deployment, i.Status, i.Name, i.State, fmt.Sprint(len(i.Set)), fmt.Sprint(len(i.Links)), fmt.Sprint(i.History), what})
 	}
@@ -199,6 +199,7 @@ func printOctopod(w io.Writer, r *octopodImport, applied bool) {
 	if len(r.Keys) > 0 {
 		fmt.Fprintf(w, "\nThe app needs `allow_set: [%s]`, or leave keys out with --leave-out.\n", strings.Join(r.Keys, ", "))
 	}
+	printDeploys(w, r)
 	var said []string
 	for _, action := range []string{importMake, importMade, importExists, importSkip, importFailed} {
 		if n := counts[action]; n > 0 {
@@ -212,28 +213,46 @@ func printOctopod(w io.Writer, r *octopodImport, applied bool) {
 	fmt.Fprintln(w)
 }
 
+// printDeploys says how overrides outlive the next deploy.
+func printDeploys(w io.Writer, r *octopodImport) {
+	first := true
+	for _, i := range r.Items {
+		if i.Deploy == "" || i.Action != importMake && i.Action != importMade {
+			continue
+		}
+		if first {
+			fmt.Fprintln(w, "\nA deploy has the overrides that are given to it by --set, and no earlier ones. To deploy these as they are:")
+			first = false
+		}
+		fmt.Fprintln(w, "  "+oneLine(i.Deploy))
+	}
+}
+
 // isLeftOut tells whether a key is not to be taken over.
 func (o octopodOptions) isLeftOut(key string) bool { return slices.Contains(o.leaveOut, key) }
 
 // bodyOf is the deployment as the API takes it.
 func (o octopodOptions) bodyOf(d octopodDeployment, name, state string, set map[string]string, notes []string) api.Import {
-	created := d.CreatedAt.UTC()
-	note := fmt.Sprintf("Imported from Octopod, where it was %s with the status %s.", d.Name, d.Status)
+	note := fmt.Sprintf("Imported from Octopod, where it was %s with the status %s.", clipped(oneLine(d.Name)), d.Status)
 	for _, n := range notes {
 		if len(note)+len(n) < 900 {
 			note += " " + n
 		}
 	}
-	in := api.Import{App: o.app, Name: name, State: state, Set: set, CreatedAt: &created, Note: note}
-	for _, l := range d.Links[:min(len(d.Links), maxOctopodLinks)] {
+	in := api.Import{App: o.app, Name: name, State: state, Set: set, Note: note}
+	if created := d.CreatedAt.UTC(); created.Unix() > 0 { // else it is not known
+		in.CreatedAt = &created
+	}
+	links := openable(d.Links)
+	for _, l := range links[:min(len(links), maxOctopodLinks)] {
 		in.Links = append(in.Links, actions.Link{Name: l.Name, URL: l.URL})
 	}
 	for _, a := range d.Log {
 		verb, ok := octopodVerbs[a.Action]
-		if !ok {
+		if !ok || a.At.Unix() <= 0 {
 			continue
 		}
-		h := api.ImportedAction{Verb: verb, By: "octopod", At: a.At.UTC(), Took: min(max(a.Took.Seconds(), 0), 31_536_000), OK: a.Exit == 0}
+		h := api.ImportedAction{Verb: verb, By: "octopod", At: a.At.UTC(), Took: a.Took.Seconds(), OK: a.Exit == 0}
 		if a.Exit != 0 {
 			h.Error = fmt.Sprintf("Octopod's script ended with exit status %d.", a.Exit)
 		}

@@ -3,12 +3,14 @@ package main
 import (
 	"fmt"
 	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/bot"
 	"github.com/berth-dev/berth/bot/api"
 )
 
@@ -22,9 +24,11 @@ const (
 )
 
 const (
-	// maxOctopodLinks and maxOctopodPast are what the API takes.
+	// maxOctopodLinks, maxOctopodPast and maxOctopodTook, in seconds, are what the
+	// API takes.
 	maxOctopodLinks = 50
 	maxOctopodPast  = 500
+	maxOctopodTook  = 31_536_000
 	// octopodPending is after what time a pending status is no work any more that
 	// Octopod still does: it gives a deployment 600 s to become well, and a script
 	// 1,800 s.
@@ -58,6 +62,7 @@ type octopodItem struct {
 	History    int               `json:"history"`
 	CreatedAt  time.Time         `json:"created_at"`
 	Notes      []string          `json:"notes,omitempty"`
+	Deploy     string            `json:"deploy,omitempty"` // the command line that deploys it as it is
 
 	body api.Import
 }
@@ -133,8 +138,25 @@ func (o octopodOptions) item(db *octopodDatabase, d octopodDeployment) octopodIt
 		item.Action, item.Reason = importSkip, skip
 		return item
 	}
+	if d.Fault != "" {
+		item.Action, item.Reason = importSkip, d.Fault
+		return item
+	}
+	for _, key := range slices.Sorted(maps.Keys(item.Set)) {
+		if !octopodKey.MatchString(key) {
+			item.Action, item.Reason = importSkip, fmt.Sprintf("Berth's allow_set cannot hold its override %q; leave it out with --leave-out, and write it under the part's overrides", clipped(key))
+			return item
+		}
+	}
+	if bad := len(d.Links) - len(openable(d.Links)); bad > 0 {
+		item.Notes = append(item.Notes, fmt.Sprintf("%d of its links are left out, for they are no addresses such as https://….", bad))
+	}
 	item.body = o.bodyOf(d, item.Name, state, item.Set, item.Notes)
-	item.Links = item.body.Links
+	item.Links, item.History = item.body.Links, len(item.body.History)
+	item.Deploy, note = deployLine(o.app+"/"+item.Name, item.Set)
+	if note != "" {
+		item.Notes = append(item.Notes, note)
+	}
 	return item
 }
 
@@ -190,6 +212,55 @@ func (o octopodOptions) setOf(db *octopodDatabase, d octopodDeployment) (map[str
 		set[key] = d.Tag
 	}
 	return set, notes
+}
+
+// octopodKey is a key that an app's allow_set can hold.
+var octopodKey = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
+
+// maxOctopodDeploy is how long a command can be, in bytes. Source: bot.Parse.
+const maxOctopodDeploy = 4096
+
+// deployLine is the command line by which the next deploy changes no override:
+// --set counts for the deploy that it is given to, and for no later one. With
+// what cannot be typed it is "", and the note says so.
+func deployLine(target string, set map[string]string) (line, note string) {
+	if len(set) == 0 {
+		return "", ""
+	}
+	line = "berth deploy " + target
+	for _, key := range slices.Sorted(maps.Keys(set)) {
+		line += " --set " + quoted(key+"="+set[key])
+		if len(line) > maxOctopodDeploy || bot.Plain(set[key]) != set[key] || strings.ContainsAny(set[key], "\r\n\t") {
+			return "", fmt.Sprintf("the value of %s cannot be given to --set, for it is too long or has line breaks or invisible characters; write it under the part's overrides before the next deploy.", key)
+		}
+	}
+	return line, ""
+}
+
+var unquoted = regexp.MustCompile(`^[A-Za-z0-9_./:=,@%+-]+$`)
+
+// quoted is s as one word for a shell.
+func quoted(s string) string {
+	if unquoted.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// clipped is the beginning of a text that somebody else wrote.
+func clipped(s string) string {
+	if runes := []rune(s); len(runes) > 60 {
+		return string(runes[:60]) + "…"
+	}
+	return s
+}
+
+// openable are the links that people can open without running what they say.
+func openable(links []octopodLink) []octopodLink {
+	return slices.DeleteFunc(slices.Clone(links), func(l octopodLink) bool {
+		u, err := url.Parse(l.URL)
+		return err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || len(l.URL) > 2000
+	})
 }
 
 var notInEnvironment = regexp.MustCompile(`[^a-z0-9]+`)

@@ -36,6 +36,7 @@ type octopodDeployment struct {
 	Deployment []octopodOverride
 	Links      []octopodLink
 	Log        []octopodAction // the oldest first
+	Fault      string          // why its row cannot be understood; then the rest is not all there
 }
 
 type octopodOverride struct {
@@ -159,15 +160,21 @@ func readColumns(ctx context.Context, tx pgx.Tx) (columns, error) {
 	return cols, err
 }
 
+// moment is a column's time as it can be read and told: one of infinity, or of
+// before there were computers, is the beginning of 1970.
+func moment(column string) string {
+	return fmt.Sprintf("case when %[1]s between '1970-01-01' and '9999-01-01' then %[1]s else 'epoch' end", column)
+}
+
 func (db *octopodDatabase) readDeployments(ctx context.Context, tx pgx.Tx, cols columns) error {
 	tag, extra := "''", "null::jsonb, null::jsonb, null::jsonb"
 	if cols.has("deployments", "tag") {
-		tag = "tag"
+		tag = "coalesce(tag, '')"
 	}
 	if db.Version == "2" {
 		extra = "app_overrides, deployment_overrides, links"
 	}
-	rows, err := tx.Query(ctx, fmt.Sprintf(`select id, name, %s, status::text, status_updated_at, created_at, %s from deployments order by name limit %d`, tag, extra, maxDeployments+1))
+	rows, err := tx.Query(ctx, fmt.Sprintf(`select id, name, %s, status::text, %s, %s, %s from deployments order by name limit %d`, tag, moment("status_updated_at"), moment("created_at"), extra, maxDeployments+1))
 	if err != nil {
 		return err
 	}
@@ -176,7 +183,7 @@ func (db *octopodDatabase) readDeployments(ctx context.Context, tx pgx.Tx, cols 
 	_, err = pgx.ForEachRow(rows, []any{&d.ID, &d.Name, &d.Tag, &d.Status, &d.StatusAt, &d.CreatedAt, &app, &deployment, &links}, func() (err error) {
 		next := d
 		if len(db.Deployments) == maxDeployments {
-			return fmt.Errorf("there are more than %d deployments; import them by --only", maxDeployments)
+			return fmt.Errorf("there are more than %d deployments, which is more than can be imported", maxDeployments)
 		}
 		if next.App, err = parseOverrides(app); err == nil {
 			next.Deployment, err = parseOverrides(deployment)
@@ -184,8 +191,8 @@ func (db *octopodDatabase) readDeployments(ctx context.Context, tx pgx.Tx, cols 
 		if err == nil {
 			next.Links, err = parseLinks(links)
 		}
-		if err != nil {
-			return fmt.Errorf("the deployment %s cannot be read: %w", d.Name, err)
+		if err != nil { // one that is broken keeps nobody from the others
+			next.Fault = err.Error()
 		}
 		db.Deployments = append(db.Deployments, next)
 		return nil
@@ -254,8 +261,8 @@ func readLog(ctx context.Context, tx pgx.Tx, cols columns, byID map[int64]*octop
 		took = "duration::float8"
 	}
 	rows, err := tx.Query(ctx, fmt.Sprintf(`select deployment_id, action, at, took, exit from (
-		select deployment_id, coalesce(action::text, '') as action, created_at as at, coalesce(%s, 0) as took, exit_code::bigint as exit, id,
-			row_number() over (partition by deployment_id order by id desc) as n from deployment_logs) l where n <= %d order by id`, took, maxOctopodPast))
+		select deployment_id, coalesce(action::text, '') as action, %s as at, least(greatest(coalesce(%s, 0), 0), %d) as took, exit_code::bigint as exit, id,
+			row_number() over (partition by deployment_id order by id desc) as n from deployment_logs) l where n <= %d order by id`, moment("created_at"), took, maxOctopodTook, maxOctopodPast))
 	if err != nil {
 		return err
 	}

@@ -195,7 +195,7 @@ func TestImportFromEachVersionOfOctopod(t *testing.T) {
 			args := []string{"import", "octopod", "--app", "shop"}
 
 			dry := w.berth(0, args...)
-			for _, said := range []string{"Nothing was changed", "--rename Big_Whale=big-whale", "Octopod still works on it", "allow_set: [", want.notes} {
+			for _, said := range []string{"Nothing was changed", "--rename Big_Whale=big-whale", "Octopod still works on it", "allow_set: [", "\n  berth deploy shop/orca --set LOG_LEVEL=debug --set deployment.memory=1Gi --set", want.notes} {
 				if !strings.Contains(dry, said) {
 					t.Errorf("a dry run does not say %q:\n%s", said, dry)
 				}
@@ -238,6 +238,34 @@ func TestImportFromEachVersionOfOctopod(t *testing.T) {
 			t.Errorf("orca has %v", env.Set)
 		}
 	})
+	t.Run("rows that are broken keep nobody from the others", func(t *testing.T) {
+		w := newImporting(t, "LOG_LEVEL")
+		db := database(t, address, "broken")
+		var got octopodImport
+		if err := json.Unmarshal([]byte(w.berth(0, "import", "octopod", "--app", "shop", "--postgres", db, "--apply", "-o", "json")), &got); err != nil {
+			t.Fatal(err)
+		}
+		what := map[string]string{}
+		for _, i := range got.Items {
+			what[i.Deployment] = i.Action + " " + i.Reason
+		}
+		for name, want := range map[string]string{
+			"ancient": "made", "bc": "made", "future": "made", "linked": "made", "shape": "skip its overrides", "keyed": "skip Berth's allow_set", "odd": "skip the status", "e\x1b[31m\nx": "skip its name",
+		} {
+			if !strings.HasPrefix(what[name], want) {
+				t.Errorf("%q: %q, want %q", name, what[name], want)
+			}
+		}
+		if env := w.environment("linked"); len(env.Links) != 1 || env.Links[0].URL != "https://ok.example.org" {
+			t.Errorf("its links are %v", env.Links)
+		}
+		if env := w.environment("bc"); time.Since(env.CreatedAt) > time.Hour {
+			t.Errorf("it was made at %s", env.CreatedAt)
+		}
+		if said := w.berth(0, "import", "octopod", "--app", "shop", "--postgres", db); strings.ContainsRune(said, 0x1b) {
+			t.Errorf("escape sequences reach the terminal: %q", said)
+		}
+	})
 	t.Run("it needs the role admin", func(t *testing.T) {
 		w := newImporting(t)
 		t.Setenv("BERTH_TOKEN", "ana-token")
@@ -270,6 +298,20 @@ func TestSuggestedNamesAreNames(t *testing.T) {
 			t.Errorf("for %q: %q, %v", name, got, err)
 		}
 		taken[got] = name
+	}
+}
+
+func TestDeployLinesCanBeTyped(t *testing.T) {
+	for value, want := range map[string]string{
+		"v7": "berth deploy shop/orca --set k=v7", "": "berth deploy shop/orca --set k=", "it's; rm -rf /": `berth deploy shop/orca --set 'k=it'\''s; rm -rf /'`, "$(x)": `berth deploy shop/orca --set 'k=$(x)'`,
+		"a\nb": "", strings.Repeat("x", 5000): "", "a\u202eb": "",
+	} {
+		if got, note := deployLine("shop/orca", map[string]string{"k": value}); got != want || (got == "") != (note != "") {
+			t.Errorf("%.20q: %q (%s)", value, got, note)
+		}
+	}
+	if got, note := deployLine("shop/orca", nil); got != "" || note != "" {
+		t.Errorf("nothing set: %q (%s)", got, note)
 	}
 }
 
