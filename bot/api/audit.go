@@ -8,7 +8,6 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -76,8 +75,9 @@ func (a *API) auditLines(hc huma.Context, r *auditReader, records []actions.Reco
 	control := http.NewResponseController(w)
 	w.Header().Set("Content-Type", ndjson)
 	lines := json.NewEncoder(w)
+	defer hurry(ctx, control)()
 	for {
-		if err := control.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+		if patience(ctx, control) != nil {
 			return
 		}
 		for i := range records {

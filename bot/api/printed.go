@@ -47,14 +47,15 @@ func (a *API) logs(ctx context.Context, in *logsQuery) (*huma.StreamResponse, er
 	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) { //nolint:contextcheck // a stream has huma's context of the request
 		_, w := humago.Unwrap(hc)
-		p := &printing{w: w, control: http.NewResponseController(w)}
+		p := &printing{ctx: hc.Context(), w: w, control: http.NewResponseController(w)}
+		defer hurry(p.ctx, p.control)()
 		stop := make(chan struct{})
 		var beats sync.WaitGroup
 		beats.Go(func() { p.keepAlive(stop) })
 		err := a.service.Logs(hc.Context(), env.Name, in.Part, q, p.line)
 		close(stop)
 		beats.Wait()
-		p.end(hc.Context(), a, err)
+		p.end(a, err)
 	}}, nil
 }
 
@@ -75,6 +76,7 @@ func sinceOf(text string, now time.Time) (time.Time, error) {
 // printing sends lines to one reader. Nothing is sent before there is a line, so
 // that what fails at once is an answer of its own.
 type printing struct {
+	ctx     context.Context //nolint:containedctx // It is the request's, which is all that this lives for.
 	mu      sync.Mutex
 	w       http.ResponseWriter
 	control *http.ResponseController
@@ -103,7 +105,7 @@ func (p *printing) send(text []byte, now bool) error {
 		p.w.Header().Set("Cache-Control", "no-store")
 		p.w.Header().Set("X-Accel-Buffering", "no") // nginx would hold lines back
 	}
-	if err := p.control.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+	if err := patience(p.ctx, p.control); err != nil {
 		return err
 	}
 	if _, err := p.w.Write(text); err != nil {
@@ -145,16 +147,16 @@ func (p *printing) keepAlive(stop <-chan struct{}) {
 }
 
 // end says how it ended. A reader who left hears nothing of that.
-func (p *printing) end(ctx context.Context, a *API, err error) {
+func (p *printing) end(a *API, err error) {
 	if err == nil {
 		_ = p.send(nil, true)
 		return
 	}
 	told := problemOf(err)
-	if ctx.Err() != nil {
+	if p.ctx.Err() != nil {
 		told = problem(actions.CodeUnavailable, "Berth is being stopped before all was told; ask again in a moment.")
 	} else {
-		_ = a.fail(ctx, err) // it logs what is not the caller's
+		_ = a.fail(p.ctx, err) // it logs what is not the caller's
 	}
 	if !p.begun {
 		told.write(p.w)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -79,4 +80,70 @@ func TestLogsThatTheEndOfTheServerCutsShortSaySo(t *testing.T) {
 	if err := ts.Config.Shutdown(ended); err != nil {
 		t.Errorf("the server does not end: %v", err)
 	}
+}
+
+// Whoever follows and reads nothing must not hold up the end of the server.
+func TestTheServerEndsThoughSomebodyReadsNothing(t *testing.T) {
+	w := bottest.New(t, redistest.Client(t))
+	w.Work()
+	w.Do("deploy shop/pr-42")
+	a, err := api.New(api.Options{Service: w.Service, Tokens: []api.Token{{Actor: "ci", SHA256: hashed("ci-token"), Roles: []string{"deployer"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	stuck := make(chan struct{})
+	ts := httptest.NewUnstartedServer(a)
+	ts.Config.BaseContext = func(net.Listener) context.Context { return ctx }
+	ts.Listener = narrow{ts.Listener, stuck}
+	ts.Start()
+	defer ts.Close()
+	many := make([]actions.LogLine, 20_000)
+	for i := range many {
+		many[i] = actions.LogLine{Time: noon, Source: "web-1/app", Text: strings.Repeat("x", 1000)}
+	}
+	w.Executor.Print("web", many...)
+	conn, err := net.Dial("tcp", ts.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET "+shop42+"/logs?follow=true HTTP/1.1\r\nHost: berth\r\nAuthorization: Bearer ci-token\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	<-stuck
+	stop()
+	ended, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := ts.Config.Shutdown(ended); err != nil {
+		t.Errorf("the server does not end: %v", err)
+	}
+}
+
+// narrow is a listener that tells when it has taken all that fits between it and
+// a reader who reads nothing.
+type narrow struct {
+	net.Listener
+	stuck chan struct{}
+}
+
+func (n narrow) Accept() (net.Conn, error) {
+	c, err := n.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &narrowConn{Conn: c, stuck: n.stuck}, nil
+}
+
+type narrowConn struct {
+	net.Conn
+	stuck chan struct{}
+	once  sync.Once
+}
+
+func (c *narrowConn) Write(b []byte) (int, error) {
+	timer := time.AfterFunc(time.Second, func() { c.once.Do(func() { close(c.stuck) }) }) // loopback takes it at once, or not at all
+	defer timer.Stop()
+	return c.Conn.Write(b)
 }

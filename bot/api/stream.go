@@ -20,8 +20,24 @@ const (
 	pollSlow  = time.Second            // when none came for a while
 	heartbeat = 15 * time.Second       // proxies cut what is silent for longer, commonly 30 s or more
 	writeTime = 20 * time.Second       // for one write; who does not read for so long is gone
+	lastWrite = time.Second            // for one write once the server is ending
 	batchSize = 500                    // events read at once
 )
+
+// hurry has who does not read hold up the end of the server, which ends ctx, for
+// no longer than lastWrite. It is over with stop.
+func hurry(ctx context.Context, control *http.ResponseController) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { _ = control.SetWriteDeadline(time.Now().Add(lastWrite)) })
+}
+
+// patience gives the next write its time. It goes with hurry.
+func patience(ctx context.Context, control *http.ResponseController) error {
+	err := control.SetWriteDeadline(time.Now().Add(writeTime))
+	if err == nil && ctx.Err() != nil { // after the one above, or hurry might have come between
+		err = control.SetWriteDeadline(time.Now().Add(lastWrite))
+	}
+	return err
+}
 
 type eventsInput struct {
 	ID     string `path:"id" maxLength:"64"`
@@ -66,11 +82,12 @@ func (a *API) events(ctx context.Context, in *eventsInput) (*huma.StreamResponse
 			return
 		}
 		_, w := humago.Unwrap(hc)
-		s := &stream{api: a, w: w, control: http.NewResponseController(w), runID: run.ID, after: after, follow: in.Follow}
+		s := &stream{api: a, ctx: hc.Context(), w: w, control: http.NewResponseController(w), runID: run.ID, after: after, follow: in.Follow}
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
 		w.WriteHeader(http.StatusOK)
+		defer hurry(s.ctx, s.control)()
 		if err := s.run(hc.Context(), first); err != nil && hc.Context().Err() == nil { //nolint:contextcheck // a stream has huma's context of the request
 			a.log.DebugContext(ctx, "a stream of events ended early", "run_id", run.ID, "error", err)
 		}
@@ -80,6 +97,7 @@ func (a *API) events(ctx context.Context, in *eventsInput) (*huma.StreamResponse
 // stream tells one onlooker of one run.
 type stream struct {
 	api     *API
+	ctx     context.Context //nolint:containedctx // It is the request's, which is all that a stream lives for.
 	w       http.ResponseWriter
 	control *http.ResponseController
 	runID   string
@@ -174,7 +192,7 @@ func (s *stream) tell(events []actions.Event) error {
 }
 
 func (s *stream) write(text string) error {
-	if err := s.control.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+	if err := patience(s.ctx, s.control); err != nil {
 		return err
 	}
 	if _, err := s.w.Write([]byte(text)); err != nil {
