@@ -27,8 +27,8 @@ type Options struct {
 	Clock  func() time.Time         // nil is time.Now
 	// Pause waits between two looks at AWS; nil waits that long, or until ctx ends.
 	Pause func(ctx context.Context, d time.Duration) error
-	// Retryer says which calls are tried again, and when; nil is the SDK's adaptive
-	// one, with eight tries at most and up to 20 s between two of them.
+	// Retryer says which calls are tried again, and when; nil is the SDK's standard
+	// one, with ten tries at most and up to 20 s between two of them.
 	Retryer func() awssdk.Retryer
 	// Transport makes the calls; nil is AWS's own, which keeps connections.
 	Transport http.RoundTripper
@@ -57,7 +57,7 @@ func New(o Options) *Executor {
 		o.Pause = pause
 	}
 	if o.Retryer == nil {
-		o.Retryer = adaptive
+		o.Retryer = patient
 	}
 	o.CallTimeout = cmp.Or(o.CallTimeout, time.Minute)
 	return &Executor{o: o, places: map[string]*clients{}}

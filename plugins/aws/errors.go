@@ -40,15 +40,14 @@ func explain(err error, title string) error {
 	e := &sdk.Error{Fault: sdk.FaultDownstream, Err: err}
 	said := clip(oneLine(api.ErrorMessage()), 500)
 	code := api.ErrorCode()
-	status := statusOf(err)
 	switch {
 	case slices.Contains(denied, code):
 		e.Msg = deniedMessage(err, said, about)
 	case slices.Contains(unauthenticated, code):
 		e.Msg = "AWS does not accept Berth's credentials: they are wrong or have expired (" + code + "). Renew what AWS_PROFILE, AWS_ACCESS_KEY_ID or the pod's role gives the aws executor."
-	case slices.Contains(throttled, code) || status == http.StatusTooManyRequests:
+	case isThrottled(err):
 		e.Msg, e.Retry = "AWS has throttled Berth for longer than was waited ("+code+")"+about+". Try again in a while.", true
-	case status >= http.StatusInternalServerError || api.ErrorFault() == smithy.FaultServer:
+	case isIll(err):
 		e.Msg, e.Retry = "AWS could not do it just now ("+code+")"+about+". Try again.", true
 	case strings.Contains(code, "Quota") || strings.Contains(code, "LimitExceeded"):
 		e.Msg = "A quota of the AWS account does not allow it" + about + ": " + said + ". Clean something up, or have AWS raise the quota."
@@ -134,6 +133,20 @@ func statusOf(err error) int {
 	}
 	return 0
 }
+
+// isThrottled tells whether AWS had too many calls.
+func isThrottled(err error) bool {
+	return isCode(err, throttled...) || statusOf(err) == http.StatusTooManyRequests
+}
+
+// isIll tells whether AWS says that the failure is its own.
+func isIll(err error) bool {
+	api, ok := errors.AsType[smithy.APIError](err)
+	return ok && (statusOf(err) >= http.StatusInternalServerError || api.ErrorFault() == smithy.FaultServer)
+}
+
+// passing tells whether AWS answered, and may well answer otherwise in a minute.
+func passing(err error) bool { return isThrottled(err) || isIll(err) }
 
 // inBetween tells whether AWS refused for the thing's present state alone.
 func inBetween(err error) bool {

@@ -15,12 +15,7 @@ func (x *Executor) Plan(ctx context.Context, step sdk.Step) (sdk.Plan, error) {
 	if err != nil {
 		return sdk.Plan{}, err
 	}
-	if step.Verb == sdk.Cleanup {
-		if err := x.find(ctx, p); err != nil {
-			return sdk.Plan{}, explain(err, "")
-		}
-	}
-	proposals, err := x.proposals(ctx, p)
+	proposals, err := x.plans(ctx, p)
 	if err != nil {
 		return sdk.Plan{}, err
 	}
@@ -46,8 +41,14 @@ func (x *Executor) Plan(ctx context.Context, step sdk.Step) (sdk.Plan, error) {
 	return out, nil
 }
 
-// proposals is what the step would do to each of the part's things.
-func (x *Executor) proposals(ctx context.Context, p *part) ([]proposal, error) {
+// plans is what the step would do to each of the part's things. A cleanup is about
+// those that are there besides.
+func (x *Executor) plans(ctx context.Context, p *part) ([]proposal, error) {
+	if p.step.Verb == sdk.Cleanup {
+		if err := x.find(ctx, p); err != nil {
+			return nil, explain(err, "")
+		}
+	}
 	out := make([]proposal, len(p.units))
 	errs := make([]error, len(p.units))
 	var group sync.WaitGroup

@@ -21,12 +21,7 @@ func (x *Executor) Run(ctx context.Context, step sdk.Step, out sdk.Events) error
 	if err != nil {
 		return err
 	}
-	if step.Verb == sdk.Cleanup {
-		if err := x.find(ctx, p); err != nil {
-			return explain(err, "")
-		}
-	}
-	proposals, err := x.proposals(ctx, p)
+	proposals, err := x.look(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -61,8 +56,22 @@ func (x *Executor) Run(ctx context.Context, step sdk.Step, out sdk.Events) error
 	return nil
 }
 
+// look makes the plan of each thing. A step that AWS is too busy for waits, since
+// nobody sits before it as before a plan.
+func (x *Executor) look(ctx context.Context, p *part) ([]proposal, error) {
+	for tries := 1; ; tries++ {
+		out, err := x.plans(ctx, p)
+		if !passing(err) || tries > mostRefused || ctx.Err() != nil {
+			return out, err
+		}
+		if err := x.o.Pause(ctx, p.platform.poll*slowestPoll); err != nil {
+			return nil, err
+		}
+	}
+}
+
 // mostRefused is how often in a row a thing may be in the wrong state for what
-// its status allows, before that is told.
+// its status allows, or AWS be too busy for it, before that is told.
 const mostRefused = 8
 
 // errTimeout is the end of a part's own time.
@@ -137,11 +146,17 @@ func (r *run) one(ctx context.Context, i int, u unit) error {
 	}
 	switch r.part.step.Verb {
 	case sdk.Deploy, sdk.Restore, sdk.Wake:
-		outputs, err := u.thing.outputs(ctx)
-		if err != nil {
-			return r.failure(ctx, u, err)
+		tell := func(ctx context.Context) (progress, error) {
+			outputs, err := u.thing.outputs(ctx)
+			if err != nil {
+				return progress{}, err
+			}
+			u.s.setOutputs(u.kind.name, outputs)
+			return finished()
 		}
-		u.s.setOutputs(u.kind.name, outputs)
+		if err := r.drive(ctx, i, u, tell); err != nil {
+			return err
+		}
 	}
 	r.say(i, "", true)
 	return nil
@@ -165,6 +180,11 @@ func (r *run) drive(ctx context.Context, i int, u unit, act func(context.Context
 			// may not be for a while.
 			refused++
 			at = progress{text: u.thing.title() + " is not in a state for that yet"}
+		case passing(err) && refused < mostRefused && ctx.Err() == nil:
+			// What AWS has begun goes on meanwhile, and a step that takes an hour should
+			// not end for one bad minute.
+			refused++
+			at = progress{text: "AWS does not answer about the " + u.thing.title() + " just now, and is asked again"}
 		default:
 			return r.failure(ctx, u, err)
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -169,15 +170,18 @@ func (x *Executor) newClients(ctx context.Context, at place, endpoint string) (*
 	return &clients{cfg: cfg, byName: map[string]any{}}, nil
 }
 
-// adaptive is the SDK's retryer of that name: throttling, 5xx and broken
-// connections are tried again with jitter, and throttling slows down all that
-// follows to the same service.
-func adaptive() awssdk.Retryer {
-	const tries, most = 8, 20 * time.Second
-	return retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
-		o.StandardOptions = append(o.StandardOptions, func(o *retry.StandardOptions) {
-			o.MaxAttempts, o.MaxBackoff = tries, most
-		})
+// patient is the SDK's standard retryer with more patience: throttling, 5xx and
+// broken connections are tried again after pauses that double, up to 20 s, and are
+// cut at random, so that environments which were throttled together do not come
+// back together. The SDK's quota of retries is off: one client works for all
+// environments of a region, and the bad luck of one should not take the others'
+// tries away. The SDK's adaptive mode would be worse for the same reason. It holds
+// back every call of the client for one that was throttled, reads included, and who
+// waits there waits in no order.
+func patient() awssdk.Retryer {
+	const tries, most = 10, 20 * time.Second
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts, o.MaxBackoff, o.RateLimiter = tries, most, ratelimit.None
 	})
 }
 

@@ -67,7 +67,7 @@ func (s *session) reportOf(title string, at standing) report {
 	}
 	r := report{facts: at.facts}
 	for _, c := range at.changes {
-		r.drift = append(r.drift, "The "+title+" is not as it was deployed: a deploy "+c+".")
+		r.drift = append(r.drift, "The "+title+" is not as it was deployed: with a deploy it "+c+".")
 	}
 	return r
 }

@@ -7,6 +7,8 @@ import "strings"
 type Faults struct {
 	// ThrottleEvery answers every n-th call as one too many.
 	ThrottleEvery int
+	// Throttle answers a call that it says true of as one too many.
+	Throttle func() bool
 	// FailEvery answers every n-th call with an error of the server's.
 	FailEvery int
 	// HangAt does the n-th call and never answers it.
@@ -77,7 +79,7 @@ func (s *Server) fateOf(name string, change bool) (fate, func()) {
 		return cut, f.Struck
 	case f.HangAt > 0 && s.counted == f.HangAt:
 		return hung, f.Struck
-	case every(f.ThrottleEvery, s.counted):
+	case f.Throttle != nil && f.Throttle(), every(f.ThrottleEvery, s.counted):
 		return throttled, nil
 	case every(f.FailEvery, s.counted):
 		return failed, nil
