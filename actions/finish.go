@@ -185,12 +185,8 @@ const maxLinks = 20
 func (x *execution) links(seen map[string]Observation) (links []Link, first string) {
 	for _, part := range x.sc.app.Parts {
 		for _, l := range seen[part.Name].Links {
-			u, err := url.Parse(l.URL)
-			if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || len(l.URL) > maxLine || len(links) == maxLinks {
-				continue
-			}
-			l.URL, l.Name = u.String(), short(l.Name, maxDetail)
-			if !slices.ContainsFunc(links, func(o Link) bool { return o.URL == l.URL }) {
+			l, fit := shownLink(l)
+			if fit && len(links) < maxLinks && !slices.ContainsFunc(links, func(o Link) bool { return o.URL == l.URL }) {
 				links = append(links, l)
 			}
 		}
@@ -199,6 +195,16 @@ func (x *execution) links(seen map[string]Observation) (links []Link, first stri
 		first = links[0].URL
 	}
 	return links, first
+}
+
+// shownLink is l as records keep it. One that leads nowhere on the web, or tells
+// a password, is not fit.
+func shownLink(l Link) (_ Link, fit bool) {
+	u, err := url.Parse(l.URL)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || len(l.URL) > maxLine {
+		return l, false
+	}
+	return Link{Name: short(l.Name, maxDetail), URL: u.String()}, true
 }
 
 // Observe looks at all parts of an environment now, side by side. A part that

@@ -113,7 +113,9 @@ func (s *Store) imported(env *Environment, app *App, i Imported, namespace strin
 	}
 	env.Links, env.URL = nil, ""
 	for _, l := range i.Links[:min(len(i.Links), maxImportedLinks)] {
-		env.Links = append(env.Links, Link{Name: short(l.Name, maxDetail), URL: short(l.URL, maxDetail)})
+		if l, fit := shownLink(l); fit {
+			env.Links = append(env.Links, l)
+		}
 	}
 	if len(env.Links) > 0 {
 		env.URL = env.Links[0].URL

@@ -110,7 +110,7 @@ func TestImportsMakeRecordsAndNothingElse(t *testing.T) {
 	s.Work()
 	in := object{
 		"app": "shop", "name": "orca", "state": "Archived", "owner": "bo", "note": "from Octopod", "created_at": "2025-05-01T10:00:00Z",
-		"links":   []object{{"name": "app", "url": "https://orca.example.org"}},
+		"links":   []object{{"name": "bad", "url": "javascript:alert(1)"}, {"name": "secret", "url": "https://bo:secret@orca.example.org"}, {"name": "app", "url": "https://orca.example.org"}},
 		"history": []object{{"verb": "deploy", "by": "bo", "at": "2025-05-01T10:01:00Z", "took": 60, "ok": true}, {"verb": "archive", "at": "2025-06-01T10:01:00Z", "ok": false, "error": "disk full"}},
 	}
 	for what, tt := range map[string]struct {
@@ -146,7 +146,7 @@ func TestImportsMakeRecordsAndNothingElse(t *testing.T) {
 	}
 	const orca = "/api/v1/environments/shop/orca"
 	env := into[api.Environment](t, s.call(http.MethodGet, orca, nil, nil))
-	if env.State != "Archived" || env.CreatedAt.Year() != 2025 || env.URL != "https://orca.example.org" || len(env.Parts) != 2 || env.ExpiresAt != nil {
+	if env.State != "Archived" || env.CreatedAt.Year() != 2025 || env.URL != "https://orca.example.org" || len(env.Links) != 1 || len(env.Parts) != 2 || env.ExpiresAt != nil {
 		t.Errorf("the environment is %+v", env)
 	}
 	past := into[api.Page[api.Past]](t, s.call(http.MethodGet, orca+"/history", nil, nil)).Items

@@ -78,7 +78,7 @@ func (c *checkup) checkPlugins(ctx context.Context) []bot.Check {
 			check.Detail = fmt.Sprintf("version %s, process %d, %d restarts", status.Version, status.PID, status.Restarts)
 		} else {
 			check.Detail = status.Error
-			check.Fix = fmt.Sprintf("See the log; plugins.%s.path says which program is started.", status.Name)
+			check.Fix = fmt.Sprintf("See the log; plugins.%s says which program is started, and with which settings.", status.Name)
 		}
 		out = append(out, check)
 	}
