@@ -113,7 +113,7 @@ var entries = []entry{
 		short: "lists environments", example: "list shop"},
 	{verb: bot.VerbLogs, arg: argAny, flags: printing,
 		short: "shows the log of an environment's last run, or of a run; or what its pods print", example: "logs shop/pr-42 --pods --since 10m",
-		long: "Any of the flags means what the environment's own programs print, all of them merged, and not the log of a run."},
+		long: "--pods, or any flag that narrows it down, means what the environment's own programs print, all of them merged, and not the log of a run."},
 	{verb: bot.VerbDiff, arg: argAny, flags: []string{"ref", "with", "cluster", "set"},
 		short: "shows what a deploy would change, or what a request changes", example: "diff shop/pr-42 --ref main",
 		long: "Where what runs is not what was deployed any more, it says so first."},
