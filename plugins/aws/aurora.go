@@ -106,7 +106,7 @@ func clusterState(c *types.DBCluster) *dbState {
 		protected: awssdk.ToBool(c.DeletionProtection), copiesTags: awssdk.ToBool(c.CopyTagsToSnapshot), createdAt: awssdk.ToTime(c.ClusterCreateTime),
 		restartAt: awssdk.ToTime(c.AutomaticRestartTime), address: awssdk.ToString(c.Endpoint), reader: awssdk.ToString(c.ReaderEndpoint),
 		port: awssdk.ToInt32(c.Port), subnetGroup: awssdk.ToString(c.DBSubnetGroup), parameterGroup: awssdk.ToString(c.DBClusterParameterGroup),
-		securityGroups: groupIDs(c.VpcSecurityGroups),
+		securityGroups: groupIDs(c.VpcSecurityGroups), kmsKey: awssdk.ToString(c.KmsKeyId),
 	}
 	if c.MasterUserSecret != nil {
 		d.secretARN, d.secretStatus = awssdk.ToString(c.MasterUserSecret.SecretArn), awssdk.ToString(c.MasterUserSecret.SecretStatus)
@@ -159,7 +159,7 @@ func (a *auroraAPI) modify(ctx context.Context, c dbChange) error {
 	in := &rds.ModifyDBClusterInput{
 		DBClusterIdentifier: &a.t.name, ApplyImmediately: awssdk.Bool(true), EngineVersion: opt(c.version), DBClusterParameterGroupName: opt(c.parameterGroup),
 		BackupRetentionPeriod: c.backupDays, VpcSecurityGroupIds: c.securityGroups, DeletionProtection: c.protected,
-		ServerlessV2ScalingConfiguration: capacityOf(c.minCapacity, c.maxCapacity),
+		ServerlessV2ScalingConfiguration: capacityOf(c.minCapacity, c.maxCapacity), Port: opt(c.port), AllowMajorVersionUpgrade: opt(c.version != ""),
 	}
 	if c.password {
 		in.ManageMasterUserPassword = awssdk.Bool(true)

@@ -45,7 +45,7 @@ type parameterSpec struct {
 
 // readTemplateText is the template of settings: inline, or in a file.
 func readTemplateText(inline any, path string) (string, error) {
-	text := ""
+	var text string
 	switch v := inline.(type) {
 	case nil:
 		if path == "" {
@@ -81,7 +81,7 @@ func readTemplateFile(path string) (string, error) {
 	if err != nil {
 		return "", unreadable(err)
 	}
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // The config names the file, or the host for a file of the repository.
 	if err != nil {
 		return "", unreadable(err)
 	}

@@ -20,7 +20,7 @@ func TestConformance(t *testing.T) {
 			sdktest.Run(t, sdktest.Suite{
 				New:      func() sdk.Executor { return w.executor() },
 				Step:     sdk.Step{With: with, Settings: w.settings()},
-				Snapshot: func(t *testing.T) string { w.Settle(); return w.Dump() },
+				Snapshot: func(*testing.T) string { w.Settle(); return w.Dump() },
 				Owned:    func(*testing.T) []string { return w.Owned() },
 				Interrupted: func(_ *testing.T, n int) sdk.Executor {
 					cut := sdktest.NewCut(n)

@@ -19,8 +19,8 @@ func dbSchema() map[string]any {
 		"security_groups":     list("IDs of VPC security groups.", text("As sg-0123456789abcdef0.")),
 		"parameter_group":     text("The parameter group; the engine's own when left out."),
 		"backup_days":         number("For how many days AWS keeps automatic backups; 1 when left out.", 0, 35),
-		"public":              flag("Give it an address in the internet.", false),
-		"deletion_protection": flag("Have AWS refuse to delete it, and Berth with it.", false),
+		"public":              flag("Give it an address in the internet."),
+		"deletion_protection": flag("Have AWS refuse to delete it, and Berth with it."),
 		"kms_key":             text("The KMS key that encrypts it; AWS's own when left out."),
 		"snapshot":            text("The name or ARN of a snapshot that it is made from."),
 		"from": object("Another database, of which the newest snapshot is taken.", map[string]any{

@@ -11,9 +11,10 @@ import (
 // is, or to AWS.
 type dbWant struct {
 	class, version, parameterGroup string
-	subnetGroup, storageType       string // only where a database begins
-	port                           int32  // only there, too
-	storage, maxStorage            int32  // GiB
+	subnetGroup                    string // only where a database begins
+	storageType                    string
+	port                           int32
+	storage, maxStorage            int32 // GiB
 	securityGroups                 []string
 	backupDays                     *int32
 	multiAZ, public, protected     *bool
@@ -31,7 +32,6 @@ func (t *database) fresh() dbWant {
 		one := int32(1)
 		w.backupDays = &one
 	}
-	w.port, w.storageType = t.Port, t.StorageType
 	return w
 }
 
@@ -44,7 +44,7 @@ func (t *database) wanted(now *dbState) dbWant {
 	w := dbWant{
 		class: t.Class, version: t.Version, parameterGroup: t.ParameterGroup, subnetGroup: t.SubnetGroup, storage: t.Storage, maxStorage: t.MaxStorage,
 		securityGroups: t.SecurityGroups, backupDays: t.BackupDays, multiAZ: t.MultiAZ, public: &public, protected: t.DeletionProtection,
-		instances: t.Instances, minCapacity: t.MinCapacity, maxCapacity: t.MaxCapacity,
+		port: t.Port, storageType: t.StorageType, instances: t.Instances, minCapacity: t.MinCapacity, maxCapacity: t.MaxCapacity,
 	}
 	if now != nil && now.storage > w.storage {
 		w.storage = 0 // AWS has made it larger by itself, or changeable refuses it
@@ -55,6 +55,8 @@ func (t *database) wanted(now *dbState) dbWant {
 // dbChange is what has to change; nil and "" stay.
 type dbChange struct {
 	class, version, parameterGroup  string
+	storageType                     string
+	port                            int32
 	storage, maxStorage, backupDays *int32
 	securityGroups                  []string
 	multiAZ, public, protected      *bool
@@ -87,6 +89,14 @@ func (w dbWant) change(now *dbState) dbChange {
 	if w.version != "" && !sameVersion(w.version, now.version) {
 		c.version = w.version
 		tell("version", now.version, w.version)
+	}
+	if w.port != 0 && now.port != 0 && w.port != now.port {
+		c.port = w.port
+		tell("port", now.port, w.port)
+	}
+	if w.storageType != "" && now.storageType != "" && w.storageType != now.storageType {
+		c.storageType = w.storageType
+		tell("sort of storage", now.storageType, w.storageType)
 	}
 	if w.parameterGroup != "" && !strings.EqualFold(w.parameterGroup, now.parameterGroup) {
 		c.parameterGroup = w.parameterGroup

@@ -22,8 +22,8 @@ func ecrKind() kind {
 	return kind{
 		name: "ecr", title: "ECR repository",
 		schema: object("A repository of ECR for container images.", map[string]any{
-			"immutable":    flag("Whether a tag, once pushed, stays what it is.", false),
-			"scan_on_push": flag("Whether images are scanned when they are pushed.", false),
+			"immutable":    flag("Whether a tag, once pushed, stays what it is."),
+			"scan_on_push": flag("Whether images are scanned when they are pushed."),
 			"keep_images":  number("How many images are kept, the newest; all when left out.", 1, 10000),
 			"kms_key":      text("The KMS key that encrypts images; ECR's own when left out. It cannot be changed later."),
 		}),

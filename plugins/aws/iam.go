@@ -202,20 +202,20 @@ func (t *role) get(ctx context.Context) (*types.Role, error) {
 }
 
 // look compares the role with what settings say.
-func (t *role) look(ctx context.Context) (*types.Role, standing, []change, error) {
+func (t *role) look(ctx context.Context) (standing, []change, error) {
 	there, err := t.get(ctx)
 	if err != nil || there == nil {
-		return nil, standing{}, nil, err
+		return standing{}, nil, err
 	}
 	at := standing{there: true, tags: roleTags(there.Tags)}
 	if !t.s.mine(at.tags) {
-		return there, at, nil, nil
+		return at, nil, nil
 	}
 	changes, err := t.changes(ctx, there)
 	for _, c := range changes {
 		at.changes = append(at.changes, c.text)
 	}
-	return there, at, changes, err
+	return at, changes, err
 }
 
 func (t *role) plan(ctx context.Context, verb sdk.Verb) (proposal, error) {
@@ -226,7 +226,7 @@ func (t *role) plan(ctx context.Context, verb sdk.Verb) (proposal, error) {
 		}
 		return t.s.propose(verb, "IAM role", t.name, "", standing{there: true, tags: roleTags(there.Tags)})
 	}
-	_, at, _, err := t.look(ctx)
+	at, _, err := t.look(ctx)
 	if err != nil {
 		return proposal{}, err
 	}
@@ -239,7 +239,7 @@ func (t *role) plan(ctx context.Context, verb sdk.Verb) (proposal, error) {
 }
 
 func (t *role) deploy(ctx context.Context) (progress, error) {
-	_, at, changes, err := t.look(ctx)
+	at, changes, err := t.look(ctx)
 	if err != nil {
 		return progress{}, err
 	}
@@ -293,7 +293,7 @@ func (t *role) outputs(ctx context.Context) (map[string]string, error) {
 }
 
 func (t *role) observe(ctx context.Context) (report, error) {
-	_, at, _, err := t.look(ctx)
+	at, _, err := t.look(ctx)
 	if err != nil {
 		return report{}, err
 	}

@@ -69,20 +69,20 @@ func (o owner) is(other owner) bool {
 // String is "shop/pr-42 (part db)".
 func (o owner) String() string { return o.app + "/" + o.env + " (part " + o.part + ")" }
 
-// refuse says why a thing with tags may not be changed for mine, nil when it is
-// mine. title names the thing: `S3 bucket "berth-shop-pr-42-files"`.
-func (mine owner) refuse(title string, tags map[string]string) error {
-	o := tagsOwner(tags)
+// refuse says why a thing with tags may not be changed for o, nil when it is
+// o's. title names the thing: `S3 bucket "berth-shop-pr-42-files"`.
+func (o owner) refuse(title string, tags map[string]string) error {
+	whose := tagsOwner(tags)
 	switch {
-	case o.is(mine):
+	case whose.is(o):
 		return nil
-	case !o.known():
+	case !whose.known():
 		return sdk.Invalid("The %s is there already, and Berth did not make it: it lacks Berth's tags, so it is neither changed nor deleted. Rename or delete it, or hand it over to Berth with the tags %s.",
-			title, mine.tagList())
-	case o.installation != "" && mine.installation != "" && o.installation != mine.installation:
-		return sdk.Invalid("The %s belongs to environment %s of another Berth. Give this part or its app another name, or use another account or region.", title, o)
+			title, o.tagList())
+	case whose.installation != "" && o.installation != "" && whose.installation != o.installation:
+		return sdk.Invalid("The %s belongs to environment %s of another Berth. Give this part or its app another name, or use another account or region.", title, whose)
 	}
-	return sdk.Invalid("The %s belongs to environment %s, and environments do not share one. Give this part or its app another name.", title, o)
+	return sdk.Invalid("The %s belongs to environment %s, and environments do not share one. Give this part or its app another name.", title, whose)
 }
 
 // tagList is o's tags for a message: "berth:app=shop, berth:environment=pr-42".

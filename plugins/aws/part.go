@@ -76,12 +76,13 @@ func kindNames(all []kind) []string {
 
 // find adds what bears the part's tags, whatever its settings say now: a kind
 // that they have dropped, or, when there are none, all that was ever made for
-// it. Without settings it looks at every place, otherwise at the part's own.
-// When one of them cannot be looked at, it fails.
+// it. Without settings it looks at every place, otherwise at all regions of the
+// part's account, in another of which it may have been before. When one of them
+// cannot be looked at, it fails.
 func (x *Executor) find(ctx context.Context, p *part) error {
 	places := p.platform.places()
 	if len(p.units) > 0 {
-		places = []place{p.units[0].s.place}
+		places = p.platform.placesOf(p.units[0].s.place.account)
 	}
 	for i, where := range places {
 		s, err := x.session(ctx, p.step, p.platform, p.asked, where)

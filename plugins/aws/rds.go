@@ -18,7 +18,7 @@ func rdsKind() kind {
 	keys["storage"] = number("GiB; 20 when left out.", 5, 65536)
 	keys["max_storage"] = number("GiB up to which AWS enlarges the storage by itself.", 6, 65536)
 	keys["storage_type"] = choice("The sort of storage; gp3 when left out.", "gp2", "gp3")
-	keys["multi_az"] = flag("Keep a standby in another zone.", false)
+	keys["multi_az"] = flag("Keep a standby in another zone.")
 	return kind{
 		name: "rds", title: "RDS instance", schema: object("An RDS instance.", keys),
 		open: func(s *session, in input) (thing, error) {
@@ -82,7 +82,7 @@ func instanceState(i *types.DBInstance) *dbState {
 		username: awssdk.ToString(i.MasterUsername), backupDays: awssdk.ToInt32(i.BackupRetentionPeriod), multiAZ: awssdk.ToBool(i.MultiAZ),
 		public: awssdk.ToBool(i.PubliclyAccessible), protected: awssdk.ToBool(i.DeletionProtection), copiesTags: awssdk.ToBool(i.CopyTagsToSnapshot),
 		instances: 1, createdAt: awssdk.ToTime(i.InstanceCreateTime), restartAt: awssdk.ToTime(i.AutomaticRestartTime),
-		securityGroups: groupIDs(i.VpcSecurityGroups),
+		securityGroups: groupIDs(i.VpcSecurityGroups), kmsKey: awssdk.ToString(i.KmsKeyId),
 	}
 	if i.Endpoint != nil {
 		d.address, d.port = awssdk.ToString(i.Endpoint.Address), awssdk.ToInt32(i.Endpoint.Port)
@@ -210,6 +210,7 @@ func (a *rdsAPI) modify(ctx context.Context, c dbChange) error {
 		DBInstanceIdentifier: &a.t.name, ApplyImmediately: awssdk.Bool(true), DBInstanceClass: opt(c.class), EngineVersion: opt(c.version),
 		DBParameterGroupName: opt(c.parameterGroup), AllocatedStorage: c.storage, MaxAllocatedStorage: c.maxStorage, BackupRetentionPeriod: c.backupDays,
 		VpcSecurityGroupIds: c.securityGroups, MultiAZ: c.multiAZ, PubliclyAccessible: c.public, DeletionProtection: c.protected,
+		DBPortNumber: opt(c.port), StorageType: opt(c.storageType), AllowMajorVersionUpgrade: opt(c.version != ""),
 	}
 	if c.password {
 		in.ManageMasterUserPassword = awssdk.Bool(true)

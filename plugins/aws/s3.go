@@ -31,7 +31,7 @@ func s3Kind() kind {
 	return kind{
 		name: "s3", title: "S3 bucket",
 		schema: object("A bucket of S3, closed to the public.", map[string]any{
-			"versioning":      flag("Whether earlier versions of objects are kept.", false),
+			"versioning":      flag("Whether earlier versions of objects are kept."),
 			"kms_key":         text("The KMS key that encrypts objects; S3's own when left out."),
 			"expire_days":     number("After how many days objects go; never when left out.", 1, 3650),
 			"noncurrent_days": number("After how many days earlier versions go; never when left out.", 1, 3650),

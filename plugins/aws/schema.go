@@ -14,9 +14,9 @@ func choice(description string, values ...string) map[string]any {
 	return map[string]any{"type": "string", "enum": all, "description": description}
 }
 
-// flag is the schema of a yes or no.
-func flag(description string, otherwise bool) map[string]any {
-	return map[string]any{"type": "boolean", "default": otherwise, "description": description}
+// flag is the schema of a yes or no, which is no when it is left out.
+func flag(description string) map[string]any {
+	return map[string]any{"type": "boolean", "default": false, "description": description}
 }
 
 // number is the schema of a whole number.

@@ -27,12 +27,12 @@ func snsKind() kind {
 	return kind{
 		name: "sns", title: "SNS topic", after: []string{"sqs"},
 		schema: object("A topic of SNS.", map[string]any{
-			"fifo":             flag("Whether messages come in order, each once. It cannot be changed later.", false),
-			"dedup_by_content": flag("Whether a FIFO topic tells messages apart by what they say.", false),
+			"fifo":             flag("Whether messages come in order, each once. It cannot be changed later."),
+			"dedup_by_content": flag("Whether a FIFO topic tells messages apart by what they say."),
 			"display_name":     text("What people see in mails from it."),
 			"kms_key":          text("The KMS key that encrypts messages."),
 			"queue": object("Subscribes the queue that `sqs` of the same part makes.", map[string]any{
-				"raw":    flag("Whether the queue gets the message alone, without SNS' envelope.", false),
+				"raw":    flag("Whether the queue gets the message alone, without SNS' envelope."),
 				"filter": map[string]any{"type": "object", "description": "The filter policy: which messages it gets."},
 			}),
 		}),
@@ -70,6 +70,9 @@ func openTopic(s *session, in input) (thing, error) {
 	}
 	if _, asked := s.step.With["sqs"]; t.Queue != nil && !asked {
 		return nil, sdk.Invalid("`queue` of `sns` subscribes the queue of the same part: it needs `sqs` beside it.")
+	}
+	if queue, _ := s.step.With["sqs"].(map[string]any); t.Queue != nil && !t.FIFO && queue["fifo"] == true {
+		return nil, sdk.Invalid("`queue` of `sns` cannot subscribe a FIFO queue to a topic that is none: give `sns` a `fifo: true` as well.")
 	}
 	if t.Dedup && !t.FIFO {
 		return nil, sdk.Invalid("`dedup_by_content` of `sns` is about FIFO topics: it needs `fifo: true`.")
@@ -277,11 +280,36 @@ func (t *topic) plan(ctx context.Context, verb sdk.Verb) (proposal, error) {
 	if err != nil {
 		return proposal{}, err
 	}
+	if verb == sdk.Deploy && !at.there {
+		if err := t.otherSort(ctx); err != nil {
+			return proposal{}, err
+		}
+	}
 	made := ""
 	if t.Queue != nil {
 		made = "with the part's queue subscribed"
 	}
 	return t.s.propose(verb, "SNS topic", t.name, made, at)
+}
+
+// otherSort refuses to make a FIFO topic beside the part's plain one, or the other
+// way round: they have different names, and the earlier one would stay.
+func (t *topic) otherSort(ctx context.Context) error {
+	other := &topic{s: t.s}
+	if name, fifo := strings.CutSuffix(t.name, fifoSuffix); fifo {
+		other.name = name
+	} else {
+		other.name = t.name + fifoSuffix
+	}
+	arn, err := other.arn(ctx)
+	if err != nil {
+		return err
+	}
+	tags, there, err := t.s.topicTags(ctx, arn)
+	if err != nil || !there || !t.s.mine(tags) {
+		return err
+	}
+	return sdk.Invalid("The part has the %s, and SNS cannot change `fifo` of it. Clean the environment up and deploy again, or leave `fifo` as it was.", other.title())
 }
 
 func (t *topic) deploy(ctx context.Context) (progress, error) {
@@ -291,7 +319,8 @@ func (t *topic) deploy(ctx context.Context) (progress, error) {
 	}
 	if !at.there {
 		_, err := t.s.sns().CreateTopic(ctx, &sns.CreateTopicInput{Name: &t.name, Attributes: t.want(), Tags: t.asTags()})
-		if err != nil && !(isCode(err, "InvalidParameter", "InvalidParameterException") && strings.Contains(err.Error(), "already exists")) {
+		there := isCode(err, "InvalidParameter", "InvalidParameterException") && strings.Contains(err.Error(), "already exists")
+		if err != nil && !there {
 			return progress{}, err
 		}
 		return waiting("%s is set up", t.title())

@@ -54,8 +54,8 @@ func sqsKind() kind {
 	return kind{
 		name: "sqs", title: "SQS queue",
 		schema: object("A queue of SQS.", map[string]any{
-			"fifo":               flag("Whether messages come in order, each once. It cannot be changed later.", false),
-			"dedup_by_content":   flag("Whether a FIFO queue tells messages apart by what they say.", false),
+			"fifo":               flag("Whether messages come in order, each once. It cannot be changed later."),
+			"dedup_by_content":   flag("Whether a FIFO queue tells messages apart by what they say."),
 			"visibility_seconds": number("How long a message that was received stays hidden; 30 when left out.", 0, 43200),
 			"retention_seconds":  number("How long a message is kept; four days when left out.", 60, deadRetention),
 			"delay_seconds":      number("How long a message is held back.", 0, 900),
@@ -206,7 +206,7 @@ func (t *queue) wantDead() map[string]string {
 func differs(have, want map[string]string) map[string]string {
 	out := map[string]string{}
 	for key, value := range want {
-		if have[key] != value && !(key == queueRedrive && sameJSON(have[key], value)) {
+		if have[key] != value && (key != queueRedrive || !sameJSON(have[key], value)) {
 			out[key] = value
 		}
 	}
@@ -241,6 +241,11 @@ func (t *queue) plan(ctx context.Context, verb sdk.Verb) (proposal, error) {
 	if err != nil {
 		return proposal{}, err
 	}
+	if verb == sdk.Deploy && !main.there {
+		if err := t.otherSort(ctx); err != nil {
+			return proposal{}, err
+		}
+	}
 	p, err := t.s.propose(verb, "SQS queue", t.name(), "", main.standing)
 	if err != nil || t.DeadLetters == nil && !dead.there {
 		return p, err
@@ -251,6 +256,17 @@ func (t *queue) plan(ctx context.Context, verb sdk.Verb) (proposal, error) {
 	d, err := t.s.propose(verb, "SQS queue", t.deadName(), "for messages that nobody could work on", dead.standing)
 	p.lines, p.resources = append(p.lines, d.lines...), append(p.resources, d.resources...)
 	return p, err
+}
+
+// otherSort refuses to make a FIFO queue beside the part's plain one, or the other
+// way round: they have different names, and the earlier one would stay.
+func (t *queue) otherSort(ctx context.Context) error {
+	other := &queue{s: t.s, base: t.base, queueSettings: queueSettings{FIFO: !t.FIFO}}
+	at, err := t.s.lookAtQueue(ctx, other.name())
+	if err != nil || !at.there || !t.s.mine(at.tags) {
+		return err
+	}
+	return sdk.Invalid("The part has the %s, and SQS cannot change `fifo` of it. Clean the environment up and deploy again, or leave `fifo` as it was.", other.title())
 }
 
 // deploy makes the dead-letter queue first, as the queue names it.
@@ -293,9 +309,6 @@ func (t *queue) ensure(ctx context.Context, name string, at queueState, want map
 		return progress{}, err
 	}
 	if set := differs(at.attrs, want); len(set) > 0 {
-		if _, fixed := set[queueFIFO]; fixed {
-			return progress{}, sdk.Invalid("The %s cannot become a FIFO queue: clean the environment up and deploy it again.", title)
-		}
 		if _, err := api.SetQueueAttributes(ctx, &sqs.SetQueueAttributesInput{QueueUrl: &at.url, Attributes: set}); err != nil {
 			return progress{}, err
 		}

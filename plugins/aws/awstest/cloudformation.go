@@ -55,7 +55,7 @@ func (c *call) asked(old *thing) (asked, *apiError) {
 	}
 	for _, need := range a.tmpl.capabilities() {
 		have := c.in.strs("Capabilities")
-		if !slices.Contains(have, need) && !(need == "CAPABILITY_IAM" && slices.Contains(have, "CAPABILITY_NAMED_IAM")) {
+		if !slices.Contains(have, need) && (need != "CAPABILITY_IAM" || !slices.Contains(have, "CAPABILITY_NAMED_IAM")) {
 			return a, fail("InsufficientCapabilitiesException", "Requires capabilities : [%s]", need)
 		}
 	}

@@ -264,10 +264,16 @@ func modifyInstance(c *call) (params, *apiError) {
 	if k := c.in.str("DBInstanceClass"); k != "" && !class.MatchString(k) {
 		return nil, fail("InvalidParameterValue", "Invalid DB Instance class: %s", k)
 	}
+	if err := upgrades(th, c.in); err != nil {
+		return nil, err
+	}
 	status := th.body.str("DBInstanceStatus")
 	for k, v := range c.in.take("DBInstanceClass", "AllocatedStorage", "MaxAllocatedStorage", "EngineVersion", "MultiAZ", "StorageType", "Iops",
 		"DeletionProtection", "CopyTagsToSnapshot", "PubliclyAccessible", "BackupRetentionPeriod", "AutoMinorVersionUpgrade") {
 		th.body[k] = v
+	}
+	if n := c.in.num("DBPortNumber"); n > 0 && th.body.has("Endpoint") {
+		th.body.sub("Endpoint")["Port"] = n
 	}
 	if c.in.has("VpcSecurityGroupIds") {
 		th.body["VpcSecurityGroups"] = securityGroups(c.in)
@@ -281,6 +287,23 @@ func modifyInstance(c *call) (params, *apiError) {
 	th.body["DBInstanceStatus"] = modifying
 	c.s.after(th, func() { th.body["DBInstanceStatus"] = status })
 	return params{"DBInstance": shownDB(th)}, nil
+}
+
+// upgrades refuses another major version unless the call says that it is meant,
+// and going back.
+// Source: https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_ModifyDBInstance.html
+func upgrades(th *thing, in params) *apiError {
+	major := func(version string) string { first, _, _ := strings.Cut(version, "."); return first }
+	want, now := major(in.str("EngineVersion")), major(th.body.str("EngineVersion"))
+	switch {
+	case want == "" || want == now:
+		return nil
+	case len(want) < len(now) || len(want) == len(now) && want < now:
+		return fail("InvalidParameterCombination", "Cannot upgrade %s from %s to %s", th.body.str("Engine"), now, want)
+	case !in.flag("AllowMajorVersionUpgrade"):
+		return fail("InvalidParameterCombination", "The AllowMajorVersionUpgrade flag must be present when upgrading to a new major version.")
+	}
+	return nil
 }
 
 func stopInstance(c *call) (params, *apiError) {

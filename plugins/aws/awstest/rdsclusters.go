@@ -112,8 +112,11 @@ func modifyCluster(c *call) (params, *apiError) {
 	if err != nil {
 		return nil, err
 	}
+	if err := upgrades(th, c.in); err != nil {
+		return nil, err
+	}
 	status := th.body.str("Status")
-	for k, v := range c.in.take("EngineVersion", "DeletionProtection", "CopyTagsToSnapshot", "BackupRetentionPeriod", "StorageType", "ServerlessV2ScalingConfiguration") {
+	for k, v := range c.in.take("Port", "EngineVersion", "DeletionProtection", "CopyTagsToSnapshot", "BackupRetentionPeriod", "StorageType", "ServerlessV2ScalingConfiguration") {
 		th.body[k] = v
 	}
 	if c.in.has("VpcSecurityGroupIds") {

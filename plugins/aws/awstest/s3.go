@@ -94,7 +94,7 @@ func (x *s3Server) pass(c *call) *http.Response {
 		return s3Failure(http.StatusConflict, "BucketNotEmpty", "The bucket you tried to delete is not empty")
 	}
 	x.fake.ServeHTTP(w, r)
-	return w.Result() //nolint:bodyclose // whoever answers closes it
+	return w.Result() // whoever answers closes its body
 }
 
 // uploads tells whether a bucket has uploads in parts: it is not empty then.

@@ -20,8 +20,9 @@ import (
 const (
 	// Account is the account of the key that Config signs with.
 	Account = "111122223333"
-	// Key and Secret are that key.
-	Key    = "AKIABERTHTESTEXAMPLE"
+	// Key is that key's ID.
+	Key = "AKIABERTHTESTEXAMPLE"
+	// Secret is its secret part.
 	Secret = "berth-test-secret-access-key"
 )
 

@@ -177,15 +177,15 @@ func (s *Server) Things() []string {
 func (s *Server) Tag(arn string, tags map[string]string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, th := range s.pick(func(th *thing) bool { return th.arn == arn }) {
+	found := s.pick(func(th *thing) bool { return th.arn == arn })
+	for _, th := range found {
 		for k, v := range tags {
 			if th.tags[k] = v; v == "" {
 				delete(th.tags, k)
 			}
 		}
-		return true
 	}
-	return false
+	return len(found) > 0
 }
 
 // ARNs lists the ARNs of all that a service has of a kind, such as "rds", "db".
