@@ -24,6 +24,10 @@ type pipes struct {
 // errLimit is the cause of a script's end when it took longer than it may.
 var errLimit = errors.New("it took longer than it may")
 
+// pipeRest is how long what a script has printed, at most a pipe's 64 KiB, may
+// take to be read when the script and all that it started are gone.
+const pipeRest = 5 * time.Second
+
 // launch runs a script under a keeper until it and all that it started are gone.
 // When ctx ends or the order's limit is over, the script is told to end, and
 // killed after its grace; the error is then ctx's or errLimit, beside the ending.
@@ -150,11 +154,14 @@ func (k *running) over(readers *sync.WaitGroup, o order, e ending, ok bool, why 
 	if !ok {
 		sweep(runMark(o))
 	}
-	// What is stuck may hold the pipes for ever.
-	deadline := time.Now().Add(time.Second)
+	// What is stuck may hold the pipes for ever, and so may a program that was
+	// handed them and is no child of the script's.
+	rest := pipeRest
 	if e.Stuck > 0 || !ok {
-		_, _ = k.stdout.SetReadDeadline(deadline), k.stderr.SetReadDeadline(deadline)
+		rest = time.Second
 	}
+	deadline := time.Now().Add(rest)
+	_, _ = k.stdout.SetReadDeadline(deadline), k.stderr.SetReadDeadline(deadline)
 	readers.Wait()
 	_, _, _ = k.stdout.Close(), k.stderr.Close(), k.ending.Close()
 	switch {

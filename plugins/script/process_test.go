@@ -147,6 +147,31 @@ func TestWhatAScriptLeavesBehindEndsWithIt(t *testing.T) {
 	}
 }
 
+// TestWhoElseHoldsTheOutputHoldsNobodyUp has a program that is no child of the
+// script's keep its output open, as a terminal multiplexer does that was handed it.
+func TestWhoElseHoldsTheOutputHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	done := make(chan error, 1)
+	s := w.runs(`echo $$ >$STATE/pids; until [ -e $STATE/held ]; do sleep 0.02; done; echo over`, nil)
+	h := &heard{}
+	go func() { done <- w.x.Run(t.Context(), s, h) }()
+	held, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/1", w.pids("pids", 1)[0]), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	w.put("held", "")
+	select {
+	case err := <-done:
+		if err != nil || !strings.Contains(h.text(), "over") {
+			t.Errorf("%v, log %s", err, h.text())
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the step waits for an output that others hold")
+	}
+}
+
 func TestATermIsHeardBeforeTheKill(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -254,8 +279,8 @@ func TestAnyAmountOfOutputTakesLittleMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, sh := range map[string]string{
-		"a gigabyte of lines":        `yes "a line with $TOKEN in it" | head -n 29000000; echo; echo "the end, $TOKEN"`,
-		"a line of a gigabyte":       `head -c 1000000000 /dev/zero | tr '\0' 'x'; echo; echo "the end, $TOKEN"`,
+		"lines without end":          `yes "a line with $TOKEN in it" | head -n ` + manyLines + `; echo; echo "the end, $TOKEN"`,
+		"a line without end":         `head -c ` + manyBytes + ` /dev/zero | tr '\0' 'x'; echo; echo "the end, $TOKEN"`,
 		"zero bytes and broken text": `head -c 100000000 /dev/zero; printf 'a\0b\377\n'; echo "the end, $TOKEN" >&2`,
 	} {
 		s := w.runs(sh, map[string]any{"vars": []any{"TOKEN"}})
