@@ -160,8 +160,9 @@ func within[T any](ctx context.Context, do func() (T, error)) (T, error) {
 // anything.
 func (s *sweep) unaccounted(ctx context.Context, cluster string, owned []actions.Owned, begun time.Time) ([]group, error) {
 	byEnv := map[actions.Name][]actions.Owned{}
+	asked := s.places()
 	for _, o := range owned {
-		if o.Elsewhere && s.home(o.Env) != cluster {
+		if o.Elsewhere && s.home(o, asked) != cluster {
 			continue // it is looked at with another cluster
 		}
 		o.Cluster = cluster // what it is called here, whatever an executor calls it
@@ -186,38 +187,39 @@ func (s *sweep) unaccounted(ctx context.Context, cluster string, owned []actions
 	return groups, nil
 }
 
-// home is the cluster with which an environment's things are looked at that are
-// in none: its own, or the one where it would be. Every cluster's inventory has
-// them, and one alone may tell of them.
-func (s *sweep) home(env actions.Name) string {
-	if k := s.envs[env]; k != nil && k.cluster != "" {
-		return k.cluster
+// home is the cluster with which a thing is looked at that is in none: its
+// environment's own, or the one where that would be, or, when the executor is not
+// asked about that one, the first that it is asked about. The inventory of each has
+// it, and one alone may tell of it.
+func (s *sweep) home(o actions.Owned, asked map[actions.Cluster][]string) string {
+	own, known := "", false
+	if k := s.envs[o.Env]; k != nil && k.cluster != "" {
+		own, known = k.cluster, true
+	} else if app, err := s.o.Catalog.App(o.Env.App); err == nil {
+		own, known = app.Cluster.Name, true
 	}
-	if app, err := s.o.Catalog.App(env.App); err == nil {
-		return app.Cluster.Name
-	}
-	first := ""
-	for c := range s.places() {
-		if first == "" || c.Name < first {
-			first = c.Name
+	var names []string
+	for c, uses := range asked {
+		if slices.Contains(uses, o.Use) {
+			names = append(names, c.Name)
 		}
 	}
-	return first
+	if known && slices.Contains(names, own) || len(names) == 0 {
+		return own
+	}
+	return slices.Min(names)
 }
 
 func (s *sweep) unaccountedOf(ctx context.Context, g group, begun time.Time) (group, error) {
 	none := group{}
 	if k := s.envs[g.env]; k != nil {
-		if k.cluster != "" && k.cluster != g.cluster {
-			g.live = true // it is elsewhere, and this was left here
-			return g, nil
-		}
-		if pending(k.state) || k.held {
-			return none, nil
-		}
+		moved, busy := k.cluster != "" && k.cluster != g.cluster, pending(k.state) || k.held
 		app, err := s.o.Catalog.App(g.env.App)
 		g.owned = slices.DeleteFunc(slices.Clone(g.owned), func(o actions.Owned) bool {
-			if o.Part == "" || slices.Contains(k.parts, o.Part) || err != nil {
+			if moved && !o.Elsewhere {
+				return false // the environment is in another cluster, and this was left here
+			}
+			if busy || o.Part == "" || slices.Contains(k.parts, o.Part) || err != nil {
 				return true
 			}
 			_, configured := app.Part(o.Part)
