@@ -2,6 +2,7 @@ package dns
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -54,7 +55,7 @@ func TestARefusalOfTheAuthorityIsToldWithWhatToDo(t *testing.T) {
 		"the profile is not known":           {refusing(order, "malformed", "unknown profile", 400, nil), []string{"`profile`"}, false},
 		"it is at fault itself":              {refusing(order, "serverInternal", "oops", 500, nil), []string{"oops"}, true},
 		"what it says is hostile":            {refusing(order, "caa", "a\x1b[31m\nb "+strings.Repeat("x", 5000), 403, nil), []string{"CAA"}, false},
-		"it gives a page instead": {func(w http.ResponseWriter, r *http.Request) bool {
+		"it gives a page instead": {func(w http.ResponseWriter, _ *http.Request) bool {
 			_, _ = w.Write([]byte("<html>" + strings.Repeat("y", 3<<20)))
 			return true
 		}, []string{"too long"}, false},
@@ -371,7 +372,7 @@ func TestAChallengeIsWaitedForAtEveryServer(t *testing.T) {
 	short := *c
 	short.at.wait = time.Second
 	err = short.await(t.Context(), text, &events{})
-	if e, ok := err.(*sdk.Error); !ok || !e.Retry || !strings.Contains(e.Msg, secondary.Address) || !strings.Contains(e.Msg, "does not have what was written") {
+	if e, ok := errors.AsType[*sdk.Error](err); !ok || !e.Retry || !strings.Contains(e.Msg, secondary.Address) || !strings.Contains(e.Msg, "does not have what was written") {
 		t.Errorf("a server that lags is told as %v", err)
 	}
 	secondary.Notify(t, primary.Zone())

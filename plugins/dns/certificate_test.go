@@ -2,6 +2,7 @@ package dns
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -61,7 +62,7 @@ func TestCertificateIsReadAsItIsMeant(t *testing.T) {
 			}
 			wish, err := readCertificate(sdk.Step{App: "shop", Env: "pr-42", Namespace: "shop-pr-42", With: map[string]any{"certificate": with}}, zone, test.own)
 			if test.refused != "" {
-				e, ok := err.(*sdk.Error)
+				e, ok := errors.AsType[*sdk.Error](err)
 				if !ok || e.Fault != sdk.FaultInvalid || !strings.Contains(e.Msg, test.refused) || strings.Contains(e.Msg, "\n") {
 					t.Fatalf("got %+v, %v; want a refusal that says %q", wish, err, test.refused)
 				}
@@ -112,7 +113,7 @@ func FuzzCertificate(f *testing.F) {
 		}
 		wish, err := readCertificate(sdk.Step{App: "shop", Env: "pr-42", Namespace: "n", With: map[string]any{"certificate": with}}, "preview.example.org", []string{own})
 		if err != nil {
-			if e, ok := err.(*sdk.Error); !ok || e.Fault != sdk.FaultInvalid || strings.ContainsAny(e.Msg, "\n\r\x1b") {
+			if e, ok := errors.AsType[*sdk.Error](err); !ok || e.Fault != sdk.FaultInvalid || strings.ContainsAny(e.Msg, "\n\r\x1b") {
 				t.Errorf("a refusal that is not for people: %#v", err)
 			}
 			return

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -68,7 +69,7 @@ func (w *tlsWorld) killAt(step sdk.Step, n int) (finished bool) {
 	cmd := process(w.t.(*testing.T), step)
 	var once sync.Mutex
 	asked, dead := 0, make(chan struct{})
-	w.ca.intercept(func(answer http.ResponseWriter, r *http.Request) bool {
+	w.ca.intercept(func(_ http.ResponseWriter, r *http.Request) bool {
 		once.Lock()
 		defer once.Unlock()
 		if asked++; asked < n {
@@ -94,7 +95,7 @@ func (w *tlsWorld) killAt(step sdk.Step, n int) (finished bool) {
 	if err == nil {
 		return true
 	}
-	if exit, ok := err.(*exec.ExitError); !ok || exit.Exited() {
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.Exited() {
 		w.t.Fatalf("the step failed by itself: %v\n%s", err, &said)
 	}
 	return false

@@ -125,7 +125,7 @@ func (l *lock) over(lease *coordinationv1.Lease) bool {
 }
 
 func (l *lock) sign(lease *coordinationv1.Lease) {
-	now, seconds := metav1.NewMicroTime(time.Now()), int32(max(l.life/time.Second, 1))
+	now, seconds := metav1.NewMicroTime(time.Now()), int32(max(l.life/time.Second, 1)) //nolint:gosec // a lock lives for seconds, not for decades
 	lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = &l.holder, &seconds
 	lease.Spec.RenewTime = &now
 	lease.Spec.AcquireTime = &now

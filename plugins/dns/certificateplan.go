@@ -137,7 +137,7 @@ func note(p *sdk.Plan, text string) {
 		p.Summary = text
 		return
 	}
-	p.Summary += "; " + text
+	p.Summary = strings.TrimSuffix(p.Summary, ".") + "; " + text
 }
 
 // observe implements annex.

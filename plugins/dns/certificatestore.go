@@ -251,7 +251,7 @@ func holds(secret *corev1.Secret, c *issued) bool {
 func (s *store) copy(ctx context.Context, c *issued) (sdk.Change, error) {
 	for try := 1; ; try++ {
 		change, err := s.tryCopy(ctx, c)
-		if err == nil || try == storeTries || !(apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)) {
+		if err == nil || try == storeTries || !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
 			return change, err
 		}
 	}

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -216,7 +217,7 @@ func (w *tlsWorld) fails(step sdk.Step) (*sdk.Error, *events) {
 	w.t.Helper()
 	out := &events{}
 	err := w.x.Run(w.t.Context(), step, out)
-	e, ok := err.(*sdk.Error)
+	e, ok := errors.AsType[*sdk.Error](err)
 	if !ok {
 		w.t.Fatalf("%s: %v; want a failure for people\n%s", step.Verb, err, out.text())
 	}

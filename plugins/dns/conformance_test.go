@@ -20,7 +20,7 @@ import (
 
 // suite is what every executor passes, at a real name server. Slow waits for a
 // secondary that never follows.
-func (w *world) suite(t *testing.T, second *dnstest.Server) sdktest.Suite {
+func (w *world) suite(second *dnstest.Server) sdktest.Suite {
 	with := func(change func(map[string]any)) map[string]any {
 		m := w.three()
 		change(m)
@@ -81,7 +81,7 @@ func TestConformanceOfTheProgram(t *testing.T) {
 	primary := startBIND(t)
 	second := dnstest.BIND(t, dnstest.Options{Primary: primary})
 	w := worldAt(t, primary)
-	s := w.suite(t, second)
+	s := w.suite(second)
 	s.Command = []string{binary}
 	sdktest.Run(t, s)
 }
@@ -91,7 +91,7 @@ func TestConformanceAndInterruptions(t *testing.T) {
 	primary := startBIND(t)
 	second := dnstest.BIND(t, dnstest.Options{Primary: primary})
 	w := worldAt(t, primary)
-	s := w.suite(t, second)
+	s := w.suite(second)
 	var mu sync.Mutex
 	var said bytes.Buffer
 	log := slog.New(slog.NewTextHandler(writer(func(p []byte) (int, error) {

@@ -210,19 +210,16 @@ func (s *sight) become(want []*rrset, moving bool) ([]change, error) {
 		}
 		out = append(out, s.mark(name, &s.me))
 	}
-	gone, err := s.release(func(name string) bool { return slices.Contains(namesOf(want), name) }, true)
-	if err != nil {
-		return nil, err
-	}
+	gone := s.release(func(name string) bool { return slices.Contains(namesOf(want), name) }, true)
 	return append(append(out, gone...), s.remember(&manifest{sets: want, moving: moving})), nil
 }
 
 // release are the changes that take away what the manifest claims, but for the
 // names that stay says. A name that is another's by now is left alone. Without
 // marks the marks stay, to keep the names for a restore.
-func (s *sight) release(stay func(name string) bool, marks bool) ([]change, error) {
+func (s *sight) release(stay func(name string) bool, marks bool) []change {
 	if s.manifest == nil {
-		return nil, nil
+		return nil
 	}
 	var out []change
 	for _, name := range namesOf(s.manifest.sets) {
@@ -245,7 +242,7 @@ func (s *sight) release(stay func(name string) bool, marks bool) ([]change, erro
 		}
 		out = append(out, s.mark(name, &s.me))
 	}
-	return out, nil
+	return out
 }
 
 // mark makes the record of ownership of name say o; nil takes it away. One that

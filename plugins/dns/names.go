@@ -84,25 +84,19 @@ func parseName(zone, text string) (string, error) {
 	if text == "@" {
 		return zone, nil
 	}
-	name := ""
-	if absolute, ok := strings.CutSuffix(text, "."); ok {
-		n, err := asciiName(what, absolute)
-		if err != nil {
-			return "", err
-		}
-		if !within(n, zone) {
-			return "", sdk.Invalid("The name %s is not in the zone %s: leave the dot at its end out if it is meant relative to the zone.", quoted(text), zone)
-		}
-		name = n
-	} else {
-		if text == "" {
-			return "", sdk.Invalid("The name is empty; write \"@\" for the zone itself.")
-		}
-		n, err := asciiName(what, text+"."+zone)
-		if err != nil {
-			return "", err
-		}
-		name = n
+	if text == "" {
+		return "", sdk.Invalid("The name is empty; write \"@\" for the zone itself.")
+	}
+	whole, isAbsolute := strings.CutSuffix(text, ".")
+	if !isAbsolute {
+		whole += "." + zone
+	}
+	name, err := asciiName(what, whole)
+	if err != nil {
+		return "", err
+	}
+	if !within(name, zone) {
+		return "", sdk.Invalid("The name %s is not in the zone %s: leave the dot at its end out if it is meant relative to the zone.", quoted(text), zone)
 	}
 	return name, checkOwnable(name, zone)
 }

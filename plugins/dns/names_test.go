@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -71,7 +72,7 @@ func TestNamesAreReadOneWayOnly(t *testing.T) {
 			if err == nil {
 				return
 			}
-			e, ok := err.(*sdk.Error)
+			e, ok := errors.AsType[*sdk.Error](err)
 			if !ok || e.Fault != sdk.FaultInvalid || len(e.Msg) > 600 || strings.ContainsAny(e.Msg, "\n\x00\u202e") {
 				t.Errorf("the refusal is %q", err)
 			}

@@ -150,7 +150,7 @@ func (j *job) decide(ctx context.Context) ([]planned, error) {
 
 // resource is what a plan says of a change.
 func resource(c change) sdk.Resource {
-	r := sdk.Resource{Kind: kindRecord, Name: c.key.String(), Change: sdk.ChangeUpdate}
+	r := sdk.Resource{Kind: kindRecord, Name: c.String(), Change: sdk.ChangeUpdate}
 	switch {
 	case c.before == nil:
 		r.Change = sdk.ChangeCreate

@@ -226,8 +226,7 @@ func (s *sight) shelve() ([]change, error) {
 		}
 		kept.sets = append(kept.sets, set)
 	}
-	changes, err := s.release(func(string) bool { return false }, false)
-	return append(changes, s.remember(kept)), err
+	return append(s.release(func(string) bool { return false }, false), s.remember(kept)), nil
 }
 
 // recall makes up for a manifest that somebody removed: what is at names that
@@ -285,7 +284,7 @@ func (j *job) leave(ctx context.Context, z zoneSettings, names []*rrset, out sdk
 	tell(changes, out)
 	for _, c := range changes {
 		if c.writes() && !c.mark {
-			out.Receipt(sdk.Resource{Kind: kindRecord, Name: c.key.String(), Change: sdk.ChangeDelete})
+			out.Receipt(sdk.Resource{Kind: kindRecord, Name: c.String(), Change: sdk.ChangeDelete})
 		}
 	}
 	if err := j.await(ctx, p, z, gone(changes), out); err != nil {
@@ -297,8 +296,7 @@ func (j *job) leave(ctx context.Context, z zoneSettings, names []*rrset, out sdk
 // clear are the changes that leave nothing.
 func (s *sight) clear() ([]change, error) {
 	s.recall()
-	changes, err := s.release(func(string) bool { return false }, true)
-	return append(changes, s.remember(nil)), err
+	return append(s.release(func(string) bool { return false }, true), s.remember(nil)), nil
 }
 
 // tell logs what was changed.

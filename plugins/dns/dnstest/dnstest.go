@@ -185,11 +185,11 @@ func write(t testing.TB, file, text string) {
 func freeAddress(t testing.TB) string {
 	t.Helper()
 	for range 50 {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
+		tcp, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		udp, err := net.ListenPacket("udp", tcp.Addr().String()) //nolint:noctx // it is closed at once
+		udp, err := net.ListenPacket("udp", tcp.Addr().String())
 		_ = tcp.Close()
 		if err == nil {
 			_ = udp.Close()
