@@ -76,7 +76,7 @@ func sinceOf(text string, now time.Time) (time.Time, error) {
 // printing sends lines to one reader. Nothing is sent before there is a line, so
 // that what fails at once is an answer of its own.
 type printing struct {
-	ctx     context.Context //nolint:containedctx // It is the request's, which is all that this lives for.
+	ctx     context.Context // the request's, which is all that this lives for
 	mu      sync.Mutex
 	w       http.ResponseWriter
 	control *http.ResponseController

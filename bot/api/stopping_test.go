@@ -104,7 +104,7 @@ func TestTheServerEndsThoughSomebodyReadsNothing(t *testing.T) {
 		many[i] = actions.LogLine{Time: noon, Source: "web-1/app", Text: strings.Repeat("x", 1000)}
 	}
 	w.Executor.Print("web", many...)
-	conn, err := net.Dial("tcp", ts.Listener.Addr().String())
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", ts.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -97,7 +97,7 @@ func (a *API) events(ctx context.Context, in *eventsInput) (*huma.StreamResponse
 // stream tells one onlooker of one run.
 type stream struct {
 	api     *API
-	ctx     context.Context //nolint:containedctx // It is the request's, which is all that a stream lives for.
+	ctx     context.Context // the request's, which is all that a stream lives for
 	w       http.ResponseWriter
 	control *http.ResponseController
 	runID   string

@@ -18,7 +18,7 @@ import (
 // lineStream keeps what is sent, and when.
 type lineStream struct {
 	grpc.ServerStream
-	ctx context.Context //nolint:containedctx // gRPC's streams have one.
+	ctx context.Context // as gRPC's streams have one
 
 	mu   sync.Mutex
 	sent []*executorv1.LogsResponse
