@@ -92,6 +92,9 @@ func TestADatabaseIsChangedToItsSettings(t *testing.T) {
 	}{
 		"another class":         {postgres("class", "db.t4g.small"), "class db.t4g.micro → db.t4g.small", func(db rdstypes.DBInstance) bool { return *db.DBInstanceClass == "db.t4g.small" }},
 		"more storage":          {postgres("storage", int64(50)), "storage 20 GiB → 50 GiB", func(db rdstypes.DBInstance) bool { return *db.AllocatedStorage == 50 }},
+		"another port":          {postgres("port", int64(6000)), "port 5432 → 6000", func(db rdstypes.DBInstance) bool { return *db.Endpoint.Port == 6000 }},
+		"other storage":         {postgres("storage_type", "gp2"), "sort of storage gp3 → gp2", func(db rdstypes.DBInstance) bool { return *db.StorageType == "gp2" }},
+		"a later version":       {postgres("version", "17"), "→ 17", func(db rdstypes.DBInstance) bool { return strings.HasPrefix(*db.EngineVersion, "17") }},
 		"longer backups":        {postgres("backup_days", int64(7)), "days of backups 1 → 7", func(db rdstypes.DBInstance) bool { return *db.BackupRetentionPeriod == 7 }},
 		"deletion protection":   {postgres("deletion_protection", true), "deletion protection false → true", func(db rdstypes.DBInstance) bool { return *db.DeletionProtection }},
 		"an address for people": {postgres("public", true), "public access false → true", func(db rdstypes.DBInstance) bool { return *db.PubliclyAccessible }},
@@ -123,10 +126,14 @@ func TestADatabaseIsChangedToItsSettings(t *testing.T) {
 func TestWhatCannotBeChangedInPlaceIsRefusedInThePlan(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, awstest.Options{})
-	w.must(t, w.step(sdk.Deploy, postgres("storage", int64(50))))
+	w.must(t, w.step(sdk.Deploy, postgres("storage", int64(50), "version", "16", "database", "shop", "username", "ann")))
 	for name, with := range map[string]map[string]any{
-		"another engine": {"rds": map[string]any{"engine": "mysql"}},
-		"less storage":   postgres("storage", int64(20)),
+		"another engine":     {"rds": map[string]any{"engine": "mysql"}},
+		"less storage":       postgres("storage", int64(20)),
+		"an earlier version": postgres("storage", int64(50), "version", "15"),
+		"another database":   postgres("storage", int64(50), "database", "store"),
+		"another user":       postgres("storage", int64(50), "username", "eve"),
+		"another key":        postgres("storage", int64(50), "kms_key", "1234abcd-12ab-34cd-56ef-1234567890ab"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.executor().Plan(t.Context(), w.step(sdk.Deploy, with))
