@@ -58,6 +58,12 @@ func program(t *testing.T) string {
 
 func TestConformance(t *testing.T) {
 	main, root, folder := program(t), t.TempDir(), t.TempDir()
+	t.Run("nobody overtakes a run of the same part", func(t *testing.T) {
+		out, err := exec.CommandContext(t.Context(), "node", filepath.Join("testdata", "overtake.mjs"), filepath.Join(filepath.Dir(main), "service.mjs")).CombinedOutput()
+		if want := "first begins, second is stopped, first ends, third begins, third ends"; err != nil || strings.TrimSpace(string(out)) != want {
+			t.Errorf("%v, and it says %s, want %s", err, out, want)
+		}
+	})
 	const text = "a page that nobody quotes"
 	for name, content := range map[string]string{"index.html": text, "more/style.css": "body {}"} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(folder, name)), 0o700); err != nil {

@@ -143,10 +143,10 @@ async function claim(parts, key, signal) {
   const {promise, resolve} = resolvers();
   const mine = earlier.then(() => promise);
   parts.set(key, mine);
-  const release = () => {
-    resolve();
-    if (parts.get(key) === mine) parts.delete(key);
-  };
+  // Not when this one is released: who gives up waiting must not have the next one
+  // overtake those before it.
+  mine.then(() => parts.get(key) === mine && parts.delete(key));
+  const release = resolve;
   try {
     await Promise.race([earlier, stopped(signal)]);
     signal.throwIfAborted();
