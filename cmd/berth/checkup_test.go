@@ -82,6 +82,22 @@ func TestACluster(t *testing.T) {
 	}
 }
 
+// An app with nothing in its cluster says nothing of whether that answers, and must
+// not speak for one that has.
+func TestAClusterIsLookedAtByAnAppThatIsInIt(t *testing.T) {
+	outside := &actions.App{Name: "a-site", Cluster: actions.Cluster{Name: "staging"}, Parts: []actions.Part{{Name: "bucket", Use: "aws"}, {Name: "url", Use: "dns"}}}
+	inside := &actions.App{Name: "shop", Cluster: actions.Cluster{Name: "staging"}, Parts: []actions.Part{{Name: "db", Use: "aws"}, {Name: "web", Use: "helm"}}}
+	for name, tt := range map[string]struct {
+		apps []*actions.App
+		want int
+	}{"both": {[]*actions.App{outside, inside}, 1}, "only what is outside": {[]*actions.App{outside}, 0}} {
+		c := checkup{host: looker{err: actions.Errorf("x", actions.CodeUnavailable, "It does not answer.")}, apps: catalogOf(tt.apps...), log: slog.New(slog.DiscardHandler)}
+		if got := c.look(t.Context()); len(got) != tt.want || tt.want > 0 && (got[0].OK || got[0].Detail != "It does not answer.") {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
 // catalogOf is a catalog of these apps, for lists alone.
 func catalogOf(apps ...*actions.App) *catalog {
 	c := &catalog{}
