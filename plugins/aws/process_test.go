@@ -33,7 +33,8 @@ func TestTheProgramConforms(t *testing.T) {
 	write(token)
 	w := newWorld(t, awstest.Options{Polls: 1})
 	settings := w.settings()
-	settings["poll"] = "2ms"
+	slow := w.settings()
+	settings["poll"], slow["poll"] = "2ms", "1h"
 	sdktest.Run(t, sdktest.Suite{
 		Command: []string{binary},
 		Env: []string{
@@ -45,6 +46,8 @@ func TestTheProgramConforms(t *testing.T) {
 			"rds":    map[string]any{"engine": "postgres"},
 			"secret": map[string]any{"secrets": map[string]any{"token": map[string]any{"file": file}}},
 		}},
+		// A queue is looked at again after it was made, which these settings hold up.
+		Slow:     &sdk.Step{With: map[string]any{"sqs": map[string]any{}}, Settings: slow},
 		Snapshot: func(*testing.T) string { w.Settle(); return w.Dump() },
 		Owned:    func(*testing.T) []string { return w.Owned() },
 	})
