@@ -52,7 +52,7 @@ var rightsOf = map[string][]right{
 		{"BerthFindBuckets", []string{"s3:ListAllMyBuckets"}, []string{"*"}},
 		{"BerthBuckets", []string{
 			"s3:CreateBucket", "s3:DeleteBucket", "s3:GetBucketPublicAccessBlock", "s3:GetBucketTagging", "s3:GetBucketVersioning", "s3:GetEncryptionConfiguration",
-			"s3:GetLifecycleConfiguration", "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:ListBucketVersions", "s3:PutBucketPublicAccessBlock",
+			"s3:GetLifecycleConfiguration", "s3:ListBucketMultipartUploads", "s3:ListBucketVersions", "s3:PutBucketPublicAccessBlock",
 			"s3:PutBucketTagging", "s3:PutBucketVersioning", "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration", "s3:TagResource",
 		}, []string{"arn:aws:s3:::berth-*"}},
 		{"BerthObjects", []string{"s3:AbortMultipartUpload", "s3:DeleteObject", "s3:DeleteObjectVersion"}, []string{"arn:aws:s3:::berth-*/*"}},
@@ -67,13 +67,13 @@ var rightsOf = map[string][]right{
 		{"BerthFindTopics", []string{"sns:ListTopics"}, []string{"*"}},
 		{"BerthTopics", []string{
 			"sns:CreateTopic", "sns:DeleteTopic", "sns:GetSubscriptionAttributes", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "sns:ListTagsForResource",
-			"sns:SetSubscriptionAttributes", "sns:SetTopicAttributes", "sns:Subscribe", "sns:TagResource", "sns:Unsubscribe",
+			"sns:SetSubscriptionAttributes", "sns:SetTopicAttributes", "sns:Subscribe", "sns:TagResource",
 		}, []string{"arn:aws:sns:*:*:berth-*"}},
 	},
 	"ecr": {
 		{"BerthFindRepositories", []string{"ecr:DescribeRepositories"}, []string{"*"}},
 		{"BerthRepositories", []string{
-			"ecr:CreateRepository", "ecr:DeleteLifecyclePolicy", "ecr:DeleteRepository", "ecr:GetLifecyclePolicy", "ecr:ListImages", "ecr:ListTagsForResource",
+			"ecr:CreateRepository", "ecr:DeleteRepository", "ecr:GetLifecyclePolicy", "ecr:ListImages", "ecr:ListTagsForResource",
 			"ecr:PutImageScanningConfiguration", "ecr:PutImageTagMutability", "ecr:PutLifecyclePolicy", "ecr:TagResource",
 		}, []string{"arn:aws:ecr:*:*:repository/berth-*"}},
 	},
@@ -86,16 +86,15 @@ var rightsOf = map[string][]right{
 		}, []string{"arn:aws:iam::*:role/berth/*"}},
 		{"BerthClustersIdentity", []string{
 			"eks:CreatePodIdentityAssociation", "eks:DeletePodIdentityAssociation", "eks:DescribeCluster", "eks:DescribePodIdentityAssociation",
-			"eks:ListPodIdentityAssociations", "eks:TagResource", "eks:UpdatePodIdentityAssociation",
+			"eks:ListPodIdentityAssociations", "eks:TagResource",
 		}, []string{"*"}},
 	},
 	"stack": {
-		{"BerthFindStacks", []string{"cloudformation:DescribeStacks", "cloudformation:ListStacks", "cloudformation:ValidateTemplate", "cloudformation:GetTemplateSummary"}, []string{"*"}},
+		{"BerthFindStacks", []string{"cloudformation:DescribeStacks"}, []string{"*"}},
 		{"BerthStacks", []string{
-			"cloudformation:CreateChangeSet", "cloudformation:CreateStack", "cloudformation:DeleteChangeSet", "cloudformation:DeleteStack", "cloudformation:DescribeChangeSet",
-			"cloudformation:DescribeStackEvents", "cloudformation:DescribeStackResources", "cloudformation:DescribeStacks", "cloudformation:ExecuteChangeSet",
-			"cloudformation:ContinueUpdateRollback", "cloudformation:GetTemplate", "cloudformation:ListStackResources", "cloudformation:TagResource", "cloudformation:UpdateStack",
-			"cloudformation:UpdateTerminationProtection",
+			"cloudformation:CreateStack", "cloudformation:DeleteStack",
+			"cloudformation:DescribeStackEvents", "cloudformation:DescribeStacks",
+			"cloudformation:GetTemplate", "cloudformation:ListStackResources", "cloudformation:TagResource", "cloudformation:UpdateStack",
 		}, []string{"arn:aws:cloudformation:*:*:stack/berth-*"}},
 	},
 }
