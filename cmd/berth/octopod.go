@@ -92,7 +92,7 @@ func importOctopod(cmd *cobra.Command, o octopodOptions) error {
 	}
 	known, err := knownEnvironments(cmd, server, o.app)
 	if err != nil {
-		if o.apply {
+		if _, wrong := errors.AsType[*exitError](err); wrong || o.apply {
 			return err
 		}
 		result.Unasked = true // a look at the database alone is of use as well
@@ -115,6 +115,13 @@ func importOctopod(cmd *cobra.Command, o octopodOptions) error {
 
 // knownEnvironments are the names of the app's environments that are not gone.
 func knownEnvironments(cmd *cobra.Command, server *apiclient.Client, app string) (map[string]bool, error) {
+	apps, err := server.Apps(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(apps, func(a api.App) bool { return a.Name == app }) {
+		return nil, &exitError{code: exitUsage, err: fmt.Errorf("Berth's config has no app %q; add it first, as docs/scripts.md says", app)} //nolint:staticcheck // Berth is a name.
+	}
 	f := apiclient.EnvironmentFilter{App: app}
 	all, err := collect(0, func(cursor string, limit int) (*apiPage, error) {
 		f.Cursor, f.Limit = cursor, limit

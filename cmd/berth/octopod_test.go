@@ -273,6 +273,12 @@ func TestImportFromEachVersionOfOctopod(t *testing.T) {
 			t.Error(said)
 		}
 	})
+	t.Run("an app that is not there is named before anything is made", func(t *testing.T) {
+		w := newImporting(t)
+		if said := w.berth(2, "import", "octopod", "--app", "shoop", "--postgres", strings.TrimSuffix(address, "/postgres")+"/octopod2"); !strings.Contains(said, `no app "shoop"`) {
+			t.Error(said)
+		}
+	})
 	t.Run("wrong addresses and databases say so without the password", func(t *testing.T) {
 		w := newImporting(t)
 		for db, want := range map[string]string{
