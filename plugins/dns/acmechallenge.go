@@ -244,7 +244,7 @@ func (c *challenges) awaitServer(ctx context.Context, s server, texts []challeng
 		for _, name := range challengeNames(texts) {
 			have, err := query(ctx, c.net, s, key{name, typeTXT})
 			if err != nil {
-				if missing = name; ctx.Err() == nil { // else it only was too late for an answer
+				if missing = name; !over(ctx) { // else it only was too late for an answer
 					last = err
 				}
 				break

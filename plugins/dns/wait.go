@@ -103,8 +103,8 @@ func (w *waiting) follow(ctx context.Context, s server, expect []expectation) {
 			w.caughtUp(s, said != "")
 			return
 		}
-		if ctx.Err() == nil || said == "" {
-			if why != said && ctx.Err() == nil {
+		if late := over(ctx); !late || said == "" {
+			if why != said && !late {
 				w.progress(why)
 			}
 			said = why
@@ -120,6 +120,13 @@ func (w *waiting) follow(ctx context.Context, s server, expect []expectation) {
 			return
 		}
 	}
+}
+
+// over tells whether ctx has ended, or ends at this moment: a question that its
+// deadline cuts off fails a little before the context does.
+func over(ctx context.Context) bool {
+	at, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(at)
 }
 
 func (w *waiting) caughtUp(s server, late bool) {
