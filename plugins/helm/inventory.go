@@ -3,6 +3,7 @@ package helm
 import (
 	"context"
 	"strconv"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -60,7 +61,9 @@ func ownedSecrets(secrets []metav1.PartialObjectMetadata) []kube.Found {
 	var out []kube.Found
 	for _, s := range secrets {
 		if s.Labels["owner"] != "helm" {
-			if s.Labels[kube.LabelManagedBy] == kube.ManagedBy {
+			// Other Secrets that bear the marks are those of other executors: copied
+			// certificates, what a part's manifests say. They list them themselves.
+			if s.Labels[kube.LabelManagedBy] == kube.ManagedBy && strings.HasPrefix(s.Name, archivePrefix) {
 				out = append(out, kube.Found{Owner: kube.LabelsOwner(s.Labels), Kind: kube.KindArchive, PartialObjectMetadata: s})
 			}
 			continue

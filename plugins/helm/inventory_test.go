@@ -42,21 +42,26 @@ func TestInventoryListsWhatAnInstallationOwns(t *testing.T) {
 	run(t, x, first)
 	run(t, x, verb(first, sdk.Deploy)) // a second revision is the same release
 	run(t, x, other)
-	archive := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "kept", Labels: kube.StepOwner(first).Labels()}}
+	archive := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: archivePrefix + "kept", Labels: kube.StepOwner(first).Labels()}}
 	archive.Labels[kube.LabelManagedBy] = kube.ManagedBy
 	if _, err := cs.CoreV1().Secrets(first.Namespace).Create(t.Context(), archive, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	strange := archive.DeepCopy()
-	strange.Name, strange.Labels[kube.LabelApp] = "strange", "NotAName"
+	strange.Name, strange.Labels[kube.LabelApp] = archivePrefix+"strange", "NotAName"
 	if _, err := cs.CoreV1().Secrets(first.Namespace).Create(t.Context(), strange, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	certificate := archive.DeepCopy() // another executor's, with the same marks
+	certificate.Name = "tls-web"
+	if _, err := cs.CoreV1().Secrets(first.Namespace).Create(t.Context(), certificate, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 
 	owned := inventory(t, x, first)
 	want := []sdk.Owned{
 		{App: "shop", Env: "pr-42", Kind: "Namespace", Name: first.Namespace},
-		{App: "shop", Env: "pr-42", Part: "web", Kind: "Archive", Name: "kept", Namespace: first.Namespace},
+		{App: "shop", Env: "pr-42", Part: "web", Kind: "Archive", Name: archivePrefix + "kept", Namespace: first.Namespace},
 		{App: "shop", Env: "pr-42", Part: "web", Kind: "Helm release", Name: "shop-pr-42-web", Namespace: first.Namespace},
 	}
 	if len(owned) != len(want) {
