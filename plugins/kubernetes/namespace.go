@@ -40,7 +40,7 @@ type limits struct {
 
 type networkMore struct {
 	From []string `json:"from"`
-	To   []string `json:"to"`
+	To   []string `json:"to"` // nil: everywhere; empty: the namespace itself and DNS alone
 }
 
 // readNamespace puts the part's `namespace` over the platform's and checks it.
@@ -194,8 +194,11 @@ func (b *namespaceBlock) objects(p *platform) []*unstructured.Unstructured {
 	return out
 }
 
-// policy lets pods of the namespace talk to one another, ingress controllers in,
-// and everybody ask DNS; and what is said beside that.
+// policy lets pods of the namespace talk to one another, and ingress controllers
+// in; and what is said beside that. Where pods may call is limited only when `to`
+// says so, since a database beside the environment is what most of them need, and
+// on clouds it has an address like any pod's; environments are kept apart all the
+// same, since each lets nobody in.
 func (m *networkMore) policy(ingress []string) map[string]any {
 	own := map[string]any{"podSelector": map[string]any{}}
 	space := func(names []string) map[string]any {
@@ -207,6 +210,14 @@ func (m *networkMore) policy(ingress []string) map[string]any {
 	if names := append(append([]string{}, ingress...), m.From...); len(names) > 0 {
 		from = append(from, space(names))
 	}
+	policy := map[string]any{
+		"podSelector": map[string]any{},
+		"policyTypes": []any{"Ingress"},
+		"ingress":     []any{map[string]any{"from": from}},
+	}
+	if m.To == nil {
+		return policy
+	}
 	to := []any{own}
 	for _, t := range m.To {
 		if _, err := netip.ParsePrefix(t); err == nil {
@@ -216,12 +227,9 @@ func (m *networkMore) policy(ingress []string) map[string]any {
 		to = append(to, space([]string{t}))
 	}
 	dns := []any{map[string]any{"port": int64(53), "protocol": "UDP"}, map[string]any{"port": int64(53), "protocol": "TCP"}}
-	return map[string]any{
-		"podSelector": map[string]any{},
-		"policyTypes": []any{"Ingress", "Egress"},
-		"ingress":     []any{map[string]any{"from": from}},
-		"egress":      []any{map[string]any{"to": to}, map[string]any{"ports": dns}},
-	}
+	policy["policyTypes"] = []any{"Ingress", "Egress"}
+	policy["egress"] = []any{map[string]any{"to": to}, map[string]any{"ports": dns}}
+	return policy
 }
 
 func texts[V any](m map[string]V) map[string]any {

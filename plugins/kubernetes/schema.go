@@ -112,12 +112,12 @@ func namespaceSchema(about string) object {
 			"default": quantities, "default_request": quantities, "min": quantities, "max": quantities,
 		}),
 		"network": object{
-			"description": "isolated: traffic within the namespace, from ingress controllers, and to DNS alone; open: all; or isolated with more",
+			"description": "isolated: nothing gets in but traffic within the namespace and from ingress controllers, and pods may call anywhere; open: all; or isolated with `from`, what more gets in, and `to`, what alone may be called beside the namespace and DNS",
 			"oneOf": []any{
 				object{"enum": []any{"isolated", "open"}},
 				closed("", nil, object{
 					"from": list("namespaces whose pods may come in as well", word("name of a namespace")),
-					"to":   list("where pods may go as well: CIDRs, or names of namespaces", word("10.1.0.0/16, or databases")),
+					"to":   list("where alone pods may go, beside their namespace and DNS: CIDRs, or names of namespaces; anywhere without it", word("10.1.0.0/16, or databases")),
 				}),
 			},
 		},
