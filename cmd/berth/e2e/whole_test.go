@@ -38,6 +38,7 @@ func TestAnEnvironmentOfEveryExecutor(t *testing.T) {
 	note := filepath.Join(dir, "note")
 	must(t, os.WriteFile(filepath.Join(scripts, "up"), []byte("#!/bin/sh\nset -eu\necho \"the token is $TOKEN\"\necho \"$DATABASE\" > "+note+"\n"), 0o700)) //nolint:gosec // It is a program.
 	must(t, os.WriteFile(filepath.Join(scripts, "down"), []byte("#!/bin/sh\nrm -f "+note+"\n"), 0o700))                                                     //nolint:gosec // It is a program.
+	must(t, os.WriteFile(filepath.Join(scripts, "there"), []byte("#!/bin/sh\ntest -f "+note+"\n"), 0o700)) //nolint:gosec // It is a program.
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": awstest.Key, "AWS_SECRET_ACCESS_KEY": awstest.Secret, "E2E_KUBE_SECRET": canaries[1], "E2E_SCRIPT_TOKEN": canaries[2], "E2E_VARIABLE": canaries[3],
 	} {
@@ -134,6 +135,7 @@ func everyPart(app, zone, scripts string) string {
           env: {TOKEN: {env: E2E_SCRIPT_TOKEN}, DATABASE: "{{ .Outputs.store.address }}"}
           deploy: [./up]
           cleanup: [./down]
+          check: [./there]
 `, app, zone, scripts)
 }
 
