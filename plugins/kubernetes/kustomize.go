@@ -43,6 +43,9 @@ func (src *sources) kustomize(from any) error {
 	if err != nil {
 		return err
 	}
+	if err := checkAliases(files); err != nil {
+		return err
+	}
 	memory := filesys.MakeFsInMemory()
 	for _, f := range files {
 		if err := memory.WriteFile("/"+f.path, f.data); err != nil {
