@@ -212,6 +212,9 @@ var fullSHA = regexp.MustCompile(`^[0-9a-f]{40}$`)
 // choose finds the commit, and what is set with it.
 func (r *Runner) choose(ctx context.Context, sc *scene) error {
 	sc.set = sc.order.Set
+	if len(sc.set) == 0 && sc.imported() {
+		sc.set = sc.env.Set // else the first deploy would lose what the other tool had set
+	}
 	switch {
 	case sc.order.Verb == VerbDeploy && sc.order.AsIs:
 		return sc.stays()
@@ -233,6 +236,12 @@ func (r *Runner) choose(ctx context.Context, sc *scene) error {
 		sc.set = sc.env.Set
 	}
 	return nil
+}
+
+// imported tells whether another tool made what runs, and Berth has deployed
+// nothing over it yet.
+func (sc *scene) imported() bool {
+	return sc.env != nil && sc.env.Deployed == 0 && len(sc.env.Set) > 0 && sc.env.State != StateCleaned
 }
 
 // stays takes what runs. What has no known commit though it has a repository was

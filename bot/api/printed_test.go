@@ -161,3 +161,22 @@ func TestImportsMakeRecordsAndNothingElse(t *testing.T) {
 		t.Errorf("after a cleanup it is %s", env.State)
 	}
 }
+
+// What another tool had set stays set with the first deploy, as it would have
+// there; Berth's own environments take what each deploy says.
+func TestAnImportedEnvironmentKeepsWhatWasSet(t *testing.T) {
+	s := start(t)
+	s.Work()
+	in := object{"app": "shop", "name": "orca", "state": "Running", "set": object{"image.tag": "v7"}}
+	if a := s.raw(http.MethodPost, "/api/v1/imports", "ada-token", in, nil); a.status != http.StatusCreated {
+		t.Fatalf("%d: %s", a.status, a.body)
+	}
+	env := actions.Name{App: "shop", Env: "orca"}
+	for _, step := range []struct{ command, tag string }{{"deploy shop/orca", "v7"}, {"deploy shop/orca --set image.tag=v8", "v8"}, {"deploy shop/orca", ""}} {
+		s.do(step.command)
+		record, err := s.Store.Environment(t.Context(), env)
+		if err != nil || record.Set["image.tag"] != step.tag {
+			t.Errorf("after %q the tag is %q, want %q (%v)", step.command, record.Set["image.tag"], step.tag, err)
+		}
+	}
+}

@@ -220,7 +220,7 @@ func printOctopod(w io.Writer, r *octopodImport, applied bool) {
 	fmt.Fprintln(w)
 }
 
-// printDeploys says how overrides outlive the next deploy.
+// printDeploys says how overrides outlive the first deploy.
 func printDeploys(w io.Writer, r *octopodImport) {
 	first := true
 	for _, i := range r.Items {
@@ -228,7 +228,7 @@ func printDeploys(w io.Writer, r *octopodImport) {
 			continue
 		}
 		if first {
-			fmt.Fprintln(w, "\nA deploy has the overrides that are given to it by --set, and no earlier ones. To deploy these as they are:")
+			fmt.Fprintln(w, "\nThe first deploy keeps these overrides; one with --set has those alone that it is given. Written out, they are:")
 			first = false
 		}
 		fmt.Fprintln(w, "  "+oneLine(i.Deploy))
