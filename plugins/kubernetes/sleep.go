@@ -2,7 +2,6 @@ package kubernetes
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -173,13 +172,4 @@ func (s *session) wakeOver(ctx context.Context, all []*placed) error {
 		})
 	}
 	return work.wait()
-}
-
-// listed joins words for a sentence.
-func listed(words []string) string {
-	const most = 5
-	if n := len(words); n > most {
-		words = append(words[:most:most], "and "+kube.Count(n-most, "other"))
-	}
-	return strings.Join(words, ", ")
 }

@@ -36,12 +36,12 @@ spec:
 	if err != nil {
 		t.Fatal(err)
 	}
-	any := anyClient(t)
-	definitions := any.Resource(kindOf{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}.gvr())
+	objects := anyClient(t)
+	definitions := objects.Resource(kindOf{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}.gvr())
 	if _, err := definitions.Create(t.Context(), &unstructured.Unstructured{Object: crd}, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
-	of := any.Resource(snapshotKind.gvr()).Namespace(namespace)
+	of := objects.Resource(snapshotKind.gvr()).Namespace(namespace)
 	eventually(t, "snapshots are served", func() bool {
 		_, err := of.List(t.Context(), metav1.ListOptions{})
 		return err == nil

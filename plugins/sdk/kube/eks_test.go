@@ -180,7 +180,7 @@ func (a *amazon) admit(r *http.Request) error {
 	defer a.mu.Unlock()
 	signed, err := time.Parse("20060102T150405Z", q.Get("X-Amz-Date"))
 	if age := time.Now().Add(a.skew).Sub(signed); err != nil || age < -5*time.Minute || age > 15*time.Minute {
-		return fmt.Errorf("it is %s old, %v", age, err)
+		return fmt.Errorf("it is %s old", age)
 	}
 	credential := strings.SplitN(q.Get("X-Amz-Credential"), "/", 2)
 	day := signed.Format("20060102")

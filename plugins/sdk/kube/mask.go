@@ -293,6 +293,7 @@ func StepMasker(key []byte, step sdk.Step) *Masker {
 	return m
 }
 
+// RandomKey is a key of 32 bytes that nobody else has.
 func RandomKey() []byte {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails, by its documentation

@@ -325,6 +325,7 @@ type Slumber struct {
 	objects int // that are Asleep, of any kind
 }
 
+// Slumber tells how much of what was seen sleeps.
 func (f *Sight) Slumber() Slumber {
 	var r Slumber
 	for _, o := range f.Objects {
