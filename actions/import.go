@@ -151,7 +151,7 @@ func (s *Store) importHistory(ctx context.Context, i Imported) error {
 	newest := slices.SortedStableFunc(slices.Values(i.History), func(a, b ImportedAction) int { return b.At.Compare(a.At) })
 	for _, a := range newest[:min(len(newest), HistoryKept)] {
 		run := &Run{
-			ID:    strings.ToLower(ulid.MustNew(uint64(max(a.At.UnixMilli(), 0)), ulid.DefaultEntropy()).String()), //nolint:gosec // it is not negative
+			ID:    strings.ToLower(ulid.MustNew(uint64(max(a.At.UnixMilli(), 0)), ulid.DefaultEntropy()).String()),
 			Order: Order{Verb: a.Verb, By: a.By}, State: RunSucceeded, StartedAt: a.At.Add(-a.Took), EndedAt: a.At,
 		}
 		if !a.OK {

@@ -45,7 +45,7 @@ func (r *Runner) Logs(ctx context.Context, name Name, part string, q LogQuery, o
 	}
 	stop()
 	for _, t := range told {
-		for range t.lines { //nolint:revive // Its goroutine ends once it sees that nobody wants more.
+		for range t.lines { // its goroutine ends once it sees that nobody wants more
 		}
 	}
 	switch {

@@ -41,7 +41,7 @@ func TestWhatProgramsPrintIsMergedAndFiltered(t *testing.T) {
 		"?contains=" + strings.Repeat("x", 801): "422",
 	} {
 		a := s.raw(http.MethodGet, shop42+"/logs"+query, "eve-token", nil, nil)
-		got := ""
+		var got string
 		if a.status != http.StatusOK {
 			got = map[int]string{404: "404", 422: "422"}[a.status]
 		} else {

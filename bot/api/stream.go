@@ -87,7 +87,7 @@ func (a *API) events(ctx context.Context, in *eventsInput) (*huma.StreamResponse
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
 		w.WriteHeader(http.StatusOK)
-		defer hurry(s.ctx, s.control)()
+		defer hurry(s.ctx, s.control)()                                                 //nolint:contextcheck // a stream has huma's context of the request
 		if err := s.run(hc.Context(), first); err != nil && hc.Context().Err() == nil { //nolint:contextcheck // a stream has huma's context of the request
 			a.log.DebugContext(ctx, "a stream of events ended early", "run_id", run.ID, "error", err)
 		}

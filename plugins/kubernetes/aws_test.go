@@ -21,16 +21,18 @@ func TestSecretsFromAWS(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked++
 		body, _ := io.ReadAll(r.Body)
-		var in struct{ SecretId string }
+		var in struct {
+			ID string `json:"SecretId"`
+		}
 		_ = json.Unmarshal(body, &in)
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-		if r.Header.Get("X-Amz-Target") != "secretsmanager.GetSecretValue" || !strings.Contains(r.Header.Get("Authorization"), "/eu-central-1/secretsmanager/") || !strings.HasSuffix(in.SecretId, "db-AbCdEf") {
+		if r.Header.Get("X-Amz-Target") != "secretsmanager.GetSecretValue" || !strings.Contains(r.Header.Get("Authorization"), "/eu-central-1/secretsmanager/") || !strings.HasSuffix(in.ID, "db-AbCdEf") {
 			w.WriteHeader(http.StatusBadRequest)
 			_, _ = io.WriteString(w, `{"__type":"ResourceNotFoundException","Message":"none"}`)
 			return
 		}
 		text, _ := json.Marshal(map[string]any{"username": "shop", "password": canary, "port": 5432})
-		_ = json.NewEncoder(w).Encode(map[string]any{"ARN": in.SecretId, "Name": "db", "SecretString": string(text)})
+		_ = json.NewEncoder(w).Encode(map[string]any{"ARN": in.ID, "Name": "db", "SecretString": string(text)})
 	}))
 	defer server.Close()
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")

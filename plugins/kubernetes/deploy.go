@@ -34,7 +34,7 @@ func (x *Executor) deploy(ctx context.Context, step sdk.Step, out sdk.Events) er
 	// What is wanted comes from elsewhere than what is there.
 	group, side := errgroup.WithContext(limited)
 	group.Go(func() (err error) {
-		if w, err = x.gather(side, s, step); err != nil {
+		if w, err = x.gather(s, step); err != nil {
 			return err
 		}
 		if err = w.stillAgreed(step); err != nil {
@@ -127,7 +127,7 @@ func (s *session) unchanged(ctx context.Context, w *wanted, r *record, all []*fo
 		if f.full == nil || f.Labels[labelJob] != "" {
 			continue
 		}
-		if st, _ := s.settings.rules.of(f.full); st.State != kube.Ready {
+		if st := s.settings.rules.of(f.full); st.State != kube.Ready {
 			ready = false
 		}
 	}

@@ -35,10 +35,9 @@ const (
 	inputRecord  = "record"
 )
 
-// gather puts together what step wants. With look it looks up the values of
-// secrets; without it they are what they are referred to as, which is what plans
-// are about.
-func (x *Executor) gather(ctx context.Context, s *settings, step sdk.Step) (*wanted, error) {
+// gather puts together what step wants, but for the objects that hold secrets:
+// what decides a plan names them as they are referred to.
+func (x *Executor) gather(s *settings, step sdk.Step) (*wanted, error) {
 	src, err := s.read()
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -151,7 +152,7 @@ func (g *kustomizeGuard) check(at string) error {
 			return sdk.Invalid("%q names %q, which is not in the folder: a kustomization is built from what is in the repository alone.", kube.Clip(found[0], 120), kube.Clip(p, 120))
 		}
 	}
-	for _, p := range append(append(append([]string{}, k.Resources...), k.Bases...), k.Components...) {
+	for _, p := range slices.Concat(k.Resources, k.Bases, k.Components) { //nolint:staticcheck // What is deprecated is still read.
 		inner := path.Join(at, p)
 		if inside := path.Join(strings.TrimPrefix(at, "/"), p); filepath.IsLocal(inside) && g.files.IsDir(inner) {
 			if err := g.check(inner); err != nil {
@@ -183,13 +184,11 @@ func plain(k *types.Kustomization) error {
 // pathsOf is everything in a kustomization that its loader takes for a path.
 func pathsOf(k *types.Kustomization) []string {
 	var out []string
-	for _, l := range [][]string{k.Resources, k.Bases, k.Components, k.Crds, k.Configurations} {
-		out = append(out, l...)
-	}
-	for _, p := range append(append([]types.Patch{}, k.Patches...), k.PatchesJson6902...) {
+	out = slices.Concat(out, k.Resources, k.Bases, k.Components, k.Crds, k.Configurations) //nolint:staticcheck // What is deprecated is still read.
+	for _, p := range slices.Concat(k.Patches, k.PatchesJson6902) {                        //nolint:staticcheck // The same.
 		out = append(out, p.Path)
 	}
-	for _, p := range k.PatchesStrategicMerge {
+	for _, p := range k.PatchesStrategicMerge { //nolint:staticcheck // The same.
 		if !strings.Contains(string(p), "\n") { // else it is the patch itself
 			out = append(out, string(p))
 		}

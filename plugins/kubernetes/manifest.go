@@ -7,7 +7,7 @@ import (
 	"io"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	apijson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -113,7 +113,7 @@ func checkObject(u *unstructured.Unstructured) error {
 	if name == "" {
 		return fmt.Errorf("the %s has no name", what)
 	}
-	if errs := path.IsValidPathSegmentName(name); len(errs) > 0 {
+	if errs := content.IsPathSegmentName(name); len(errs) > 0 {
 		return fmt.Errorf("the %s has the name %q, which %s", what, kube.Clip(name, 80), errs[0])
 	}
 	if ns, there := meta["namespace"]; there {

@@ -103,7 +103,7 @@ func (s *session) sight(ctx context.Context, r *record) (*kube.Sight, error) {
 		id := kube.ID(live, "")
 		want := cmp.Or(wants[id], live)
 		delete(wants, id)
-		st, _ := s.settings.rules.of(live)
+		st := s.settings.rules.of(live)
 		if m := r.Members[id]; m.Kept {
 			want, st = live, kube.Status{State: kube.Ready} // it is wanted no more
 		}

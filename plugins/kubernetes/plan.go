@@ -21,7 +21,7 @@ func (x *Executor) planDeploy(ctx context.Context, step sdk.Step) (sdk.Plan, err
 	if err != nil {
 		return sdk.Plan{}, err
 	}
-	w, err := x.gather(ctx, s, step)
+	w, err := x.gather(s, step)
 	if err != nil {
 		return sdk.Plan{}, err
 	}

@@ -124,12 +124,11 @@ func (e *expression) holds(u *unstructured.Unstructured) (ok bool, why string) {
 	return ok, ""
 }
 
-// of tells how an object of the part is, and whether its readiness is waited for
-// at all.
-func (r *rules) of(u *unstructured.Unstructured) (kube.Status, bool) {
+// of tells how an object of the part is.
+func (r *rules) of(u *unstructured.Unstructured) kube.Status {
 	for _, name := range kindNames(u) {
 		if e := r.kinds[name]; e != nil {
-			return byExpression(u, e, nil), true
+			return byExpression(u, e, nil)
 		}
 	}
 	return known(u)
@@ -138,8 +137,7 @@ func (r *rules) of(u *unstructured.Unstructured) (kube.Status, bool) {
 // of tells how an awaited resource is.
 func (a *awaited) of(u *unstructured.Unstructured, r *rules) kube.Status {
 	if a.ready == nil && a.failed == nil {
-		st, _ := r.of(u)
-		return st
+		return r.of(u)
 	}
 	return byExpression(u, a.ready, a.failed)
 }
@@ -154,7 +152,7 @@ func byExpression(u *unstructured.Unstructured, ready, failed *expression) kube.
 		}
 	}
 	if ready == nil {
-		st, _ := known(u)
+		st := known(u)
 		return st
 	}
 	ok, why := ready.holds(u)
@@ -178,12 +176,12 @@ func kindNames(u *unstructured.Unstructured) []string {
 }
 
 // known tells how an object of a kind that there is a rule for is.
-func known(u *unstructured.Unstructured) (kube.Status, bool) {
+func known(u *unstructured.Unstructured) kube.Status {
 	if kube.GroupKind(u) == "Application.argoproj.io" {
-		return lookArgo(u), true
+		return lookArgo(u)
 	}
 	if kube.Ruled(u) {
-		return kube.Look(u), true
+		return kube.Look(u)
 	}
 	return lookConditions(u)
 }
@@ -231,7 +229,7 @@ var conditioned = []string{".toolkit.fluxcd.io", "cert-manager.io", ".crossplane
 // lookConditions goes by an object's conditions: Ready, and Synced where
 // Crossplane has one, of the generation that is there now. Objects without such
 // are ready once they exist.
-func lookConditions(u *unstructured.Unstructured) (kube.Status, bool) {
+func lookConditions(u *unstructured.Unstructured) kube.Status {
 	group := u.GroupVersionKind().Group
 	waited := false
 	for _, g := range conditioned {
@@ -244,18 +242,18 @@ func lookConditions(u *unstructured.Unstructured) (kube.Status, bool) {
 	ready, has := conditionOf(u, "Ready")
 	switch {
 	case !has && !waited || noStatus[kube.GroupKind(u)]:
-		return kube.Status{State: kube.Ready}, false
+		return kube.Status{State: kube.Ready}
 	case u.GetDeletionTimestamp() != nil:
-		return kube.Status{Text: "is being deleted"}, true
+		return kube.Status{Text: "is being deleted"}
 	}
 	if synced, ok := conditionOf(u, "Synced"); ok && synced.status == "False" {
-		return kube.Status{Text: "is not synced" + synced.why(), Stuck: true}, true
+		return kube.Status{Text: "is not synced" + synced.why(), Stuck: true}
 	}
 	if suspended, _, _ := unstructured.NestedBool(u.Object, "spec", "suspend"); suspended {
-		return kube.Status{State: kube.Ready}, true
+		return kube.Status{State: kube.Ready}
 	}
 	if stalled, ok := conditionOf(u, "Stalled"); ok && stalled.status == "True" {
-		return kube.Status{State: kube.Failed, Text: "is stalled" + stalled.why()}, true
+		return kube.Status{State: kube.Failed, Text: "is stalled" + stalled.why()}
 	}
 	seen, told, _ := unstructured.NestedInt64(u.Object, "status", "observedGeneration")
 	if ready.observed > 0 {
@@ -263,13 +261,13 @@ func lookConditions(u *unstructured.Unstructured) (kube.Status, bool) {
 	}
 	switch {
 	case told && seen < u.GetGeneration():
-		return kube.Status{Text: "its controller has not seen the last change yet"}, true
+		return kube.Status{Text: "its controller has not seen the last change yet"}
 	case !has:
-		return kube.Status{Text: "its controller has not said anything yet"}, true
+		return kube.Status{Text: "its controller has not said anything yet"}
 	case ready.status == "True":
-		return kube.Status{State: kube.Ready}, true
+		return kube.Status{State: kube.Ready}
 	}
-	return kube.Status{Text: "is not ready" + ready.why()}, true
+	return kube.Status{Text: "is not ready" + ready.why()}
 }
 
 // noStatus are kinds of those groups that never have a Ready condition.

@@ -41,7 +41,7 @@ func TestReadiness(t *testing.T) {
 			if err := u.UnmarshalJSON([]byte(strings.Replace(c.object, `"kind"`, `"x":0,"kind"`, 1))); err != nil {
 				t.Fatal(err)
 			}
-			if st, _ := s.rules.of(u); st.State != c.state || !strings.Contains(st.Text, c.says) {
+			if st := s.rules.of(u); st.State != c.state || !strings.Contains(st.Text, c.says) {
 				t.Errorf("it is %v: %s", st.State, st.Text)
 			}
 		})

@@ -65,10 +65,7 @@ func (s *session) namespace() kube.Namespace {
 func (s *session) wait() kube.Wait {
 	return kube.Wait{
 		Cluster: s.cluster, Namespace: s.step.Namespace, Out: s.out, Mask: s.mask, FailFast: s.settings.failFast,
-		Look: func(u *unstructured.Unstructured) kube.Status {
-			st, _ := s.settings.rules.of(u)
-			return st
-		},
+		Look: s.settings.rules.of,
 		Gone: func(u *unstructured.Unstructured) {
 			s.receipts.Gone(s.out, sdk.Resource{
 				Kind: u.GetKind(), Name: u.GetName(), Namespace: u.GetNamespace(), Destructive: kube.TakesData(u),

@@ -37,7 +37,7 @@ func gathered(t testing.TB, step sdk.Step) (*wanted, error) {
 	if err != nil {
 		return nil, err
 	}
-	return New(Options{}).gather(t.Context(), s, step)
+	return New(Options{}).gather(s, step)
 }
 
 const cm = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: \"${COLOR}-$${COLOR}-${OTHER}\"}\n"

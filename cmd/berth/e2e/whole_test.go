@@ -36,9 +36,9 @@ func TestAnEnvironmentOfEveryExecutor(t *testing.T) {
 	must(t, os.WriteFile(key, []byte(zone.Secret+"\n"), 0o600))
 	must(t, os.MkdirAll(scripts, 0o700))
 	note := filepath.Join(dir, "note")
-	must(t, os.WriteFile(filepath.Join(scripts, "up"), []byte("#!/bin/sh\nset -eu\necho \"the token is $TOKEN\"\necho \"$DATABASE\" > "+note+"\n"), 0o700)) //nolint:gosec // It is a program.
-	must(t, os.WriteFile(filepath.Join(scripts, "down"), []byte("#!/bin/sh\nrm -f "+note+"\n"), 0o700))                                                     //nolint:gosec // It is a program.
-	must(t, os.WriteFile(filepath.Join(scripts, "there"), []byte("#!/bin/sh\ntest -f "+note+"\n"), 0o700)) //nolint:gosec // It is a program.
+	must(t, os.WriteFile(filepath.Join(scripts, "up"), []byte("#!/bin/sh\nset -eu\necho \"the token is $TOKEN\"\necho \"$DATABASE\" > "+note+"\n"), 0o700))
+	must(t, os.WriteFile(filepath.Join(scripts, "down"), []byte("#!/bin/sh\nrm -f "+note+"\n"), 0o700))
+	must(t, os.WriteFile(filepath.Join(scripts, "there"), []byte("#!/bin/sh\ntest -f "+note+"\n"), 0o700))
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": awstest.Key, "AWS_SECRET_ACCESS_KEY": awstest.Secret, "E2E_KUBE_SECRET": canaries[1], "E2E_SCRIPT_TOKEN": canaries[2], "E2E_VARIABLE": canaries[3],
 	} {

@@ -29,7 +29,7 @@ const (
 	// eksToken begins the tokens that EKS takes, and eksHeader, which is signed with
 	// them, names the cluster that a token is for.
 	// Source: https://github.com/kubernetes-sigs/aws-iam-authenticator#api-authorization-from-outside-a-cluster
-	eksToken  = "k8s-aws-v1."
+	eksToken  = "k8s-aws-v1." //nolint:gosec // How all of them begin.
 	eksHeader = "X-K8s-Aws-Id"
 	// eksExpires is how long a presigned request may be used at STS, in seconds. The
 	// token itself is taken for a quarter of an hour.
