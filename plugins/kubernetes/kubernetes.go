@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 
@@ -127,7 +128,26 @@ type maskKey struct{}
 // withMask gives a call a masker that all of it shares: what one part of it
 // learns is hidden by the others.
 func (x *Executor) withMask(ctx context.Context, step sdk.Step) context.Context {
+	step.With = withoutNames(step.With)
 	return context.WithValue(ctx, maskKey{}, kube.StepMasker(x.masking, step))
+}
+
+// withoutNames is settings without the names of Secrets: these stand under the key
+// `secret`, and would be taken for secrets and hidden wherever they appear.
+func withoutNames(with map[string]any) map[string]any {
+	out := maps.Clone(with)
+	delete(out, "vars")
+	if _, there := out["jobs"]; !there {
+		return out
+	}
+	var jobs []any
+	for _, j := range kube.Maps(out["jobs"]) {
+		j = maps.Clone(j)
+		delete(j, "env_from")
+		jobs = append(jobs, j)
+	}
+	out["jobs"] = jobs
+	return out
 }
 
 // maskOf is the call's masker.

@@ -101,6 +101,9 @@ func definedKinds(objects []*unstructured.Unstructured) map[schema.GroupKind]kin
 // in another namespace, or in none, needs the platform's leave.
 func (s *session) admit(p *placed) (bool, error) {
 	title := kube.Clip(kube.Title(p.Unstructured), 160)
+	if hasOwners(p.Unstructured) {
+		return false, sdk.Invalid("%s has ownerReferences, and the cluster would delete it together with an owner that Berth knows nothing of: take them out of the manifest.", title)
+	}
 	if p.kind.key() == "Namespace." && p.GetName() == s.step.Namespace {
 		s.out.Log("the manifests have the environment's own namespace, which is Berth's to make; that object is left out")
 		return false, nil
@@ -129,6 +132,21 @@ func (s *session) admit(p *placed) (bool, error) {
 		return false, sdk.Invalid("%s may not be applied: `kinds` in the kubernetes executor's `settings` does not have %s.", title, kindNames(p.Unstructured)[0])
 	}
 	return true, nil
+}
+
+// hasOwners tells whether an object names owners, in whatever form: the cluster's
+// garbage collection answers for it then, and not the part. It would also keep the
+// namespace from being seen as in use, since what has an owner goes with that.
+func hasOwners(u *unstructured.Unstructured) bool {
+	meta, _ := u.Object["metadata"].(map[string]any)
+	switch refs := meta["ownerReferences"].(type) {
+	case nil:
+		return false
+	case []any:
+		return len(refs) > 0
+	default:
+		return true
+	}
 }
 
 // allows tells whether the platform lets parts of an app have objects of that

@@ -195,7 +195,7 @@ func (s *session) tellPlan(plan *sdk.Plan, w *wanted, r *record, was, is []*unst
 		before = append(before, cleaned(s.content(r, f)))
 	}
 	old := kube.NewMasker(s.x.masking, nil, before).Like(s.mask)
-	now := kube.NewMasker(s.x.masking, s.step.With, is).Like(s.mask)
+	now := kube.NewMasker(s.x.masking, withoutNames(s.step.With), is).Like(s.mask)
 	c, err := kube.Compare(before, is, old, now, nil)
 	if err != nil {
 		return err

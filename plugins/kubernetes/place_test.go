@@ -1,0 +1,64 @@
+package kubernetes
+
+import (
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/berth-dev/berth/plugins/sdk"
+)
+
+func TestObjectsWithOwnersAreRefused(t *testing.T) {
+	t.Parallel()
+	const of = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, ownerReferences: OWNERS}\n"
+	x := New(Options{})
+	for name, owners := range map[string]string{
+		"one owner":               "[{apiVersion: v1, kind: Namespace, name: infra, uid: 6b1f}]",
+		"an owner beyond a list":  "{apiVersion: v1, kind: Namespace, name: infra, uid: 6b1f}",
+		"an owner that says none": "[{}]",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			step := stepOf(t, map[string]any{"manifests": strings.Replace(of, "OWNERS", owners, 1)})
+			fails(t, x, step, sdk.FaultInvalid, "ConfigMap a has ownerReferences", "take them out")
+			_, err := x.Plan(t.Context(), step)
+			failedWith(t, err, sdk.FaultInvalid, "ConfigMap a has ownerReferences")
+			_, err = client(t).CoreV1().Namespaces().Get(t.Context(), step.Namespace, metav1.GetOptions{})
+			absent(t, "the namespace of a part that is refused", err)
+		})
+	}
+	t.Run("none", func(t *testing.T) {
+		t.Parallel()
+		run(t, x, stepOf(t, map[string]any{"manifests": strings.Replace(of, "OWNERS", "[]", 1)}))
+	})
+}
+
+func TestNamesOfSecretsAreToldAndTheirValuesAreNot(t *testing.T) {
+	t.Parallel()
+	const value = "hunter-two-zz9"
+	x := New(Options{Getenv: func(name string) string { return map[string]string{"KX": value}[name] }})
+	step := stepOf(t, map[string]any{
+		"vars":    map[string]any{"secret": "shop-secrets"},
+		"secrets": []any{map[string]any{"name": "database", "data": map[string]any{"password": map[string]any{"env": "KX"}}}},
+		"jobs":    []any{map[string]any{"name": "migrate", "image": "ghcr.io/acme/shop:1", "env": map[string]any{"API_TOKEN": "given-as-text"}, "env_from": []any{map[string]any{"secret": "database"}}}},
+	})
+	made, err := x.Plan(t.Context(), step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := run(t, x, step).all()
+	for _, name := range []string{"shop-secrets", "database"} {
+		if !strings.Contains(said, "created Secret "+name) {
+			t.Errorf("the log does not say that the Secret %s was made:\n%s", name, said)
+		}
+		if !strings.Contains(made.Diff, "name: "+name) {
+			t.Errorf("the plan does not name the Secret %s:\n%s", name, made.Diff)
+		}
+	}
+	for _, hidden := range []string{value, "given-as-text"} {
+		if strings.Contains(made.Diff+said, hidden) {
+			t.Errorf("%s can be read", hidden)
+		}
+	}
+}
