@@ -37,14 +37,19 @@ type Cluster struct {
 
 var shared = sync.OnceValues(func() (*Cluster, error) {
 	wanted = true
-	return Start()
+	return Start(flags...)
 })
 
 // wanted is whether any test asked for the shared cluster.
 var wanted bool
 
-// Main runs the tests and then stops the shared cluster.
-func Main(m *testing.M) int {
+// flags are what the shared cluster is started with.
+var flags []string
+
+// Main runs the tests and then stops the shared cluster, which is started with
+// those flags of devcluster's `up`.
+func Main(m *testing.M, up ...string) int {
+	flags = up
 	code := m.Run()
 	if wanted {
 		if c, err := shared(); err == nil {
@@ -65,16 +70,16 @@ func Kubeconfig(tb testing.TB) string {
 	return c.Kubeconfig
 }
 
-// Start starts a control plane of the caller's own, to be stopped by Stop. It
-// ends with this process in any case.
-func Start() (*Cluster, error) {
+// Start starts a control plane of the caller's own with those flags of devcluster's
+// `up`, to be stopped by Stop. It ends with this process in any case.
+func Start(up ...string) (*Cluster, error) {
 	program, err := findProgram()
 	if err != nil {
 		return nil, err
 	}
 	c := &Cluster{ended: make(chan struct{})}
 	var log bytes.Buffer
-	c.cmd = exec.Command(program, "up")
+	c.cmd = exec.Command(program, append([]string{"up"}, up...)...)
 	c.cmd.Stderr = &log
 	c.cmd.SysProcAttr = attributes()
 	stdout, err := c.cmd.StdoutPipe()

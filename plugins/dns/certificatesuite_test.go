@@ -6,14 +6,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
-	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -145,18 +143,7 @@ func (c cutNetwork) exchange(ctx context.Context, address string, m *dns.Msg, ke
 // cutCluster is a kubeconfig of a way to the API server that is cut.
 func (w *tlsWorld) cutCluster(t *testing.T, cut *sdktest.Cut) string {
 	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", clustertest.Kubeconfig(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport, err := rest.TransportFor(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	target, err := url.Parse(config.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
+	transport, target := clustertest.API(t)
 	proxy := &httputil.ReverseProxy{
 		Rewrite:      func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport:    cut.Transport(transport),

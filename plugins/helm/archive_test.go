@@ -248,8 +248,8 @@ func TestRestoreBringsBackExactlyWhatWasArchived(t *testing.T) {
 		t.Errorf("the archive's plan is %+v", p)
 	}
 	out := run(t, x, verb(step, sdk.Archive))
-	if !strings.Contains(out.all(), "PersistentVolumeClaim data-db-1 1Gi stays, with its data") {
-		t.Errorf("did not say what stays:\n%s", out.all())
+	if !strings.Contains(out.Text(), "PersistentVolumeClaim data-db-1 1Gi stays, with its data") {
+		t.Errorf("did not say what stays:\n%s", out.Text())
 	}
 	if left := running(t, step.Namespace); len(left) > 0 {
 		t.Errorf("left %v", left)
@@ -309,8 +309,8 @@ func TestRestoreOfANewerCommitIsOverTheSameData(t *testing.T) {
 		t.Errorf("the plan is %+v", p)
 	}
 	out := run(t, x, newer)
-	if !strings.Contains(out.all(), "3 of 3 volumes found") {
-		t.Errorf("did not say what it found:\n%s", out.all())
+	if !strings.Contains(out.Text(), "3 of 3 volumes found") {
+		t.Errorf("did not say what it found:\n%s", out.Text())
 	}
 	run(t, x, newer)
 	is := shopScene(t, step)
@@ -498,8 +498,8 @@ func TestWhatWasNeverReadyIsArchivedToo(t *testing.T) {
 	back.With = maps.Clone(step.With)
 	back.With["values"] = map[string]any{}
 	out := run(t, x, back)
-	if !strings.Contains(out.all(), "had never become ready") || !maps.Equal(held, claimUIDs(t, step.Namespace)) {
-		t.Errorf("claims were %v and are %v\n%s", held, claimUIDs(t, step.Namespace), out.all())
+	if !strings.Contains(out.Text(), "had never become ready") || !maps.Equal(held, claimUIDs(t, step.Namespace)) {
+		t.Errorf("claims were %v and are %v\n%s", held, claimUIDs(t, step.Namespace), out.Text())
 	}
 }
 
@@ -519,8 +519,8 @@ func TestWhatOwnsClaimsStaysWithThem(t *testing.T) {
 	}
 	held := claimUIDs(t, step.Namespace)
 	out := run(t, x, verb(step, sdk.Archive))
-	if !strings.Contains(out.all(), "ConfigMap seed stays and keeps running: volume claims with data belong to it") {
-		t.Errorf("did not say why it stays:\n%s", out.all())
+	if !strings.Contains(out.Text(), "ConfigMap seed stays and keeps running: volume claims with data belong to it") {
+		t.Errorf("did not say why it stays:\n%s", out.Text())
 	}
 	if now := claimUIDs(t, step.Namespace); !maps.Equal(held, now) {
 		t.Errorf("claims were %v and are %v", held, now)
@@ -554,8 +554,8 @@ func TestRollbackBringsTheEarlierRevisionBackExactly(t *testing.T) {
 	is.Claims = was.Claims
 	sameScene(t, was, is)
 	again := run(t, x, back)
-	if again.outputs["revision"] != "3" {
-		t.Errorf("the same step made revision %s", again.outputs["revision"])
+	if again.Outputs["revision"] != "3" {
+		t.Errorf("the same step made revision %s", again.Outputs["revision"])
 	}
 
 	gone := back
@@ -564,8 +564,8 @@ func TestRollbackBringsTheEarlierRevisionBackExactly(t *testing.T) {
 		t.Errorf("the plan is %+v", p)
 	}
 	out := run(t, x, gone)
-	if !strings.Contains(out.all(), "Helm's history does not have the earlier revision") || out.outputs["revision"] != "4" {
-		t.Errorf("revision %s\n%s", out.outputs["revision"], out.all())
+	if !strings.Contains(out.Text(), "Helm's history does not have the earlier revision") || out.Outputs["revision"] != "4" {
+		t.Errorf("revision %s\n%s", out.Outputs["revision"], out.Text())
 	}
 	stale := back
 	stale.ID, stale.Agreed = back.ID+"-3", map[string]string{inputRevision: notInHistory}

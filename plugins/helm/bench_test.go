@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-dev/berth/plugins/sdk/sdktest"
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/storage/driver"
@@ -23,7 +24,7 @@ func BenchmarkDeploy(b *testing.B) {
 			for b.Loop() {
 				step := preview(b)
 				step.With["values"] = values
-				if err := x.Run(b.Context(), step, newRecorder()); err != nil {
+				if err := x.Run(b.Context(), step, sdktest.NewRecorder()); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -84,7 +85,7 @@ func BenchmarkRepeat(b *testing.B) {
 	step := preview(b)
 	run(b, x, step)
 	for b.Loop() {
-		if err := x.Run(b.Context(), step, newRecorder()); err != nil {
+		if err := x.Run(b.Context(), step, sdktest.NewRecorder()); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -14,12 +14,13 @@ import (
 
 	"github.com/berth-dev/berth/plugins/sdk"
 	"github.com/berth-dev/berth/plugins/sdk/kube"
+	"github.com/berth-dev/berth/plugins/sdk/sdktest"
 )
 
 // receiptsOf are the receipts of a run as "Kind name", sorted.
-func receiptsOf(out *recorder) []string {
+func receiptsOf(out *sdktest.Recorder) []string {
 	var all []string
-	for _, r := range out.receipts {
+	for _, r := range out.Receipts {
 		all = append(all, r.Kind+" "+r.Name)
 	}
 	slices.Sort(all)
@@ -76,34 +77,34 @@ func TestCleanupGivesAReceiptForEachThing(t *testing.T) {
 	}
 	labels := kube.StepOwner(step).Labels()
 	labels[kube.LabelManagedBy] = kube.ManagedBy
-	record := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "kept", Labels: labels},
+	record := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: archivePrefix + "kept", Labels: labels},
 		StringData: map[string]string{"archive.json": fmt.Sprintf(`{"claims":[{"name":"old","uid":%q}]}`, claim.UID)}}
 	if _, err := cs.CoreV1().Secrets(step.Namespace).Create(t.Context(), record, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	plan, err := x.Plan(t.Context(), verb(step, sdk.Cleanup))
-	if err != nil || !plan.Destructive || !strings.Contains(plan.Diff, "PersistentVolumeClaim/old") || !strings.Contains(plan.Diff, "Secret/kept") {
+	if err != nil || !plan.Destructive || !strings.Contains(plan.Diff, "PersistentVolumeClaim/old") || !strings.Contains(plan.Diff, "Secret/"+archivePrefix+"kept") {
 		t.Errorf("plan %+v, %v", plan, err)
 	}
 
 	out := run(t, x, verb(step, sdk.Cleanup))
-	if said := out.all(); strings.Contains(said, "is being made") || !strings.Contains(said, "is being deleted") {
+	if said := out.Text(); strings.Contains(said, "is being made") || !strings.Contains(said, "is being deleted") {
 		t.Errorf("of what goes it says\n%s", said)
 	}
 	want := []string{
-		"Archive kept", "ConfigMap hooked", "ConfigMap settings", "Helm release shop-pr-42-web", "Namespace " + step.Namespace,
+		"Archive " + archivePrefix + "kept", "ConfigMap hooked", "ConfigMap settings", "Helm release shop-pr-42-web", "Namespace " + step.Namespace,
 		"PersistentVolumeClaim data-db-0", "PersistentVolumeClaim old", "StatefulSet db",
 	}
 	if got := receiptsOf(out); !slices.Equal(got, want) {
 		t.Errorf("receipts:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	for _, r := range out.receipts {
+	for _, r := range out.Receipts {
 		data := slices.Contains([]string{"Archive", "Namespace", "PersistentVolumeClaim", "StatefulSet"}, r.Kind)
 		if r.Change != sdk.ChangeDelete || r.Destructive != data || r.Namespace == "" && r.Kind != "Namespace" {
 			t.Errorf("receipt %+v", r)
 		}
 	}
-	if again := run(t, x, verb(step, sdk.Cleanup)); len(again.receipts) > 0 {
+	if again := run(t, x, verb(step, sdk.Cleanup)); len(again.Receipts) > 0 {
 		t.Errorf("nothing was left, and it gave receipts for %v", receiptsOf(again))
 	}
 }

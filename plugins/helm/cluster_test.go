@@ -1,14 +1,11 @@
 package helm
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,78 +14,21 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/berth-dev/berth/plugins/clustertest"
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/sdktest"
 )
 
-// devcluster is one control plane for the tests of this package; each test has
-// a namespace of its own. It is started by the first test that needs it.
-var devcluster struct {
-	once       sync.Once
-	cmd        *exec.Cmd
-	dir        string
-	kubeconfig string
-	err        error
-}
+func TestMain(m *testing.M) { os.Exit(clustertest.Main(m, "--ingress-address", "127.0.0.1")) }
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if c := devcluster.cmd; c != nil {
-		_ = c.Process.Signal(syscall.SIGTERM)
-		_ = c.Wait()
-	}
-	if devcluster.dir != "" {
-		_ = os.RemoveAll(devcluster.dir)
-	}
-	os.Exit(code)
-}
-
-// kubeconfig is the path of a cluster's, which BERTH_TEST_KUBECONFIG may name.
+// kubeconfig is the path of the tests' cluster's; each test has a namespace of its
+// own in it.
 func kubeconfig(t testing.TB) string {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs a control plane")
 	}
-	devcluster.once.Do(startCluster)
-	if devcluster.err != nil {
-		t.Fatal(devcluster.err)
-	}
-	return devcluster.kubeconfig
-}
-
-func startCluster() {
-	d := &devcluster
-	if d.kubeconfig = os.Getenv("BERTH_TEST_KUBECONFIG"); d.kubeconfig != "" {
-		return
-	}
-	build := exec.Command("go", "run", "-C", "../../cmd/devcluster", "./build")
-	build.Stderr = os.Stderr
-	binary, err := build.Output()
-	if err != nil {
-		d.err = fmt.Errorf("building devcluster: %w", err)
-		return
-	}
-	if d.dir, d.err = os.MkdirTemp("", "berth-helm-test-"); d.err != nil {
-		return
-	}
-	d.cmd = exec.Command(strings.TrimSpace(string(binary)), "up", "--quiet", "--data-dir", d.dir, "--ingress-address", "127.0.0.1")
-	d.cmd.Stderr = os.Stderr
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	out, err := d.cmd.StdoutPipe()
-	if err != nil {
-		d.err = err
-		return
-	}
-	if d.err = d.cmd.Start(); d.err != nil {
-		return
-	}
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		if path, ok := strings.CutPrefix(lines.Text(), "KUBECONFIG="); ok {
-			d.kubeconfig = path
-			return
-		}
-	}
-	d.err = fmt.Errorf("devcluster ended before it was ready")
+	return clustertest.Kubeconfig(t)
 }
 
 // client is a client of the test cluster.
@@ -156,58 +96,12 @@ func with(key string, value any) func(*sdk.Step) {
 	return func(s *sdk.Step) { s.With[key] = value }
 }
 
-// recorder keeps what a run tells.
-type recorder struct {
-	mu       sync.Mutex
-	logs     []string
-	progress []string
-	outputs  map[string]string
-	receipts []sdk.Resource
-	on       func(text string) // told of each progress
-}
-
-func newRecorder() *recorder { return &recorder{outputs: map[string]string{}} }
-
-func (r *recorder) Log(line string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.logs = append(r.logs, line)
-}
-
-func (r *recorder) Progress(text string, _, _ int) {
-	r.mu.Lock()
-	r.progress = append(r.progress, text)
-	on := r.on
-	r.mu.Unlock()
-	if on != nil {
-		on(text)
-	}
-}
-
-func (r *recorder) Output(key, value string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.outputs[key] = value
-}
-
-func (r *recorder) Receipt(of sdk.Resource) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.receipts = append(r.receipts, of)
-}
-
-func (r *recorder) all() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return strings.Join(append(append([]string{}, r.logs...), r.progress...), "\n")
-}
-
 // run runs a step that is to succeed.
-func run(t testing.TB, x *Executor, step sdk.Step) *recorder {
+func run(t testing.TB, x *Executor, step sdk.Step) *sdktest.Recorder {
 	t.Helper()
-	out := newRecorder()
+	out := sdktest.NewRecorder()
 	if err := x.Run(t.Context(), step, out); err != nil {
-		t.Fatalf("%s failed: %v\n%s", step.Verb, err, out.all())
+		t.Fatalf("%s failed: %v\n%s", step.Verb, err, out.Text())
 	}
 	return out
 }

@@ -37,11 +37,11 @@ func TestDeployInstallsUpgradesAndDoesNothingTwice(t *testing.T) {
 	cs := client(t)
 
 	out := run(t, x, step)
-	if out.outputs["revision"] != "1" || out.outputs["release"] != "shop-pr-42-web" || out.outputs["namespace"] != step.Namespace {
-		t.Errorf("outputs are %v", out.outputs)
+	if out.Outputs["revision"] != "1" || out.Outputs["release"] != "shop-pr-42-web" || out.Outputs["namespace"] != step.Namespace {
+		t.Errorf("outputs are %v", out.Outputs)
 	}
-	if want := "shop-pr-42-web." + step.Namespace + ".svc"; out.outputs["service"] != want {
-		t.Errorf("service is %q, want %q", out.outputs["service"], want)
+	if want := "shop-pr-42-web." + step.Namespace + ".svc"; out.Outputs["service"] != want {
+		t.Errorf("service is %q, want %q", out.Outputs["service"], want)
 	}
 	d, err := cs.AppsV1().Deployments(step.Namespace).Get(t.Context(), "shop-pr-42-web", metav1.GetOptions{})
 	if err != nil {
@@ -58,18 +58,18 @@ func TestDeployInstallsUpgradesAndDoesNothingTwice(t *testing.T) {
 		t.Errorf("the namespace is not marked: %v %v", ns.Labels, err)
 	}
 
-	if again := run(t, x, step); again.outputs["revision"] != "1" {
-		t.Errorf("the same step made revision %s", again.outputs["revision"])
+	if again := run(t, x, step); again.Outputs["revision"] != "1" {
+		t.Errorf("the same step made revision %s", again.Outputs["revision"])
 	}
 
 	step.ID += "-next"
 	step.Set = map[string]string{"replicaCount": "3", "image.tag": "1234567"}
 	up := run(t, x, step)
-	if up.outputs["revision"] != "2" {
-		t.Errorf("the upgrade is revision %s", up.outputs["revision"])
+	if up.Outputs["revision"] != "2" {
+		t.Errorf("the upgrade is revision %s", up.Outputs["revision"])
 	}
-	if !strings.Contains(up.all(), "of 3 pods ready") {
-		t.Errorf("did not tell what it waits for:\n%s", up.all())
+	if !strings.Contains(up.Text(), "of 3 pods ready") {
+		t.Errorf("did not tell what it waits for:\n%s", up.Text())
 	}
 	d, err = cs.AppsV1().Deployments(step.Namespace).Get(t.Context(), "shop-pr-42-web", metav1.GetOptions{})
 	if err != nil || *d.Spec.Replicas != 3 || d.Status.AvailableReplicas != 3 || !strings.HasSuffix(d.Spec.Template.Spec.Containers[0].Image, ":1234567") {
@@ -91,7 +91,7 @@ func TestCleanupTakesEverythingAndNothingElse(t *testing.T) {
 	out := run(t, x, verb(step, sdk.Cleanup))
 	_, err = cs.CoreV1().Namespaces().Get(t.Context(), step.Namespace, metav1.GetOptions{})
 	if !apierrors.IsNotFound(err) {
-		t.Errorf("the namespace is still there: %v\n%s", err, out.all())
+		t.Errorf("the namespace is still there: %v\n%s", err, out.Text())
 	}
 	run(t, x, verb(step, sdk.Cleanup)) // already gone is success
 }
@@ -107,8 +107,8 @@ func TestCleanupLeavesANamespaceOfOthers(t *testing.T) {
 	if _, err := cs.CoreV1().Namespaces().Get(t.Context(), step.Namespace, metav1.GetOptions{}); err != nil {
 		t.Errorf("took a namespace that it did not make: %v", err)
 	}
-	if !strings.Contains(out.all(), "did not make it") {
-		t.Errorf("did not say why:\n%s", out.all())
+	if !strings.Contains(out.Text(), "did not make it") {
+		t.Errorf("did not say why:\n%s", out.Text())
 	}
 	d, err := cs.AppsV1().Deployments(step.Namespace).List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(d.Items) > 0 {
@@ -129,8 +129,8 @@ func TestCleanupLeavesANamespaceThatOtherPartsUse(t *testing.T) {
 	run(t, x, web)
 	run(t, x, api)
 	out := run(t, x, verb(web, sdk.Cleanup))
-	if !strings.Contains(out.all(), "there are still") {
-		t.Errorf("did not say why the namespace stays:\n%s", out.all())
+	if !strings.Contains(out.Text(), "there are still") {
+		t.Errorf("did not say why the namespace stays:\n%s", out.Text())
 	}
 	seen, err := x.Observe(t.Context(), api)
 	if err != nil || seen.Health != sdk.Healthy {

@@ -20,15 +20,16 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/sdktest"
 )
 
 // fails runs a step that is to fail.
-func fails(t *testing.T, x *Executor, step sdk.Step) (*recorder, error) {
+func fails(t *testing.T, x *Executor, step sdk.Step) (*sdktest.Recorder, error) {
 	t.Helper()
-	out := newRecorder()
+	out := sdktest.NewRecorder()
 	err := x.Run(t.Context(), step, out)
 	if err == nil {
-		t.Fatalf("it succeeded:\n%s", out.all())
+		t.Fatalf("it succeeded:\n%s", out.Text())
 	}
 	return out, err
 }
@@ -51,8 +52,8 @@ func TestAnImageThatCannotBePulledSaysSo(t *testing.T) {
 	if d := time.Since(began); d > 30*time.Second {
 		t.Errorf("took %v to notice", d)
 	}
-	if !strings.Contains(out.all(), "cannot be pulled") {
-		t.Errorf("the progress does not tell:\n%s", out.all())
+	if !strings.Contains(out.Text(), "cannot be pulled") {
+		t.Errorf("the progress does not tell:\n%s", out.Text())
 	}
 	// What failed can be put right.
 	step.ID += "-right"
@@ -330,8 +331,8 @@ func TestCancellingEndsTheStepAndLeavesNothingPending(t *testing.T) {
 	x := New(Options{})
 	step := preview(t, podAnnotation("devcluster/fail", "NotReady"))
 	ctx, cancel := context.WithCancel(t.Context())
-	out := newRecorder()
-	out.on = func(text string) {
+	out := sdktest.NewRecorder()
+	out.On = func(text string) {
 		if strings.Contains(text, "0 of 1 pod ready") {
 			cancel()
 		}
@@ -361,7 +362,7 @@ func TestSecretsOfTheStepAreNotInItsErrors(t *testing.T) {
 	out, err := fails(t, New(Options{}), step)
 	fault(t, err, sdk.FaultInvalid, "cannot use *** and *** and ***")
 	for _, secret := range []string{"from-values", "from-vars", "from-set"} {
-		if strings.Contains(err.Error()+out.all(), secret) {
+		if strings.Contains(err.Error()+out.Text(), secret) {
 			t.Errorf("%s shows: %v", secret, err)
 		}
 	}

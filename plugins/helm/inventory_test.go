@@ -2,19 +2,13 @@ package helm
 
 import (
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
-	"path/filepath"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/berth-dev/berth/plugins/clustertest"
 	"github.com/berth-dev/berth/plugins/sdk"
 	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
@@ -118,41 +112,10 @@ func TestAnEnvironmentOfAnotherInstallationIsLeftAlone(t *testing.T) {
 	}
 }
 
-// brokenCluster is the test cluster seen through a proxy that answers what
-// breaks tells with an error.
+// brokenCluster is the tests' cluster behind a proxy that fails some requests.
 func brokenCluster(t *testing.T, breaks func(*http.Request) bool) sdk.Cluster {
 	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport, err := rest.TransportFor(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, err := url.Parse(config.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(host) }}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if breaks(r) {
-			http.Error(w, "broken on purpose", http.StatusInternalServerError)
-			return
-		}
-		proxy.ServeHTTP(w, r)
-	}))
-	t.Cleanup(server.Close)
-	c := clientcmdapi.NewConfig()
-	c.Clusters["c"] = &clientcmdapi.Cluster{Server: server.URL}
-	c.AuthInfos["c"] = clientcmdapi.NewAuthInfo()
-	c.Contexts["c"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "c"}
-	c.CurrentContext = "c"
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*c, path); err != nil {
-		t.Fatal(err)
-	}
-	return sdk.Cluster{Kubeconfig: path}
+	return sdk.Cluster{Kubeconfig: clustertest.Broken(t, breaks)}
 }
 
 func TestHalfAnInventoryIsNone(t *testing.T) {

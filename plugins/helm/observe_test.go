@@ -38,8 +38,8 @@ func TestObserve(t *testing.T) {
 	if o.Health != sdk.Healthy || len(o.Drift) > 0 || !reflect.DeepEqual(o.Links, want) {
 		t.Errorf("after the deploy: %+v", o)
 	}
-	if out.outputs["url"] != want[0].URL {
-		t.Errorf("the url is %q", out.outputs["url"])
+	if out.Outputs["url"] != want[0].URL {
+		t.Errorf("the url is %q", out.Outputs["url"])
 	}
 
 	cs := client(t)

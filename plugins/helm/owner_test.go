@@ -34,8 +34,8 @@ func TestANamespaceOfAnotherEnvironmentIsLeftAlone(t *testing.T) {
 
 	delete(second.With, "release")
 	out := run(t, x, verb(second, sdk.Cleanup))
-	if !strings.Contains(out.all(), "stays: it is that of environment a/b-c (part web)") {
-		t.Errorf("did not say why the release stays:\n%s", out.all())
+	if !strings.Contains(out.Text(), "stays: it is that of environment a/b-c (part web)") {
+		t.Errorf("did not say why the release stays:\n%s", out.Text())
 	}
 	seen, err := x.Observe(t.Context(), first)
 	if err != nil || seen.Health != sdk.Healthy {

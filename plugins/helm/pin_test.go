@@ -295,8 +295,8 @@ func TestWhatWasAgreedOnIsDeployedByItsDigest(t *testing.T) {
 	moved := r.put(t, "acme/app", "1", "another")
 	step.Agreed = first.Inputs
 	out := run(t, x, step)
-	if strings.Contains(out.all(), "could not be resolved") {
-		t.Errorf("log:\n%s", out.all())
+	if strings.Contains(out.Text(), "could not be resolved") {
+		t.Errorf("log:\n%s", out.Text())
 	}
 	cs := client(t)
 	web, err := cs.AppsV1().Deployments(step.Namespace).Get(t.Context(), "web", metav1.GetOptions{})
@@ -398,8 +398,8 @@ func TestTagsThatCannotBeResolvedAreSaid(t *testing.T) {
 	}
 	step.Agreed = p.Inputs
 	out := run(t, New(Options{}), step)
-	if !strings.Contains(out.all(), "(it was agreed on by its tag)") {
-		t.Errorf("log:\n%s", out.all())
+	if !strings.Contains(out.Text(), "(it was agreed on by its tag)") {
+		t.Errorf("log:\n%s", out.Text())
 	}
 	if pod, err := client(t).CoreV1().Pods(step.Namespace).Get(t.Context(), "a", metav1.GetOptions{}); err != nil || pod.Spec.Containers[0].Image != r.host+"/a:1" {
 		t.Errorf("deployed %v, %v", pod, err)

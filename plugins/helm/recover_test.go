@@ -117,8 +117,8 @@ func TestHooksRunAgainWhenAFirstInstallIsTriedAgain(t *testing.T) {
 	step.ID += "-2"
 	step.With["values"] = map[string]any{"fail": false}
 	out := run(t, x, step)
-	if !strings.Contains(out.all(), "creating Job migrate") {
-		t.Errorf("the hook did not run:\n%s", out.all())
+	if !strings.Contains(out.Text(), "creating Job migrate") {
+		t.Errorf("the hook did not run:\n%s", out.Text())
 	}
 	run(t, x, verb(step, sdk.Cleanup))
 	if jobs, err := client(t).BatchV1().Jobs(step.Namespace).List(t.Context(), metav1.ListOptions{}); err != nil || len(jobs.Items) > 0 {
@@ -146,8 +146,8 @@ func TestCleanupTakesTheClaimsOfStatefulSets(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := run(t, x, step)
-	if !strings.Contains(out.all(), "of 2 pods ready") {
-		t.Errorf("did not wait for the StatefulSet:\n%s", out.all())
+	if !strings.Contains(out.Text(), "of 2 pods ready") {
+		t.Errorf("did not wait for the StatefulSet:\n%s", out.Text())
 	}
 	if list, err := claims.List(t.Context(), metav1.ListOptions{}); err != nil || len(list.Items) != 3 {
 		t.Fatalf("claims: %v %v", list, err)
@@ -223,8 +223,8 @@ func TestKilledInMidDeploy(t *testing.T) {
 		t.Fatalf("the kill came at a wrong moment: %v %v", s.Items, err)
 	}
 	out := run(t, New(Options{}), step)
-	if !strings.Contains(out.all(), "going on from there") {
-		t.Errorf("did not say what happened:\n%s", out.all())
+	if !strings.Contains(out.Text(), "going on from there") {
+		t.Errorf("did not say what happened:\n%s", out.Text())
 	}
 }
 

@@ -321,7 +321,7 @@ func TestDeployFromARegistry(t *testing.T) {
 	push(t, name, "1.0.0", registry.ChartLayerMediaType, packed(t, "1.0.0"))
 	step := preview(t, with("chart", "oci://"+name), with("plain_http", true), with("version", "1.0.0"))
 	out := run(t, New(Options{}), step)
-	if !strings.Contains(out.all(), "chart preview 1.0.0") {
-		t.Errorf("got:\n%s", out.all())
+	if !strings.Contains(out.Text(), "chart preview 1.0.0") {
+		t.Errorf("got:\n%s", out.Text())
 	}
 }

@@ -68,7 +68,7 @@ func TestSecretsReachTheChartAndNobodyElse(t *testing.T) {
 	brief.Brief, brief.Agreed = true, p.Inputs
 	step.Agreed = p.Inputs
 	out := run(t, x, step)
-	clean("what the run said", out.all()+fmt.Sprint(out.outputs))
+	clean("what the run said", out.Text()+fmt.Sprint(out.Outputs))
 	got, err := client(t).CoreV1().ConfigMaps(step.Namespace).Get(t.Context(), "c", metav1.GetOptions{})
 	if err != nil || got.Data["plain"] != fromEnv || got.Data["inside"] != "x-"+fromFile+"-y" || got.Data["basic"] != base64.StdEncoding.EncodeToString([]byte("u:"+fromCluster)) {
 		t.Errorf("the chart got %v %v", got.Data, err)
@@ -107,7 +107,7 @@ func TestSecretsReachTheChartAndNobodyElse(t *testing.T) {
 	clean("the error", fmt.Sprint(e.Msg, e.Err), rotated)
 	out, err = fails(t, x, step)
 	e = fault(t, err, sdk.FaultInvalid)
-	clean("the failure", fmt.Sprint(e.Msg, e.Err, out.all()), rotated)
+	clean("the failure", fmt.Sprint(e.Msg, e.Err, out.Text()), rotated)
 }
 
 func TestASecretThatIsNotThereIsNamed(t *testing.T) {

@@ -264,8 +264,8 @@ func TestSleepAndWake(t *testing.T) {
 		t.Errorf("the diff lacks %q:\n%s", want, plan.Diff)
 	}
 	out := run(t, x, verb(step, sdk.Sleep))
-	if !strings.Contains(out.all(), "DaemonSet agent runs on") || !strings.Contains(out.all(), "scaled Deployment scaled from 3 to 0") {
-		t.Errorf("it did not say what it did:\n%s", out.all())
+	if !strings.Contains(out.Text(), "DaemonSet agent runs on") || !strings.Contains(out.Text(), "scaled Deployment scaled from 3 to 0") {
+		t.Errorf("it did not say what it did:\n%s", out.Text())
 	}
 	if got := replicasOf(t, step.Namespace); !same(got, map[string]int{"web": 0, "scaled": 0, "db": 0}) {
 		t.Errorf("asleep: %v", got)

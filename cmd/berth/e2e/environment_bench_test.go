@@ -30,6 +30,7 @@ func BenchmarkEnvironment(b *testing.B) {
 	key := filepath.Join(b.TempDir(), "tsig.key")
 	must(b, os.WriteFile(key, []byte(server.Secret+"\n"), 0o600))
 	w.rules = fmt.Sprintf(`plugins:
+  aws: {settings: {region: eu-central-1}}
   dns:
     settings:
       zones:
@@ -67,7 +68,8 @@ func BenchmarkEnvironment(b *testing.B) {
 	}
 }
 
-// wholeApp is an app with a part of three executors.
+// wholeApp is an app with a part of three executors, and one that nobody deploys,
+// for the others to be started.
 func wholeApp(app, zone string) string {
 	return fmt.Sprintf(`  %s:
     repo: acme/shop
@@ -98,6 +100,10 @@ func wholeApp(app, zone string) string {
             - {name: "{{ .Name }}", type: A, values: 192.0.2.1}
             - {name: "api.{{ .Name }}", type: A, values: 192.0.2.2}
             - {name: "www.{{ .Name }}", type: CNAME, values: "{{ .Name }}.%s"}
+  idle:
+    parts:
+      - {name: store, use: aws, with: {s3: {}}}
+      - {name: note, use: script, with: {contract: run, deploy: [/bin/true]}}
 `, app, indent(manifests(), 12), zone, zone)
 }
 

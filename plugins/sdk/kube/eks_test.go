@@ -21,8 +21,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/berth-dev/berth/plugins/clustertest"
 	"github.com/berth-dev/berth/plugins/sdk"
@@ -51,18 +49,7 @@ const (
 func newAmazon(t *testing.T) *amazon {
 	t.Helper()
 	a := &amazon{keys: map[string]string{"AKIAEXAMPLE": "secret/of+the+account"}, status: "ACTIVE"}
-	config, err := clientcmd.BuildConfigFromFlags("", clustertest.Kubeconfig(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport, err := rest.TransportFor(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, err := url.Parse(config.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
+	transport, host := clustertest.API(t)
 	proxy := &httputil.ReverseProxy{Transport: transport, FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(host)
 		r.Out.Header.Del("Authorization")

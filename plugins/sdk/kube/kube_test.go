@@ -3,13 +3,8 @@ package kube
 import (
 	"context"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,9 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/yaml"
 
 	"github.com/berth-dev/berth/plugins/clustertest"
@@ -85,83 +77,7 @@ func parseManifest(manifest string) ([]*unstructured.Unstructured, error) {
 // brokenCluster is the tests' cluster behind a proxy that fails some requests.
 func brokenCluster(t *testing.T, breaks func(*http.Request) bool) sdk.Cluster {
 	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", clustertest.Kubeconfig(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport, err := rest.TransportFor(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, err := url.Parse(config.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(host) }}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if breaks(r) {
-			http.Error(w, "broken on purpose", http.StatusInternalServerError)
-			return
-		}
-		proxy.ServeHTTP(w, r)
-	}))
-	t.Cleanup(server.Close)
-	c := clientcmdapi.NewConfig()
-	c.Clusters["c"] = &clientcmdapi.Cluster{Server: server.URL}
-	c.AuthInfos["c"] = clientcmdapi.NewAuthInfo()
-	c.Contexts["c"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "c"}
-	c.CurrentContext = "c"
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*c, path); err != nil {
-		t.Fatal(err)
-	}
-	return sdk.Cluster{Kubeconfig: path}
-}
-
-// recorder keeps what a run tells.
-type recorder struct {
-	mu       sync.Mutex
-	logs     []string
-	progress []string
-	outputs  map[string]string
-	receipts []sdk.Resource
-	on       func(text string) // told of each progress
-}
-
-func newRecorder() *recorder { return &recorder{outputs: map[string]string{}} }
-
-func (r *recorder) Log(line string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.logs = append(r.logs, line)
-}
-
-func (r *recorder) Progress(text string, _, _ int) {
-	r.mu.Lock()
-	r.progress = append(r.progress, text)
-	on := r.on
-	r.mu.Unlock()
-	if on != nil {
-		on(text)
-	}
-}
-
-func (r *recorder) Output(key, value string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.outputs[key] = value
-}
-
-func (r *recorder) Receipt(of sdk.Resource) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.receipts = append(r.receipts, of)
-}
-
-func (r *recorder) all() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return strings.Join(append(append([]string{}, r.logs...), r.progress...), "\n")
+	return sdk.Cluster{Kubeconfig: clustertest.Broken(t, breaks)}
 }
 
 // eventually waits for what the cluster does by itself.

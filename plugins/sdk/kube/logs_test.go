@@ -5,10 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -18,9 +14,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/berth-dev/berth/plugins/clustertest"
 	"github.com/berth-dev/berth/plugins/sdk"
@@ -244,37 +237,15 @@ spec:
 // talking is the tests' cluster whose logs say what a test wants.
 func talking(t *testing.T, say func(w http.ResponseWriter, r *http.Request, pod string)) *Cluster {
 	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", clustertest.Kubeconfig(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport, err := rest.TransportFor(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, err := url.Parse(config.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := &httputil.ReverseProxy{Transport: transport, FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(host) }}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if way, ok := strings.CutSuffix(r.URL.Path, "/log"); ok {
-			say(w, r, way[strings.LastIndexByte(way, '/')+1:])
-			return
-		}
-		proxy.ServeHTTP(w, r)
-	}))
-	t.Cleanup(server.Close)
-	k := clientcmdapi.NewConfig()
-	k.Clusters["c"] = &clientcmdapi.Cluster{Server: server.URL}
-	k.AuthInfos["c"] = clientcmdapi.NewAuthInfo()
-	k.Contexts["c"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "c"}
-	k.CurrentContext = "c"
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*k, path); err != nil {
-		t.Fatal(err)
-	}
-	return open(t, sdk.Cluster{Kubeconfig: path})
+	return open(t, sdk.Cluster{Kubeconfig: clustertest.Proxied(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if way, ok := strings.CutSuffix(r.URL.Path, "/log"); ok {
+				say(w, r, way[strings.LastIndexByte(way, '/')+1:])
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	})})
 }
 
 // alone makes a pod that runs.

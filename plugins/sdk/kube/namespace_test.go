@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/sdktest"
 )
 
 func TestANamespaceThatIsHeldIsNamedWithWhatHoldsIt(t *testing.T) {
@@ -18,7 +19,7 @@ func TestANamespaceThatIsHeldIsNamedWithWhatHoldsIt(t *testing.T) {
 	c := open(t, sdk.Cluster{})
 	cs := c.Clientset()
 	step := sdk.Step{App: "shop", Env: "pr-1", Part: "web", Namespace: "held-" + strings.ToLower(t.Name()[:8])}
-	out := newRecorder()
+	out := sdktest.NewRecorder()
 	n := Namespace{Cluster: c, Step: step, Out: out, Labels: map[string]string{"team": "shop", LabelApp: "nobody"}, Annotations: map[string]string{"a": "b"}}
 	if err := n.Ensure(t.Context(), true); err != nil {
 		t.Fatal(err)
@@ -31,8 +32,8 @@ func TestANamespaceThatIsHeldIsNamedWithWhatHoldsIt(t *testing.T) {
 	if _, err := cs.CoreV1().ConfigMaps(step.Namespace).Create(t.Context(), held, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Remove(t.Context(), nil); err != nil || !strings.Contains(out.all(), "stays: there are still configmaps/held") {
-		t.Errorf("with something in it: %v, %s", err, out.all())
+	if err := n.Remove(t.Context(), nil); err != nil || !strings.Contains(out.Text(), "stays: there are still configmaps/held") {
+		t.Errorf("with something in it: %v, %s", err, out.Text())
 	}
 	if err := cs.CoreV1().ConfigMaps(step.Namespace).Delete(t.Context(), "held", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
@@ -40,7 +41,7 @@ func TestANamespaceThatIsHeldIsNamedWithWhatHoldsIt(t *testing.T) {
 	limited, cancel := context.WithCancel(t.Context())
 	heldUp := make(chan struct{})
 	told := sync.OnceFunc(func() { close(heldUp) })
-	out.on = func(text string) {
+	out.On = func(text string) {
 		if strings.Contains(text, "example.org/hold") {
 			told()
 		}
@@ -59,8 +60,8 @@ func TestANamespaceThatIsHeldIsNamedWithWhatHoldsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	receipts := NewReceipts()
-	if err := n.Remove(t.Context(), receipts); err != nil || len(out.receipts) != 1 || out.receipts[0].Name != step.Namespace {
-		t.Errorf("set free: %v %v", err, out.receipts)
+	if err := n.Remove(t.Context(), receipts); err != nil || len(out.Receipts) != 1 || out.Receipts[0].Name != step.Namespace {
+		t.Errorf("set free: %v %v", err, out.Receipts)
 	}
 }
 
