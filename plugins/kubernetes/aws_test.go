@@ -51,7 +51,7 @@ func TestSecretsFromAWS(t *testing.T) {
 		t.Errorf("the Secret has %v, error %v", got.Data, err)
 	}
 	for _, form := range sdk.SecretForms(canary) {
-		if strings.Contains(out.all()+fmt.Sprint(plan), form) {
+		if strings.Contains(out.Text()+fmt.Sprint(plan), form) {
 			t.Errorf("a secret is said as %q", form)
 		}
 	}

@@ -34,7 +34,7 @@ spec:
 	if err != nil || len(list.Items) != 2 {
 		t.Errorf("%d claims after they were taken out of the manifests, error %v", len(list.Items), err)
 	}
-	if text := run(t, x, step).all(); !strings.Contains(text, "nothing has changed") {
+	if text := run(t, x, step).Text(); !strings.Contains(text, "nothing has changed") {
 		t.Errorf("the second time:\n%s", text)
 	}
 	cleanup := step

@@ -19,6 +19,7 @@ import (
 
 	"github.com/berth-dev/berth/plugins/clustertest"
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/sdktest"
 )
 
 func TestMain(m *testing.M) { os.Exit(clustertest.Main(m)) }
@@ -95,58 +96,15 @@ func stepOf(t testing.TB, with map[string]any, change ...func(*sdk.Step)) sdk.St
 	return step
 }
 
-// recorder keeps what a run tells.
-type recorder struct {
-	mu       sync.Mutex
-	logs     []string
-	progress []string
-	outputs  map[string]string
-	receipts []sdk.Resource
-	on       func(text string) // told of each line and progress
-}
-
-func newRecorder() *recorder { return &recorder{outputs: map[string]string{}} }
-
-func (r *recorder) said(list *[]string, text string) {
-	r.mu.Lock()
-	*list = append(*list, text)
-	on := r.on
-	r.mu.Unlock()
-	if on != nil {
-		on(text)
-	}
-}
-
-func (r *recorder) Log(line string)                { r.said(&r.logs, line) }
-func (r *recorder) Progress(text string, _, _ int) { r.said(&r.progress, text) }
-
-func (r *recorder) Output(key, value string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.outputs[key] = value
-}
-
-func (r *recorder) Receipt(of sdk.Resource) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.receipts = append(r.receipts, of)
-}
-
-func (r *recorder) all() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return strings.Join(append(append([]string{}, r.logs...), r.progress...), "\n")
-}
-
 // run runs a step that is to succeed.
-func run(t testing.TB, x *Executor, step sdk.Step, verb ...sdk.Verb) *recorder {
+func run(t testing.TB, x *Executor, step sdk.Step, verb ...sdk.Verb) *sdktest.Recorder {
 	t.Helper()
 	if len(verb) > 0 {
 		step.Verb = verb[0]
 	}
-	out := newRecorder()
+	out := sdktest.NewRecorder()
 	if err := x.Run(t.Context(), step, out); err != nil {
-		t.Fatalf("%s failed: %v\n%s", step.Verb, err, out.all())
+		t.Fatalf("%s failed: %v\n%s", step.Verb, err, out.Text())
 	}
 	return out
 }
@@ -154,7 +112,7 @@ func run(t testing.TB, x *Executor, step sdk.Step, verb ...sdk.Verb) *recorder {
 // fails runs a step that is to fail with that fault and those words.
 func fails(t testing.TB, x *Executor, step sdk.Step, fault sdk.Fault, words ...string) {
 	t.Helper()
-	out := newRecorder()
+	out := sdktest.NewRecorder()
 	err := x.Run(t.Context(), step, out)
 	failedWith(t, err, fault, words...)
 }

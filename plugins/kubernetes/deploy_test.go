@@ -17,7 +17,7 @@ func TestDeployUpdateAndCleanup(t *testing.T) {
 	step := stepOf(t, map[string]any{"manifests": web})
 	cs := client(t)
 	first := run(t, x, step)
-	if got := first.outputs["service"]; got != "web."+step.Namespace+".svc" {
+	if got := first.Outputs["service"]; got != "web."+step.Namespace+".svc" {
 		t.Errorf("the output service is %q", got)
 	}
 	cm, err := cs.CoreV1().ConfigMaps(step.Namespace).Get(t.Context(), "settings", metav1.GetOptions{})
@@ -31,11 +31,11 @@ func TestDeployUpdateAndCleanup(t *testing.T) {
 	began := time.Now()
 	again := run(t, x, step)
 	t.Logf("unchanged: %v", time.Since(began))
-	if text := again.all(); !strings.Contains(text, "nothing has changed") {
+	if text := again.Text(); !strings.Contains(text, "nothing has changed") {
 		t.Errorf("a deploy of what is there says\n%s", text)
 	}
-	if again.outputs["service"] != first.outputs["service"] || len(again.outputs) != len(first.outputs) {
-		t.Errorf("other outputs the second time: %v", again.outputs)
+	if again.Outputs["service"] != first.Outputs["service"] || len(again.Outputs) != len(first.Outputs) {
+		t.Errorf("other outputs the second time: %v", again.Outputs)
 	}
 
 	step.With = map[string]any{"manifests": strings.Split(web, "---")[0] + strings.ReplaceAll("---"+strings.Split(web, "---")[2], "blue", "red")}
@@ -43,24 +43,24 @@ func TestDeployUpdateAndCleanup(t *testing.T) {
 	if _, err := cs.CoreV1().Services(step.Namespace).Get(t.Context(), "web", metav1.GetOptions{}); err == nil {
 		t.Error("the Service that the manifests do not have any more is still there")
 	}
-	if len(changed.receipts) != 1 || changed.receipts[0].Kind != "Service" {
-		t.Errorf("the receipts are %v", changed.receipts)
+	if len(changed.Receipts) != 1 || changed.Receipts[0].Kind != "Service" {
+		t.Errorf("the receipts are %v", changed.Receipts)
 	}
 
 	gone := run(t, x, step, sdk.Cleanup)
 	_, err = cs.CoreV1().Namespaces().Get(t.Context(), step.Namespace, metav1.GetOptions{})
 	absent(t, "the namespace", err)
 	kinds := map[string]int{}
-	for _, r := range gone.receipts {
+	for _, r := range gone.Receipts {
 		kinds[r.Kind]++
 	}
 	for _, k := range []string{"Deployment", "ConfigMap", kindPart, "Namespace"} {
 		if kinds[k] != 1 {
-			t.Errorf("%d receipts for a %s: %v", kinds[k], k, gone.receipts)
+			t.Errorf("%d receipts for a %s: %v", kinds[k], k, gone.Receipts)
 		}
 	}
-	if out := run(t, x, step, sdk.Cleanup); len(out.receipts) != 0 {
-		t.Errorf("a cleanup of nothing has receipts: %v", out.receipts)
+	if out := run(t, x, step, sdk.Cleanup); len(out.Receipts) != 0 {
+		t.Errorf("a cleanup of nothing has receipts: %v", out.Receipts)
 	}
 }
 
@@ -98,7 +98,7 @@ func TestDriftIsPutRight(t *testing.T) {
 		},
 	} {
 		change()
-		if text := run(t, x, step).all(); !strings.Contains(text, "is put right") {
+		if text := run(t, x, step).Text(); !strings.Contains(text, "is put right") {
 			t.Errorf("%s goes unnoticed:\n%s", what, text)
 		}
 		cm, err := cs.CoreV1().ConfigMaps(step.Namespace).Get(t.Context(), "settings", metav1.GetOptions{})
@@ -106,7 +106,7 @@ func TestDriftIsPutRight(t *testing.T) {
 			t.Errorf("%s is not put right: %v, %v", what, cm, err)
 		}
 	}
-	if text := run(t, x, step).all(); !strings.Contains(text, "nothing has changed") {
+	if text := run(t, x, step).Text(); !strings.Contains(text, "nothing has changed") {
 		t.Errorf("after that, a deploy of what is there says\n%s", text)
 	}
 }

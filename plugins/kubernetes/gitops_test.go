@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-dev/berth/plugins/sdk"
 	"github.com/berth-dev/berth/plugins/sdk/kube"
+	"github.com/berth-dev/berth/plugins/sdk/sdktest"
 )
 
 // definition is a custom resource of any content, with a status of its own.
@@ -69,18 +70,18 @@ func TestAnArgoApplicationIsAPartLikeAnyOther(t *testing.T) {
 	x := New(Options{})
 	fails(t, x, step, sdk.FaultInvalid, "Application shop", argo, "allow")
 	step.Settings = map[string]any{"allow": []any{map[string]any{"kind": "Application.argoproj.io", "namespace": argo}}}
-	out := newRecorder()
+	out := sdktest.NewRecorder()
 	done := make(chan error, 1)
 	go func() { done <- x.Run(t.Context(), step, out) }()
-	eventually(t, "Berth waits for Argo CD", func() bool { return strings.Contains(out.all(), "Argo CD has not looked at it yet") })
+	eventually(t, "Berth waits for Argo CD", func() bool { return strings.Contains(out.Text(), "Argo CD has not looked at it yet") })
 	_ = setStatus(t, of, argo, "shop", `{"sync":{"status":"OutOfSync"},"health":{"status":"Progressing"}}`)
-	eventually(t, "Berth says what it waits for", func() bool { return strings.Contains(out.all(), "is OutOfSync and Progressing") })
+	eventually(t, "Berth says what it waits for", func() bool { return strings.Contains(out.Text(), "is OutOfSync and Progressing") })
 	_ = setStatus(t, of, argo, "shop", `{"sync":{"status":"Synced"},"health":{"status":"Healthy"}}`)
 	if err := <-done; err != nil {
-		t.Fatalf("%v\n%s", err, out.all())
+		t.Fatalf("%v\n%s", err, out.Text())
 	}
-	if out.outputs["url"] != "https://argo.example.org/shop" {
-		t.Errorf("the outputs are %v", out.outputs)
+	if out.Outputs["url"] != "https://argo.example.org/shop" {
+		t.Errorf("the outputs are %v", out.Outputs)
 	}
 	// Another part waits for it, and makes nothing.
 	other := step
@@ -106,16 +107,16 @@ func TestADefinitionAndItsObjectsInOnePart(t *testing.T) {
 		t.Fatal(err)
 	}
 	of := schema.GroupVersionResource{Group: group, Version: "v1", Resource: "databases"}
-	out := newRecorder()
-	out.on = func(text string) {
+	out := sdktest.NewRecorder()
+	out.On = func(text string) {
 		if strings.Contains(text, "object.status.phase") {
 			_ = setStatus(t, of, step.Namespace, "main", `{"phase":"Up"}`)
 		}
 	}
 	if err := x.Run(t.Context(), step, out); err != nil {
-		t.Fatalf("%v\n%s", err, out.all())
+		t.Fatalf("%v\n%s", err, out.Text())
 	}
-	if text := run(t, x, step).all(); !strings.Contains(text, "nothing has changed") {
+	if text := run(t, x, step).Text(); !strings.Contains(text, "nothing has changed") {
 		t.Errorf("the second time:\n%s", text)
 	}
 	// Something with a finalizer holds the cleanup, and is named with it.

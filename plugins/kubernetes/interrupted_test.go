@@ -14,6 +14,7 @@ import (
 
 	"github.com/berth-dev/berth/plugins/sdk"
 	"github.com/berth-dev/berth/plugins/sdk/kube"
+	"github.com/berth-dev/berth/plugins/sdk/sdktest"
 )
 
 // quiet are objects without pods, whose namespace is gone at once.
@@ -96,13 +97,13 @@ func TestInterruptedAtEveryCall(t *testing.T) {
 					b.killed = cancel // the process is gone, too
 					broken := step
 					broken.Cluster = b.cluster
-					if err := New(Options{}).Run(ctx, broken, newRecorder()); err == nil && n < calls {
+					if err := New(Options{}).Run(ctx, broken, sdktest.NewRecorder()); err == nil && n < calls {
 						t.Errorf("cut at request %d of %d, a deploy succeeds", n, calls)
 					}
 					step.Verb = then
-					out := newRecorder()
+					out := sdktest.NewRecorder()
 					if err := New(Options{}).Run(t.Context(), step, out); err != nil {
-						t.Errorf("cut at request %d (after it: %v), a %s fails: %v\n%s", n, after, then, err, out.all())
+						t.Errorf("cut at request %d (after it: %v), a %s fails: %v\n%s", n, after, then, err, out.Text())
 						return nil
 					}
 					got := owned(t, step.Namespace)

@@ -28,16 +28,16 @@ func TestJobsRunOnceForEachChange(t *testing.T) {
 		t.Errorf("the plan says %q, error %v", plan.Summary, err)
 	}
 	out := run(t, x, step)
-	if !slices.ContainsFunc(out.logs, func(l string) bool { return strings.HasPrefix(l, "migrate: ") }) {
-		t.Errorf("the output of the job is not in the log:\n%s", out.all())
+	if !slices.ContainsFunc(out.Logs, func(l string) bool { return strings.HasPrefix(l, "migrate: ") }) {
+		t.Errorf("the output of the job is not in the log:\n%s", out.Text())
 	}
 	at := func(text string) int {
-		return slices.IndexFunc(out.logs, func(l string) bool { return strings.HasPrefix(l, text) })
+		return slices.IndexFunc(out.Logs, func(l string) bool { return strings.HasPrefix(l, text) })
 	}
 	if before, made, after := at("running job migrate"), at("created Deployment web"), at("running job seed"); before < 0 || before > made || made > after {
-		t.Errorf("not in order:\n%s", out.all())
+		t.Errorf("not in order:\n%s", out.Text())
 	}
-	if text := run(t, x, step).all(); strings.Contains(text, "running job") {
+	if text := run(t, x, step).Text(); strings.Contains(text, "running job") {
 		t.Errorf("what was done is done again:\n%s", text)
 	}
 	// A Job that somebody has deleted has been run all the same.
@@ -49,11 +49,11 @@ func TestJobsRunOnceForEachChange(t *testing.T) {
 	if err := cs.BatchV1().Jobs(step.Namespace).Delete(t.Context(), list.Items[0].Name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if text := run(t, x, step).all(); strings.Contains(text, "running job") {
+	if text := run(t, x, step).Text(); strings.Contains(text, "running job") {
 		t.Errorf("what was done is done again:\n%s", text)
 	}
 	job["image"] = "ghcr.io/acme/shop:2"
-	if text := run(t, x, step).all(); !strings.Contains(text, "running job migrate") || strings.Contains(text, "running job seed") {
+	if text := run(t, x, step).Text(); !strings.Contains(text, "running job migrate") || strings.Contains(text, "running job seed") {
 		t.Errorf("after a change of one job:\n%s", text)
 	}
 	run(t, x, step, sdk.Cleanup)
@@ -65,7 +65,7 @@ func TestAJobThatIsAddedLaterIsTakenAwayToo(t *testing.T) {
 	step := stepOf(t, map[string]any{"manifests": quiet})
 	run(t, x, step)
 	step.With["jobs"] = []any{map[string]any{"name": "seed", "when": "after", "image": "ghcr.io/acme/shop:1"}}
-	if text := run(t, x, step).all(); !strings.Contains(text, "running job seed") {
+	if text := run(t, x, step).Text(); !strings.Contains(text, "running job seed") {
 		t.Errorf("the job is not run:\n%s", text)
 	}
 	run(t, x, step, sdk.Cleanup)

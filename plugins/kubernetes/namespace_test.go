@@ -47,10 +47,10 @@ func TestTheNamespaceGetsItsLimits(t *testing.T) {
 	if s, err := cs.CoreV1().Secrets(ns).Get(t.Context(), "regcred", metav1.GetOptions{}); err != nil || !strings.Contains(string(s.Data[corev1.DockerConfigJsonKey]), password) {
 		t.Errorf("the pull secret is %v, error %v", s, err)
 	}
-	if strings.Contains(out.all(), password) {
+	if strings.Contains(out.Text(), password) {
 		t.Error("a secret is in the log")
 	}
-	if text := run(t, x, step).all(); !strings.Contains(text, "nothing has changed") {
+	if text := run(t, x, step).Text(); !strings.Contains(text, "nothing has changed") {
 		t.Errorf("the second time:\n%s", text)
 	}
 	run(t, x, step, sdk.Cleanup)

@@ -47,7 +47,7 @@ func TestNamesOfSecretsAreToldAndTheirValuesAreNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := run(t, x, step).all()
+	said := run(t, x, step).Text()
 	for _, name := range []string{"shop-secrets", "database"} {
 		if !strings.Contains(said, "created Secret "+name) {
 			t.Errorf("the log does not say that the Secret %s was made:\n%s", name, said)

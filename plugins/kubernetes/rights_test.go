@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/sdktest"
 )
 
 // restricted is the way into the cluster of an account that may do in namespace
@@ -117,7 +118,7 @@ func TestAMissingRightIsNamed(t *testing.T) {
 	}
 	eventually(t, "the right is there", func() bool {
 		step.Verb = sdk.Cleanup
-		return x.Run(context.Background(), step, newRecorder()) == nil
+		return x.Run(context.Background(), step, sdktest.NewRecorder()) == nil
 	})
 	if left := owned(t, step.Namespace); len(left) > 0 {
 		t.Errorf("a cleanup leaves %v", left)
@@ -143,7 +144,7 @@ func TestManyObjectsAreNotThrottled(t *testing.T) {
 		t.Errorf("500 objects take %v", took)
 	}
 	t.Logf("unchanged: %v", timed(func() { run(t, x, step) }))
-	if out := run(t, x, step, sdk.Cleanup); len(out.receipts) != 501 {
-		t.Errorf("%d receipts for 500 objects and a record", len(out.receipts))
+	if out := run(t, x, step, sdk.Cleanup); len(out.Receipts) != 501 {
+		t.Errorf("%d receipts for 500 objects and a record", len(out.Receipts))
 	}
 }

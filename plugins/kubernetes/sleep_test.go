@@ -126,8 +126,8 @@ func TestSleepWakeAndRestart(t *testing.T) {
 	t.Parallel()
 	x := New(Options{})
 	step := stepOf(t, map[string]any{"manifests": working})
-	if out := run(t, x, step, sdk.Sleep); !strings.Contains(out.all(), "nothing has to sleep") {
-		t.Errorf("nothing goes to sleep with %s", out.all())
+	if out := run(t, x, step, sdk.Sleep); !strings.Contains(out.Text(), "nothing has to sleep") {
+		t.Errorf("nothing goes to sleep with %s", out.Text())
 	}
 	step.Verb = sdk.Wake
 	fails(t, x, step, sdk.FaultInvalid, "deploy or restore")
@@ -173,11 +173,11 @@ func TestSleepWakeAndRestart(t *testing.T) {
 
 	step.ID += "-restart"
 	plan(t, x, step, sdk.Restart)
-	if out := run(t, x, step, sdk.Restart); !strings.Contains(out.all(), "restarting Deployment web") {
-		t.Error(out.all())
+	if out := run(t, x, step, sdk.Restart); !strings.Contains(out.Text(), "restarting Deployment web") {
+		t.Error(out.Text())
 	}
-	if out := run(t, x, step, sdk.Restart); strings.Contains(out.all(), "restarting") {
-		t.Errorf("the same step restarts twice: %s", out.all())
+	if out := run(t, x, step, sdk.Restart); strings.Contains(out.Text(), "restarting") {
+		t.Errorf("the same step restarts twice: %s", out.Text())
 	}
 	run(t, x, step, sdk.Cleanup)
 	_, err = client(t).CoreV1().Namespaces().Get(t.Context(), step.Namespace, metav1.GetOptions{})
@@ -207,8 +207,8 @@ func TestArchiveAndRestore(t *testing.T) {
 		t.Errorf("the plan is %+v", p)
 	}
 	out := run(t, x, step, sdk.Archive)
-	if len(out.receipts) > 0 {
-		t.Errorf("an archive that keeps claims has receipts: %v", out.receipts)
+	if len(out.Receipts) > 0 {
+		t.Errorf("an archive that keeps claims has receipts: %v", out.Receipts)
 	}
 	pods, err := cs.CoreV1().Pods(step.Namespace).List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(pods.Items) > 0 {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/berth-dev/berth/plugins/sdk"
 	"github.com/berth-dev/berth/plugins/sdk/kube"
+	"github.com/berth-dev/berth/plugins/sdk/sdktest"
 )
 
 // snapshots brings the API of snapshots to the tests' cluster, and takes those of
@@ -89,15 +90,15 @@ func TestAnArchiveInSnapshots(t *testing.T) {
 	if now := claimUIDs(t, step); len(now) > 0 || len(names()) != 3 {
 		t.Errorf("archived there are the claims %v and the snapshots %v", now, names())
 	}
-	if len(out.receipts) != 3 || out.receipts[0].Kind != "PersistentVolumeClaim" {
-		t.Errorf("the receipts are %v", out.receipts)
+	if len(out.Receipts) != 3 || out.Receipts[0].Kind != "PersistentVolumeClaim" {
+		t.Errorf("the receipts are %v", out.Receipts)
 	}
 	if o, err := x.Observe(t.Context(), step); err != nil || o.Text != "archived, with 3 volumes kept" {
 		t.Errorf("it is seen as %+v, %v", o, err)
 	}
 	taken := names()
-	if out := run(t, x, step, sdk.Archive); len(out.receipts) > 0 || len(names()) != 3 {
-		t.Errorf("a second archive gave %v, and there are %v", out.receipts, names())
+	if out := run(t, x, step, sdk.Archive); len(out.Receipts) > 0 || len(names()) != 3 {
+		t.Errorf("a second archive gave %v, and there are %v", out.Receipts, names())
 	}
 
 	step.AsWas, step.ID = true, step.ID+"-restore"
@@ -150,8 +151,8 @@ func TestASnapshotThatIsInterruptedTakesNoClaimAway(t *testing.T) {
 	for n := int64(1); ; n++ {
 		// Each try ends at another line that it says.
 		ctx, cancel := context.WithCancel(t.Context())
-		out, said := newRecorder(), atomic.Int64{}
-		out.on = func(string) {
+		out, said := sdktest.NewRecorder(), atomic.Int64{}
+		out.On = func(string) {
 			if said.Add(1) == n {
 				cancel()
 			}
