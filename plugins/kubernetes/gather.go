@@ -43,6 +43,9 @@ func (x *Executor) gather(s *settings, step sdk.Step) (*wanted, error) {
 		return nil, err
 	}
 	w := &wanted{objects: src.objects, inputs: src.digests}
+	for _, o := range w.objects {
+		unshared(o)
+	}
 	s.scaled = scaledBy(w.objects)
 	used := map[string]bool{}
 	if err := s.change(w.objects, used); err != nil {
@@ -169,6 +172,13 @@ const sharedMark = "\x00shared"
 func shared(o *unstructured.Unstructured) {
 	meta, _ := o.Object["metadata"].(map[string]any)
 	meta[sharedMark] = true
+}
+
+// unshared takes that mark off an object that comes from outside: it is for the
+// settings alone to make, and what has it is not held to the platform's `kinds`.
+func unshared(o *unstructured.Unstructured) {
+	meta, _ := o.Object["metadata"].(map[string]any)
+	delete(meta, sharedMark)
 }
 
 // mark gives an object the marks of its owner, whatever it says itself, and the

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/berth-dev/berth/plugins/sdk"
+	"github.com/berth-dev/berth/plugins/sdk/kube"
 )
 
 func TestObjectsWithOwnersAreRefused(t *testing.T) {
@@ -61,4 +62,17 @@ func TestNamesOfSecretsAreToldAndTheirValuesAreNot(t *testing.T) {
 			t.Errorf("%s can be read", hidden)
 		}
 	}
+}
+
+func TestManifestsCannotPassForTheNamespacesOwnObjects(t *testing.T) {
+	t.Parallel()
+	x := New(Options{})
+	step := stepOf(t, map[string]any{"manifests": `{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "\u0000shared": true}}`, "namespace": map[string]any{}})
+	run(t, x, step)
+	got, err := client(t).CoreV1().ConfigMaps(step.Namespace).Get(t.Context(), "a", metav1.GetOptions{})
+	if err != nil || got.Labels[kube.LabelPart] != step.Part || got.Labels[kube.LabelManagedBy] != "" {
+		t.Errorf("it has the marks %v, not those of the part (%v)", got.Labels, err)
+	}
+	step.Settings, step.Namespace = map[string]any{"kinds": []any{"Deployment.apps"}}, namespace(t)
+	fails(t, x, step, sdk.FaultInvalid, "ConfigMap a may not be applied", "`kinds`")
 }
