@@ -288,6 +288,9 @@ func (s *session) refuse(p *placed, namespaceOurs bool) error {
 		marks = append(marks, key+"="+value)
 	}
 	slices.Sort(marks)
+	if ns := p.GetNamespace(); ns != "" {
+		marks = append(marks, "-n "+ns)
+	}
 	return sdk.Invalid("%s is there already, and Berth did not make it, so it is not changed: give yours another name, or hand it over with `kubectl label %s %s %s`.",
 		title, strings.ToLower(p.kind.Resource), p.GetName(), strings.Join(marks, " "))
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-dev/berth/plugins/sdk"
 	"github.com/berth-dev/berth/plugins/sdk/kube"
+	"github.com/berth-dev/berth/plugins/sdk/sdktest"
 )
 
 func TestObjectsWithOwnersAreRefused(t *testing.T) {
@@ -75,4 +76,33 @@ func TestManifestsCannotPassForTheNamespacesOwnObjects(t *testing.T) {
 	}
 	step.Settings, step.Namespace = map[string]any{"kinds": []any{"Deployment.apps"}}, namespace(t)
 	fails(t, x, step, sdk.FaultInvalid, "ConfigMap a may not be applied", "`kinds`")
+}
+
+func TestWhatIsThereAlreadyIsHandedOverAsTheMessageSays(t *testing.T) {
+	t.Parallel()
+	x := New(Options{})
+	step := stepOf(t, map[string]any{"manifests": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {mine: yes it is}\n", "force": true})
+	makeNamespace(t, step.Namespace, nil)
+	maps := client(t).CoreV1().ConfigMaps(step.Namespace)
+	if _, err := maps.Create(t.Context(), configMap("a", nil), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	err := x.Run(t.Context(), step, sdktest.NewRecorder())
+	failedWith(t, err, sdk.FaultInvalid, "is there already", " -n "+step.Namespace+"`")
+	_, command, _ := strings.Cut(err.Error(), "kubectl label configmaps a ")
+	labels := map[string]string{}
+	for _, word := range strings.Fields(command) {
+		if name, value, is := strings.Cut(word, "="); is {
+			labels[name] = value
+		}
+	}
+	got, err := maps.Get(t.Context(), "a", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Labels = labels
+	if _, err := maps.Update(t.Context(), got, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	run(t, x, step)
 }
