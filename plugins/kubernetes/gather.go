@@ -44,7 +44,7 @@ func (x *Executor) gather(s *settings, step sdk.Step) (*wanted, error) {
 	}
 	w := &wanted{objects: src.objects, inputs: src.digests}
 	for _, o := range w.objects {
-		unshared(o)
+		unmark(o)
 	}
 	s.scaled = scaledBy(w.objects)
 	used := map[string]bool{}
@@ -165,6 +165,9 @@ func namespaceMarks(s *settings) any {
 // out, in a plan.
 const unknownYet = "(known after "
 
+// ownMarks is how the labels and annotations begin that are Berth's to set.
+const ownMarks = "berth.dev/"
+
 // sharedMark is on objects that are made for the environment's namespace, not for
 // the part, until they get their marks.
 const sharedMark = "\x00shared"
@@ -174,11 +177,19 @@ func shared(o *unstructured.Unstructured) {
 	meta[sharedMark] = true
 }
 
-// unshared takes that mark off an object that comes from outside: it is for the
-// settings alone to make, and what has it is not held to the platform's `kinds`.
-func unshared(o *unstructured.Unstructured) {
+// unmark takes off an object that comes from outside what Berth alone may say of
+// objects. One that bears it would not be held to the platform's `kinds`, or would
+// be left out when the part is put to sleep or pruned. Such marks also come with
+// manifests that were written out of a cluster.
+func unmark(o *unstructured.Unstructured) {
 	meta, _ := o.Object["metadata"].(map[string]any)
 	delete(meta, sharedMark)
+	for _, field := range []string{"labels", "annotations"} {
+		values, _ := meta[field].(map[string]any)
+		maps.DeleteFunc(values, func(name string, _ any) bool {
+			return strings.HasPrefix(name, ownMarks) && (field == "labels" || name != kube.AnnotationURL)
+		})
+	}
 }
 
 // mark gives an object the marks of its owner, whatever it says itself, and the

@@ -67,7 +67,7 @@ func (s *settings) readNamespace(step sdk.Step) error {
 		b.PullSecrets = def.PullSecrets
 	}
 	for key := range b.Labels {
-		if strings.HasPrefix(key, "berth.dev/") || key == kube.LabelManagedBy {
+		if strings.HasPrefix(key, ownMarks) || key == kube.LabelManagedBy {
 			return sdk.Invalid("The label %q of a namespace is Berth's own to set; leave it out.", kube.Clip(key, 80))
 		}
 	}

@@ -106,3 +106,33 @@ func TestWhatIsThereAlreadyIsHandedOverAsTheMessageSays(t *testing.T) {
 	}
 	run(t, x, step)
 }
+
+func TestManifestsWithMarksOfBerthsOwnAreAsAnyOther(t *testing.T) {
+	t.Parallel()
+	marked := strings.Replace(web, "metadata: {name: web}", `metadata: {name: web, labels: {berth.dev/job: migrate, team: shop}, annotations: {berth.dev/replicas: "7", berth.dev/url: "https://shop.example.org"}}`, 1)
+	x := New(Options{})
+	step := stepOf(t, map[string]any{"manifests": marked})
+	run(t, x, step)
+	if text := run(t, x, step).Text(); !strings.Contains(text, "nothing has changed") {
+		t.Errorf("the second time, with nothing changed:\n%s", text)
+	}
+	deployments := client(t).AppsV1().Deployments(step.Namespace)
+	got, err := deployments.Get(t.Context(), "web", metav1.GetOptions{})
+	if err != nil || got.Labels["team"] != "shop" || got.Labels[labelJob] != "" || got.Annotations[kube.AnnotationURL] == "" || got.Annotations["berth.dev/replicas"] != "" {
+		t.Errorf("it has the labels %v and the annotations %v (%v)", got.Labels, got.Annotations, err)
+	}
+	run(t, x, step, sdk.Sleep)
+	if got, err = deployments.Get(t.Context(), "web", metav1.GetOptions{}); err != nil || *got.Spec.Replicas != 0 {
+		t.Errorf("it does not sleep: %v replicas (%v)", *got.Spec.Replicas, err)
+	}
+	run(t, x, step, sdk.Wake)
+	if got, err = deployments.Get(t.Context(), "web", metav1.GetOptions{}); err != nil || *got.Spec.Replicas != 1 {
+		t.Errorf("it woke with %v replicas (%v)", *got.Spec.Replicas, err)
+	}
+	step.With = map[string]any{"manifests": configMapManifest}
+	run(t, x, step)
+	_, err = deployments.Get(t.Context(), "web", metav1.GetOptions{})
+	absent(t, "what the part does not have any more", err)
+}
+
+const configMapManifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, labels: {team: shop}}\ndata: {color: blue}\n"
