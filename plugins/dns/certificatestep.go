@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -35,11 +34,8 @@ type certificates struct {
 
 var _ annex = (*certificates)(nil)
 
-// quiet silences client-go, once for all executors of the process.
-var quiet = sync.OnceFunc(kube.Silence)
-
 func newCertificates(x *Executor) *certificates {
-	quiet()
+	kube.Silence()
 	return &certificates{x: x, windows: newWindows(x.now), lockLife: lockLife}
 }
 

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/berth-dev/berth/plugins/sdk"
 	"github.com/berth-dev/berth/plugins/sdk/kube"
@@ -53,7 +52,7 @@ var (
 
 // New makes an executor. It reaches out to nothing.
 func New(o Options) *Executor {
-	quiet.Do(kube.Silence)
+	kube.Silence()
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -72,8 +71,6 @@ func New(o Options) *Executor {
 		masking:  kube.RandomKey(),
 	}
 }
-
-var quiet sync.Once
 
 // Describe implements sdk.Executor.
 func (x *Executor) Describe() sdk.Description {

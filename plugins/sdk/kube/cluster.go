@@ -48,15 +48,17 @@ const (
 // Silence keeps client-go, and whatever writes to the standard logger, from
 // writing to standard error on their own. What they have to say reaches people as
 // errors, and warnings of libraries repeat values, secrets included. An executor
-// calls it once, as it starts.
-func Silence() {
+// calls it as it is made; it does its work once.
+func Silence() { silence() }
+
+var silence = sync.OnceFunc(func() {
 	klog.SetOutput(io.Discard)
 	klog.LogToStderr(false)
 	flags := flag.NewFlagSet("klog", flag.ContinueOnError)
 	klog.InitFlags(flags)
 	_ = flags.Set("stderrthreshold", "FATAL") // errors go to standard error all the same, else
 	log.SetOutput(io.Discard)
-}
+})
 
 // Clusters keeps connections and discovery results between calls. It is safe for
 // concurrent use.
