@@ -118,6 +118,7 @@ func everyPart(app, zone, scripts string) string {
             kind: ConfigMap
             metadata: {name: settings}
             data: {database: "{{ .Outputs.store.address }}"}
+      - {name: more, use: kubernetes, needs: [base], with: {manifests: repo:deploy/k8s}}
       - name: web
         use: helm
         needs: [base]
@@ -151,6 +152,10 @@ func (w *world) madeEverywhere(zone *dnstest.Server, cloud *awstest.Server, note
 	}
 	settings, err := w.client.CoreV1().ConfigMaps(w.namespace()).Get(t.Context(), "settings", metav1.GetOptions{})
 	must(t, err)
+	banner, err := w.client.CoreV1().ConfigMaps(w.namespace()).Get(t.Context(), "banner", metav1.GetOptions{})
+	if err != nil || banner.Data["text"] != "from the repository" || banner.Labels["berth.dev/part"] != "more" {
+		t.Errorf("the repository's manifest made %v, %v", banner, err)
+	}
 	address := settings.Data["database"]
 	if !strings.Contains(address, "rds") {
 		t.Errorf("the settings say that the database is at %q", address)

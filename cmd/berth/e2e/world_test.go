@@ -115,7 +115,10 @@ func (w *world) namespace() string { return fmt.Sprintf("%s-pr-%d", w.app, w.pul
 // shopFiles are a small repository with the preview chart in it.
 func shopFiles(t testing.TB) fs.FS {
 	t.Helper()
-	files := fstest.MapFS{"README.md": {Data: []byte("# Shop\n")}}
+	files := fstest.MapFS{
+		"README.md":              {Data: []byte("# Shop\n")},
+		"deploy/k8s/banner.yaml": {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: banner}\ndata: {text: from the repository}\n"), Mode: 0o644},
+	}
 	chart := os.DirFS("../../../charts/preview")
 	must(t, fs.WalkDir(chart, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
