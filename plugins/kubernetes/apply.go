@@ -250,6 +250,24 @@ func conflictError(conflicts []string) error {
 	return sdk.Invalid("Fields that the part sets are managed by others: %s. Take them out of the manifests, or set `force: true` to take them over.", strings.Join(conflicts, "; "))
 }
 
+// typedPatch is how API servers begin what they say of fields that the kind of an
+// object does not have, or that are of another type. They answer with an internal
+// error, though it comes again however often it is tried.
+// Source: k8s.io/apimachinery/pkg/util/managedfields/internal, structuredmerge.go, Apply.
+var typedPatch = regexp.MustCompile(`failed to create typed patch object \([^)]*\): (errors:)?`)
+
+// mistyped says which fields those are, "" when err is another.
+func mistyped(err error) string {
+	if err == nil || !apierrors.IsInternalError(err) {
+		return ""
+	}
+	text := kube.OneLine(err)
+	if at := typedPatch.FindStringIndex(text); at != nil {
+		return strings.TrimSpace(text[at[1]:])
+	}
+	return ""
+}
+
 // explainApply says which object it was that the cluster refused.
 func explainApply(p *placed, err error) error {
 	title := kube.Clip(kube.Title(p.Unstructured), 160)
@@ -257,6 +275,8 @@ func explainApply(p *placed, err error) error {
 	case apierrors.IsInvalid(err) && p.live != nil && immutable.MatchString(err.Error()):
 		return &sdk.Error{Fault: sdk.FaultInvalid, Err: err, Msg: fmt.Sprintf("%s has a field that cannot change once it is made: %s. Give it another name, or add its kind to `recreate` to have it deleted and made anew.",
 			title, kube.Clip(kube.OneLine(err), 400))}
+	case mistyped(err) != "":
+		return &sdk.Error{Fault: sdk.FaultInvalid, Err: err, Msg: "The cluster does not take " + title + ": " + kube.Clip(mistyped(err), 500) + "."}
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err):
 		return &sdk.Error{Fault: sdk.FaultInvalid, Err: err, Msg: "The cluster does not take " + title + ": " + kube.Clip(kube.OneLine(err), 500) + "."}
 	}

@@ -136,3 +136,23 @@ func TestManifestsWithMarksOfBerthsOwnAreAsAnyOther(t *testing.T) {
 }
 
 const configMapManifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, labels: {team: shop}}\ndata: {color: blue}\n"
+
+func TestFieldsThatAKindDoesNotHaveAreToldAndNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	x := New(Options{})
+	for name, c := range map[string]struct{ from, to, says string }{
+		"a field that is not there":  {"replicas: 1", "replica: 1", ".spec.replica: field not declared in schema"},
+		"a field of another type":    {"replicas: 1", "replicas: many", ".spec.replicas: expected numeric"},
+		"a list that is none":        {"- {name: web, image", "  {name: web, image", ".spec.template.spec.containers: expected list"},
+		"a list where a number goes": {"replicas: 1", "replicas: [1]", ".spec.replicas: expected numeric"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			step := stepOf(t, map[string]any{"manifests": strings.Replace(web, c.from, c.to, 1)})
+			makeNamespace(t, step.Namespace, nil)
+			_, err := x.Plan(t.Context(), step)
+			failedWith(t, err, sdk.FaultInvalid, "does not take Deployment web", c.says)
+			fails(t, x, step, sdk.FaultInvalid, "does not take Deployment web", c.says)
+		})
+	}
+}
