@@ -173,9 +173,14 @@ func (c *checkup) reach(ctx context.Context, app *actions.App) string {
 	if err != nil {
 		return actions.Message(err)
 	}
+	// The namespace that it would have is one that the executor's rights are for.
+	namespace, err := app.NamespaceOf(probeName)
+	if err != nil {
+		namespace = probeName
+	}
 	seen, err := executor.Observe(ctx, actions.Step{
 		ID: probeName, Env: actions.Name{App: app.Name, Env: probeName}, Part: part.Name,
-		With: part.With, Cluster: app.Cluster, Namespace: probeName,
+		With: part.With, Cluster: app.Cluster, Namespace: namespace,
 	})
 	switch {
 	case ctx.Err() != nil:

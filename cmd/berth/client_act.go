@@ -251,7 +251,7 @@ func (f *follower) failure(code int, r *api.Request) error {
 	if reason == "" {
 		reason = "no reason is known."
 	}
-	reason += oneLine(actions.Whereabouts(r.Left))
+	reason = strings.TrimSpace(reason + " " + oneLine(actions.Whereabouts(r.Left)))
 	text := fmt.Sprintf("%s %s is %s: %s", r.Verb, r.Environment, r.State, reason)
 	if r.State == string(approvals.StateFailed) {
 		text = fmt.Sprintf("%s %s failed: %s", r.Verb, r.Environment, reason)
