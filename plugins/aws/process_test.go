@@ -6,9 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-dev/berth/plugins/aws/awstest"
 	"github.com/berth-dev/berth/plugins/sdk"
@@ -33,8 +35,7 @@ func TestTheProgramConforms(t *testing.T) {
 	write(token)
 	w := newWorld(t, awstest.Options{Polls: 1})
 	settings := w.settings()
-	slow := w.settings()
-	settings["poll"], slow["poll"] = "2ms", "1h"
+	settings["poll"] = "2ms"
 	sdktest.Run(t, sdktest.Suite{
 		Command: []string{binary},
 		Env: []string{
@@ -46,11 +47,33 @@ func TestTheProgramConforms(t *testing.T) {
 			"rds":    map[string]any{"engine": "postgres"},
 			"secret": map[string]any{"secrets": map[string]any{"token": map[string]any{"file": file}}},
 		}},
-		// A queue is looked at again after it was made, which these settings hold up.
-		Slow:     &sdk.Step{With: map[string]any{"sqs": map[string]any{}}, Settings: slow},
+		Slow:     &sdk.Step{With: map[string]any{"rds": map[string]any{"engine": "postgres"}}, Settings: neverReady(t)},
 		Snapshot: func(*testing.T) string { w.Settle(); return w.Dump() },
 		Owned:    func(*testing.T) []string { return w.Owned() },
 	})
+}
+
+// neverReady are the settings for an AWS where a database is being made for ever,
+// and is gone as soon as it is deleted.
+func neverReady(t *testing.T) map[string]any {
+	w := newWorld(t, awstest.Options{Polls: 1 << 30})
+	settings := w.settings()
+	settings["poll"] = "20ms"
+	go func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-t.Context().Done():
+				return
+			case <-tick.C:
+			}
+			if slices.ContainsFunc(w.Calls(), func(c awstest.Call) bool { return c.Operation == "DeleteDBInstance" }) {
+				w.Settle()
+			}
+		}
+	}()
+	return settings
 }
 
 // TestTheProgramIsSmallWhileItIdles tells what an idle executor takes, and holds

@@ -66,16 +66,24 @@ func process(t *testing.T, step sdk.Step) *exec.Cmd {
 // tells whether the step came to its end before.
 func (w *tlsWorld) killAt(step sdk.Step, n int) (finished bool) {
 	w.t.Helper()
+	return w.killWhen(step, func(asked int, _ *http.Request) bool { return asked == n })
+}
+
+// killWhen is killAt for the first request that when picks, given how many there
+// were with it.
+func (w *tlsWorld) killWhen(step sdk.Step, when func(asked int, r *http.Request) bool) (finished bool) {
+	w.t.Helper()
 	cmd := process(w.t.(*testing.T), step)
 	var once sync.Mutex
-	asked, dead := 0, make(chan struct{})
+	asked, killed, dead := 0, false, make(chan struct{})
 	w.ca.intercept(func(_ http.ResponseWriter, r *http.Request) bool {
 		once.Lock()
 		defer once.Unlock()
-		if asked++; asked < n {
-			return false
-		}
-		if asked == n {
+		if asked++; !killed {
+			if !when(asked, r) {
+				return false
+			}
+			killed = true
 			w.ca.serve(httptest.NewRecorder(), r)
 			_ = cmd.Process.Kill()
 		}
@@ -158,9 +166,11 @@ func TestAnotherEnvironmentGoesOnWithAKilledStepsOrder(t *testing.T) {
 	w := newTLSWorld(t, authorityOptions{})
 	w.namespace("shop-pr-1")
 	w.namespace("shop-pr-2")
-	n := 0
-	for w.ca.count(pathFinalize) == 0 { // killed as late as it can be: the certificate is made, and nobody has it
-		if n++; w.killAt(w.tls(sdk.Deploy, "pr-1", wildcard()), n) {
+	// Killed as late as it can be: the certificate is made, and nobody has it. The
+	// authority refuses some requests for their nonces, and they are made again.
+	finalized := func(_ int, r *http.Request) bool { return strings.Contains(r.URL.Path, pathFinalize) }
+	for w.ca.count(pathFinalize) == 0 {
+		if w.killWhen(w.tls(sdk.Deploy, "pr-1", wildcard()), finalized) {
 			t.Fatal("the step came to its end")
 		}
 	}
