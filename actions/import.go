@@ -100,6 +100,11 @@ func (i Imported) check(app *App) error {
 // imported makes env what i tells of it.
 func (s *Store) imported(env *Environment, app *App, i Imported, namespace string) {
 	now := s.clock()
+	earlier := env.Deployed
+	*env = Environment{Name: env.Name, Revision: env.Revision, Fence: env.Fence, Deployed: earlier} // a new life
+	if earlier > 0 {
+		env.FirstRevision = earlier + 1
+	}
 	env.State, env.Repo, env.PullRequest = i.State, app.Repo, i.Name.PullRequest()
 	env.Namespace, env.Cluster, env.Set, env.Vars = namespace, app.Cluster.Name, maps.Clone(i.Set), maps.Clone(app.Vars)
 	env.Owner = Owner{Actor: short(i.Owner, maxDetail)}
@@ -111,7 +116,6 @@ func (s *Store) imported(env *Environment, app *App, i Imported, namespace strin
 	if app.TTL > 0 && i.State != StateArchived {
 		env.ExpiresAt = now.Add(app.TTL) // a lifetime begins when Berth begins to answer for it
 	}
-	env.Links, env.URL = nil, ""
 	for _, l := range i.Links[:min(len(i.Links), maxImportedLinks)] {
 		if l, fit := shownLink(l); fit {
 			env.Links = append(env.Links, l)
@@ -128,7 +132,6 @@ func (s *Store) imported(env *Environment, app *App, i Imported, namespace strin
 	for _, part := range app.Parts {
 		env.Parts[part.Name] = PartStatus{Use: part.Use, State: string(state), Health: Unknown, Text: "Another tool made it.", At: now}
 	}
-	env.LastAction = nil
 	if n := len(i.History); n > 0 {
 		env.LastAction = i.History[n-1].last()
 	}

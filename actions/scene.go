@@ -241,7 +241,8 @@ func (r *Runner) choose(ctx context.Context, sc *scene) error {
 // imported tells whether another tool made what runs, and Berth has deployed
 // nothing over it yet.
 func (sc *scene) imported() bool {
-	return sc.env != nil && sc.env.Deployed == 0 && len(sc.env.Set) > 0 && sc.env.State != StateCleaned
+	env := sc.env
+	return env != nil && len(env.Set) > 0 && env.State != StateCleaned && (env.Deployed == 0 || env.Deployed < env.FirstRevision)
 }
 
 // stays takes what runs. What has no known commit though it has a repository was

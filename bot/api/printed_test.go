@@ -162,6 +162,28 @@ func TestImportsMakeRecordsAndNothingElse(t *testing.T) {
 	}
 }
 
+// A name that Berth once had and cleaned up begins anew with an import: nothing of
+// its earlier life is taken for what runs.
+func TestAnImportOverACleanedNameIsANewLife(t *testing.T) {
+	s := start(t)
+	s.Work()
+	s.do("deploy shop/orca")
+	s.do("cleanup shop/orca")
+	in := object{"app": "shop", "name": "orca", "state": "Running", "set": object{"image.tag": "v7"}}
+	if a := s.raw(http.MethodPost, "/api/v1/imports", "ada-token", in, nil); a.status != http.StatusCreated {
+		t.Fatalf("%d: %s", a.status, a.body)
+	}
+	env := actions.Name{App: "shop", Env: "orca"}
+	record, err := s.Store.Environment(t.Context(), env)
+	if err != nil || record.Commit.SHA != "" || len(record.Components) > 0 || record.LastAction != nil {
+		t.Errorf("the record has something of its earlier life: %+v, %v", record, err)
+	}
+	s.do("deploy shop/orca")
+	if record, err = s.Store.Environment(t.Context(), env); err != nil || record.Set["image.tag"] != "v7" || record.Deployed != 2 {
+		t.Errorf("after a deploy it is %+v, %v", record, err)
+	}
+}
+
 // What another tool had set stays set with the first deploy, as it would have
 // there; Berth's own environments take what each deploy says.
 func TestAnImportedEnvironmentKeepsWhatWasSet(t *testing.T) {

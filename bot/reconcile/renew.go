@@ -19,13 +19,13 @@ const renewal = "schedule:renewal"
 // nothing has changed, such as a certificate that ends soon. What others want of
 // the environment comes first; what failed is asked for again the next day.
 func (s *sweep) renew(ctx context.Context, name actions.Name, found map[string]actions.Observation) error {
-	var parts, why []string
+	var why []string
 	for _, part := range slices.Sorted(maps.Keys(found)) {
 		if found[part].Renew != "" {
-			parts, why = append(parts, part), append(why, part+": "+found[part].Renew)
+			why = append(why, part+": "+found[part].Renew)
 		}
 	}
-	if len(parts) == 0 {
+	if len(why) == 0 {
 		return nil
 	}
 	env, err := s.o.Store.Environment(ctx, name)
