@@ -35,6 +35,11 @@ type Input struct {
 	Repo        string
 	PullRequest int
 	Fork        bool // the pull request's head is in another repository
+	// Apps are those that a channel of chat is for: in a channel of one app its
+	// environments need no app, and no other app is reached. Verbs are what may be
+	// asked for there. Empty means all.
+	Apps  []string
+	Verbs []string
 	// At is when the line was typed, where the surface says so, and Digest the plan
 	// that was shown to whoever decides: nobody's yes counts for a plan that was
 	// made after it.

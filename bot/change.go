@@ -291,6 +291,9 @@ func (s *Service) find(ctx context.Context, in Input, id string) (*approvals.Req
 	if err != nil {
 		return nil, err
 	}
+	if err := in.reach(r.Order.Env.App); err != nil {
+		return nil, err
+	}
 	if in.Repo != "" {
 		app, err := s.catalog.App(r.Order.Env.App)
 		if err != nil || !strings.EqualFold(app.Repo, in.Repo) {

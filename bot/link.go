@@ -80,7 +80,7 @@ func (s *Service) link(ctx context.Context, in Input, c Command) (Reply, error) 
 }
 
 // linkable are the kinds of accounts that can type a code.
-var linkable = []string{"github", "token", "oidc"}
+var linkable = []string{"github", "token", "oidc", PlatformSlack, PlatformDiscord}
 
 // linkCode gives a code for an account. Whoever reads it beside its owner could
 // not use it either, but codes are kept out of public places all the same.
@@ -107,6 +107,8 @@ func (s *Service) linkCode(ctx context.Context, in Input, account string) (Reply
 	}
 	how := "write `/link " + code + "` as %s in a comment on a pull request that Berth serves"
 	switch kind {
+	case PlatformSlack, PlatformDiscord:
+		how = "type `/berth link " + code + "` as the account %s there"
 	case "token":
 		how = "run `berth link " + code + "` with a token of %s"
 	case "oidc":

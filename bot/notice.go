@@ -39,6 +39,7 @@ type Notice struct {
 	Event    string
 	Severity Severity
 	Env      actions.Name // zero when it is about none
+	Request  string       // the id of the request that it is about, if it is about one
 	// Key tells this notice from others: one that was told is not told again.
 	Key   string
 	Title string // one line, plain text

@@ -22,10 +22,15 @@ func (s *Service) list(ctx context.Context, in Input, c Command) (Reply, error) 
 		if err != nil {
 			return Reply{}, err
 		}
+		if err := in.reach(app.Name); err != nil {
+			return Reply{}, err
+		}
 		if in.Repo != "" && !strings.EqualFold(app.Repo, in.Repo) {
 			_, _, err := s.target(in, c)
 			return Reply{}, err
 		}
+	case len(in.Apps) > 0:
+		apps = in.Apps
 	case in.Repo != "":
 		apps = nil
 		for _, app := range s.appsOf(in.Repo) {

@@ -79,7 +79,10 @@ func (s *Service) Execute(ctx context.Context, in Input) (Reply, error) {
 // Do is Execute for a command that is understood already; in's Line means
 // nothing to it.
 func (s *Service) Do(ctx context.Context, in Input, c Command) (Reply, error) {
-	var err error
+	c, err := s.bind(in, c)
+	if err != nil {
+		return s.answer(ctx, in, Reply{}, err)
+	}
 	// Linking an account gives it what its person has, so that it needs no role
 	// before; the code shows whose it is.
 	if c.Verb != VerbHelp {
@@ -88,7 +91,11 @@ func (s *Service) Do(ctx context.Context, in Input, c Command) (Reply, error) {
 		}
 	}
 	if c.Verb != VerbHelp && c.Verb != VerbLink {
-		if err := s.authorize(in.Actor, c.Verb, in.Repo); err != nil {
+		err := s.authorize(in, c.Verb)
+		if err == nil {
+			err = permitted(in, c.Verb)
+		}
+		if err != nil {
 			s.recordRefusal(ctx, in, c, err)
 			return s.answer(ctx, in, Reply{}, err)
 		}
@@ -240,11 +247,16 @@ func info(format string, args ...any) Reply {
 
 // authorize says who may do what, until policies say it in more detail: a
 // viewer reads, and any other role acts.
-func (s *Service) authorize(actor Actor, verb, repo string) error {
+func (s *Service) authorize(in Input, verb string) error {
+	actor, repo := in.Actor, in.Repo
 	who := actor.who()
 	if len(actor.Roles) == 0 {
 		help := "somebody who keeps Berth's config can give you one under `actors` or `tokens`"
-		if repo != "" {
+		switch {
+		case slices.Contains(chats, in.Place.Surface):
+			help = "link this account to one that has: type `berth link " + actor.Identity + "` in a terminal where you are known, and here the code that it answers. Or somebody who keeps Berth's config can put " +
+				Code(actor.Identity, 140) + " under `actors`"
+		case repo != "":
 			help = "somebody who administers " + Escape(repo, 140) + " can give you write access to it, or somebody who keeps Berth's config a role under `actors`"
 		}
 		return refusal(actions.CodeForbidden, "%s has no role here, so nothing was done; %s.", who, help)
@@ -257,6 +269,9 @@ func (s *Service) authorize(actor Actor, verb, repo string) error {
 	}
 	return refusal(actions.CodeForbidden, "%s may only look (role `%s`), and `%s` is more than that; somebody who keeps Berth's config can add another role.", who, RoleViewer, verb)
 }
+
+// chats are the surfaces where people chat.
+var chats = []string{PlatformSlack, PlatformDiscord, "mattermost"}
 
 // who names the actor in a sentence.
 func (a Actor) who() string {
@@ -282,12 +297,12 @@ func (a Actor) requester() approvals.Requester {
 // typed is a command as it is typed at the place that in came from.
 func (in Input) typed(words ...string) string {
 	command := strings.Join(words, " ")
-	switch in.Place.Surface {
-	case "github":
+	switch {
+	case in.Place.Surface == "github":
 		return "/" + command
-	case "slack", "discord", "mattermost":
+	case slices.Contains(chats, in.Place.Surface):
 		return "/berth " + command
-	case "cli":
+	case in.Place.Surface == "cli":
 		return "berth " + command
 	default:
 		return command

@@ -19,6 +19,9 @@ func (s *Service) target(in Input, c Command) (*actions.App, actions.Name, error
 	if err != nil {
 		return nil, actions.Name{}, s.meantEnvironment(in, c, err)
 	}
+	if err := in.reach(app.Name); err != nil {
+		return nil, actions.Name{}, err
+	}
 	// Whoever may write to one repository has proved nothing about another.
 	if in.Repo != "" && !strings.EqualFold(app.Repo, in.Repo) {
 		return nil, actions.Name{}, refusal(actions.CodeForbidden,
@@ -31,16 +34,24 @@ func (s *Service) target(in Input, c Command) (*actions.App, actions.Name, error
 	if in.PullRequest > 0 {
 		return app, actions.Name{App: app.Name, Env: actions.PullRequestName(in.PullRequest)}, nil
 	}
-	return nil, actions.Name{}, refusal(actions.CodeInvalid, "Which environment of %s? Write its whole name, such as %s.",
+	return nil, actions.Name{}, whichOf(in, c, app)
+}
+
+// whichOf asks for the environment of an app.
+func whichOf(in Input, c Command, app *actions.App) error {
+	return refusal(actions.CodeInvalid, "Which environment of %s? Write its whole name, such as %s.",
 		Code(app.Name, 60), in.code(c.Verb, app.Name+"/pr-42"))
 }
 
 // implied is the target of a command that names none.
 func (s *Service) implied(in Input, c Command) (*actions.App, actions.Name, error) {
 	if in.Repo == "" || in.PullRequest == 0 {
-		apps := s.catalog.Apps()
+		apps := in.visible(s.catalog.Apps())
 		if len(apps) == 0 {
 			return nil, actions.Name{}, refusal(actions.CodeNotFound, "No app is configured yet; add one under `apps` in Berth's config.")
+		}
+		if len(apps) == 1 {
+			return nil, actions.Name{}, whichOf(in, c, apps[0])
 		}
 		return nil, actions.Name{}, refusal(actions.CodeInvalid, "Which environment? Write %s; the apps are %s.",
 			in.code(c.Verb, "app/name"), appList(apps))

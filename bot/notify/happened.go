@@ -37,7 +37,7 @@ func noticesOf(r *approvals.Request) (all []bot.Notice) {
 // text, and in its text everything is escaped.
 func about(r *approvals.Request, event string, severity bot.Severity, title string) bot.Notice {
 	n := bot.Notice{
-		Event: event, Severity: severity, Env: r.Order.Env, Key: event + ":" + r.ID, Title: r.Order.Env.String() + title, At: r.EndedAt,
+		Event: event, Severity: severity, Env: r.Order.Env, Request: r.ID, Key: event + ":" + r.ID, Title: r.Order.Env.String() + title, At: r.EndedAt,
 		Text: fmt.Sprintf("%s by %s (request `%s`).", bot.Code(r.Command, 300), bot.Escape(r.Requester.Actor, 80), r.ID),
 	}
 	if n.At.IsZero() {
