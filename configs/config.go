@@ -14,6 +14,8 @@ type Config struct {
 	Server   Server             `yaml:"server" json:"server"`
 	Redis    *Redis             `yaml:"redis" json:"redis,omitempty"`
 	GitHub   *GitHub            `yaml:"github" json:"github,omitempty"`
+	Slack    *Slack             `yaml:"slack" json:"slack,omitempty"`
+	Discord  *Discord           `yaml:"discord" json:"discord,omitempty"`
 	Tokens   []Token            `yaml:"tokens" json:"tokens,omitempty"`
 	OIDC     []Issuer           `yaml:"oidc" json:"oidc,omitempty"`
 	Actors   []Actor            `yaml:"actors" json:"actors,omitempty"`

@@ -155,6 +155,12 @@ func (c *Config) setDefaults(written func(path string) bool) {
 		set(&c.GitHub.APIURL, DefaultAPIURL)
 		set(&c.GitHub.Permission, "write")
 	}
+	if c.Slack != nil {
+		set(&c.Slack.APIURL, DefaultSlackURL)
+	}
+	if c.Discord != nil {
+		set(&c.Discord.APIURL, DefaultDiscordURL)
+	}
 	c.Reconcile.setDefaults(c.GitHub != nil, written)
 }
 
@@ -247,8 +253,6 @@ func (d *document) walkStruct(n *yaml.Node, t reflect.Type, path string) {
 // honour. Ignoring them would be a lie: a surface that never answers is worse
 // than none.
 var notYet = map[string]string{
-	"slack":      "this version has no Slack surface; remove the section",
-	"discord":    "this version has no Discord surface; remove the section",
 	"mattermost": "this version has no Mattermost surface; remove the section",
 }
 

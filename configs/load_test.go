@@ -2,6 +2,7 @@ package configs
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -38,7 +39,7 @@ func wholeExample(t *testing.T) string {
 		t.Fatal(err)
 	}
 	option := regexp.MustCompile(`(?m)^( *)# ( *(?:(?:eu|prod|aws|kubernetes|dns|env|settings|zones|preview\.example\.org|provider|needs|namespace|manifests|STRIPE_API_KEY|secrets|stripe|license|mail|components|api|MAIL_PASSWORD|offer_secrets` +
-		`|- name|use|component|with|chart|values|image|- events|apps|severity|to):|- \{surface|- \{name)[^\n]*)$`)
+		`|- name|use|component|with|chart|values|image|- events|apps|severity|to|slack|discord|signing_secret|bot_token|app_token|guests|workspaces|channels|C0123|\"\*\"|application_id|public_key|gateway|guilds):|- \{surface|- \{name)[^\n]*)$`)
 	text := option.ReplaceAllString(string(raw), "$1$2")
 	text = strings.Replace(text, "cluster: staging ", "clusters: [staging, eu] ", 1)
 	return strings.Replace(text, "{path: berth-helm,", "{path: berth-helm, env: [STRIPE_KEY],", 1)
@@ -50,8 +51,59 @@ func TestTheExampleWithAllItsOptionsIsAConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	shop := c.Apps["shop"]
-	if len(c.Clusters) != 3 || len(c.Plugins) != 4 || len(c.Secrets) != 3 || len(shop.Components) != 1 || len(shop.Parts) != 6 || len(shop.Vars) != 2 || len(shop.OfferSecrets) != 2 || len(c.Notifications) != 2 {
+	if len(c.Clusters) != 3 || len(c.Plugins) != 4 || len(c.Secrets) != 3 || len(shop.Components) != 1 || len(shop.Parts) != 6 || len(shop.Vars) != 2 || len(shop.OfferSecrets) != 2 || len(c.Notifications) != 2 ||
+		c.Slack == nil || len(c.Slack.Channels) != 2 || len(c.Slack.Workspaces) != 1 || c.Discord == nil || !c.Discord.OnGateway() || len(c.Discord.Guilds) != 1 {
 		t.Errorf("some options are left out: %+v", c)
+	}
+}
+
+// chats are config sections with which nothing is wrong.
+const (
+	rightSlack   = "slack: {signing_secret: {env: A}, bot_token: {env: B}}\n"
+	rightDiscord = "discord: {application_id: \"1\", bot_token: {env: B}, gateway: true}\n"
+)
+
+func TestChat(t *testing.T) {
+	app := "apps: {shop: {parts: [{name: web, use: helm}]}}\n"
+	tests := map[string]struct {
+		yaml string
+		want []string // paths at lines
+	}{
+		"Slack by signed requests":             {yaml: rightSlack},
+		"Slack by Socket Mode":                 {yaml: "slack: {bot_token: {env: B}, app_token: {env: C}}\n"},
+		"Slack that anybody could pretend":     {yaml: "slack: {bot_token: {env: B}}\n", want: []string{"slack.signing_secret@1"}},
+		"Slack that cannot answer":             {yaml: "slack: {signing_secret: {env: A}}\n", want: []string{"slack.bot_token@1"}},
+		"a token that is written out":          {yaml: "slack: {signing_secret: {env: A}, bot_token: xoxb-1}\n", want: []string{"slack@1"}},
+		"a workspace twice":                    {yaml: "slack:\n  signing_secret: {env: A}\n  bot_token: {env: B}\n  workspaces:\n    - {team: T2, bot_token: {env: C}}\n    - {team: T2, bot_token: {env: C}}\n", want: []string{"slack.workspaces[1].team@6"}},
+		"channels that are for something":      {yaml: app + "slack:\n  signing_secret: {env: A}\n  bot_token: {env: B}\n  channels: {C1: {apps: [shop]}, T2/C3: {verbs: [deploy]}, \"*\": {verbs: [status]}}\n"},
+		"a channel by its name":                {yaml: "slack:\n  signing_secret: {env: A}\n  bot_token: {env: B}\n  channels: {general: {}}\n", want: []string{"slack.channels.general@4"}},
+		"a channel for an app that is none":    {yaml: app + "slack:\n  signing_secret: {env: A}\n  bot_token: {env: B}\n  channels: {C1: {apps: [shpo]}}\n", want: []string{"slack.channels.C1.apps[0]@5"}},
+		"a channel for a verb that is none":    {yaml: "discord:\n  application_id: \"1\"\n  bot_token: {env: B}\n  channels: {\"2\": {verbs: [deploi]}}\n", want: []string{"discord.channels.2.verbs[0]@4"}},
+		"Discord on the gateway":               {yaml: rightDiscord},
+		"Discord by its endpoint":              {yaml: "discord: {application_id: \"1\", bot_token: {env: B}, public_key: " + strings.Repeat("ab", 32) + "}\n"},
+		"Discord that hears nothing":           {yaml: "discord: {application_id: \"1\", bot_token: {env: B}, gateway: false}\n", want: []string{"discord.public_key@1"}},
+		"a public key that is none":            {yaml: "discord: {application_id: \"1\", bot_token: {env: B}, public_key: abc}\n", want: []string{"discord.public_key@1"}},
+		"a guild by its name":                  {yaml: "discord: {application_id: \"1\", bot_token: {env: B}, guilds: [shop]}\n", want: []string{"discord.guilds[0]@1"}},
+		"a role that is written with a prefix": {yaml: "discord: {application_id: \"1\", bot_token: {env: B}, guests: [\"role:x\"]}\n", want: []string{"discord.guests[0]@1"}},
+		"notices to both":                      {yaml: rightSlack + rightDiscord + "notifications: [{to: [{surface: slack, channel: C1}, {surface: slack, channel: T2/C1}, {surface: discord, channel: \"5\"}]}]\n"},
+		"a notice to a channel by its name":    {yaml: rightSlack + "notifications: [{to: [{surface: slack, channel: general}]}]\n", want: []string{"notifications[0].to[0].channel@2"}},
+		"groups of both":                       {yaml: rightSlack + rightDiscord + "policies: [{name: one, approve: {from: [slack-group:S1, slack-group:T2.S1, discord-role:1/2]}}]\n"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse([]byte(tt.yaml))
+			var got []string
+			if faults, ok := errors.AsType[Faults](err); ok {
+				for _, f := range faults {
+					got = append(got, fmt.Sprintf("%s@%d", f.Path, f.Line))
+				}
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("faults at %v, want %v: %v", got, tt.want, err)
+			}
+		})
 	}
 }
 
@@ -70,7 +122,7 @@ func TestFaults(t *testing.T) {
 		"a literal secret":                  {yaml: "github:\n  webhook_secret: hunter2\n  token: {env: T}\n", want: []string{"github.webhook_secret@2"}},
 		"a secret with both references":     {yaml: "github:\n  webhook_secret: {env: A, file: b}\n  token: {env: T}\n", want: []string{"github.webhook_secret@2"}},
 		"a github without any credential":   {yaml: "github:\n  webhook_secret: {env: A}\n", want: []string{"github@1"}},
-		"a section of a later version":      {yaml: "server: {}\nslack: {}\n", want: []string{"slack@2"}},
+		"a section of a later version":      {yaml: "server: {}\nmattermost: {}\n", want: []string{"mattermost@2"}},
 		"a number where text is wanted":     {yaml: "tokens:\n  - actor: ci\n    sha256: abc\n", want: []string{"tokens[0].sha256@3"}},
 		"several faults come all at once":   {yaml: "server:\n  listen: nowhere\napps:\n  shop:\n    cluster: mars\n    ttl: 3x\n    parts: []\n", want: []string{"server.listen@2", "apps.shop.cluster@5", "apps.shop.ttl@6", "apps.shop.parts@7"}},
 		"one identity of two people":        {yaml: "actors:\n  - {name: ana, identities: [\"github:ana\"]}\n  - {name: bo, identities: [\"github:Ana\"]}\n", want: []string{"actors[1].identities[0]@3"}},

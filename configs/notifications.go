@@ -25,10 +25,13 @@ type Route struct {
 
 // Outlet is where a notice is told.
 type Outlet struct {
-	// Surface is github (a comment on the issue or pull request channel), webhook
-	// (a signed POST to url), home (where the environment lives) or log.
-	Surface string `yaml:"surface" json:"surface" jsonschema:"enum=github,enum=webhook,enum=home,enum=log"`
-	Channel string `yaml:"channel" json:"channel,omitempty"` // github: owner/repo#7
+	// Surface is github (a comment on the issue or pull request channel), slack or
+	// discord (a card in channel), webhook (a signed POST to url), home (where the
+	// environment lives) or log.
+	Surface string `yaml:"surface" json:"surface" jsonschema:"enum=github,enum=slack,enum=discord,enum=webhook,enum=home,enum=log"`
+	// Channel is owner/repo#7 on GitHub, C0123 in Slack (T0002/C0123 in another
+	// workspace), the channel's id in Discord.
+	Channel string `yaml:"channel" json:"channel,omitempty"`
 	// URL is a webhook's address: https, or http on this machine. Where it is a
 	// secret it is a reference: {env: NAME} or {file: path}.
 	URL Address `yaml:"url" json:"url,omitzero"`
@@ -119,7 +122,10 @@ var notices = []string{
 func Events() []string { return slices.Clone(notices) }
 
 // surfacesToCome are those that this version does not have.
-var surfacesToCome = map[string]string{"slack": "Slack", "discord": "Discord", "mattermost": "Mattermost"}
+var surfacesToCome = map[string]string{"mattermost": "Mattermost"}
+
+// outletSurfaces are where a notice can be told.
+var outletSurfaces = []string{"github", "slack", "discord", "webhook", "home", "log"}
 
 // channelPattern is an issue or a pull request of a repository.
 var channelPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}#[1-9][0-9]{0,9}$`)
@@ -176,12 +182,12 @@ func (d *document) event(path, event string) {
 
 func (d *document) outlet(c *Config, path string, o Outlet) {
 	if name, later := surfacesToCome[o.Surface]; later {
-		d.fault(path+".surface", "this version has no %s surface; tell it on github, webhook, home or log", name)
+		d.fault(path+".surface", "this version has no %s surface; tell it on %s", name, oneOf(outletSurfaces))
 		return
 	}
 	switch o.Surface {
 	case "":
-		d.fault(path+".surface", "say where: github, webhook, home or log")
+		d.fault(path+".surface", "say where: %s", oneOf(outletSurfaces))
 		return
 	case "github":
 		switch {
@@ -190,17 +196,36 @@ func (d *document) outlet(c *Config, path string, o Outlet) {
 		case !channelPattern.MatchString(o.Channel):
 			d.fault(path+".channel", "%q is not an issue or a pull request; write owner/repo#7", o.Channel)
 		}
+	case "slack":
+		d.chatOutlet(path, o, c.Slack != nil, slackChannelPattern, "C0123, or T0002/C0123 of another workspace")
+	case "discord":
+		d.chatOutlet(path, o, c.Discord != nil, snowflakePattern, "its id in quotes")
 	case "webhook":
 		d.webhook(path, o)
 	default:
-		d.word(path+".surface", o.Surface, []string{"github", "webhook", "home", "log"})
+		d.word(path+".surface", o.Surface, outletSurfaces)
 	}
-	if o.Surface != "github" && o.Channel != "" {
-		d.fault(path+".channel", "only github has channels; leave it out")
+	if o.Channel != "" && !slices.Contains([]string{"github", "slack", "discord"}, o.Surface) {
+		d.fault(path+".channel", "only github, slack and discord have channels; leave it out")
 	}
 	if o.Surface != "webhook" && (d.written(path+".url") || d.written(path+".secret")) {
 		d.fault(path, "url and secret are for the surface webhook; leave them out")
 	}
+}
+
+func (d *document) chatOutlet(path string, o Outlet, section bool, pattern *regexp.Regexp, how string) {
+	switch {
+	case !section:
+		d.fault(path+".surface", "%[1]s needs the section %[1]s, with which Berth writes there", o.Surface)
+	case !pattern.MatchString(o.Channel):
+		d.fault(path+".channel", "%q is not a channel; write %s", o.Channel, how)
+	}
+}
+
+// oneOf is "a, b or c".
+func oneOf(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
 func (d *document) webhook(path string, o Outlet) {

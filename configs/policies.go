@@ -31,13 +31,16 @@ var groupPatterns = map[string]*regexp.Regexp{
 	"actor":       regexp.MustCompile(`^\S{1,64}$`),
 	"github-team": regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[a-z0-9][a-z0-9_-]{0,99}$`),
 	"codeowners":  regexp.MustCompile(`^$`),
+	// The id of a user group, after that of its workspace where it is another than
+	// the one of slack.bot_token.
+	"slack-group": regexp.MustCompile(`^([TE][A-Z0-9]{1,30}\.)?S[A-Z0-9]{1,30}$`),
+	// The ids of a guild and of a role in it.
+	"discord-role": regexp.MustCompile(`^[0-9]{1,20}/[0-9]{1,20}$`),
 }
 
 // groupExamples show how each is written.
-var groupExamples = map[string]string{"role": "role:sre", "actor": "actor:ana", "github-team": "github-team:acme/ops", "codeowners": "codeowners"}
-
-// groupsToCome belong to surfaces that this version does not have.
-var groupsToCome = map[string]string{"slack-group": "Slack", "discord-role": "Discord"}
+var groupExamples = map[string]string{"role": "role:sre", "actor": "actor:ana", "github-team": "github-team:acme/ops", "codeowners": "codeowners",
+	"slack-group": "slack-group:S0123", "discord-role": "discord-role:GUILD/ROLE, both by their ids"}
 
 // policies checks all that needs no CEL; package approvals/policy checks what
 // does, and the windows.
@@ -228,9 +231,6 @@ func (d *document) groups(c *Config, path string, groups []string) {
 // groupFault says what is wrong with a group, "" when nothing is.
 func groupFault(c *Config, group string) string {
 	prefix, rest, _ := strings.Cut(group, ":")
-	if surface, later := groupsToCome[prefix]; later {
-		return fmt.Sprintf("%s: groups need the %s surface, which this version does not have; use role:, actor: or github-team: in its place", prefix, surface)
-	}
 	pattern, known := groupPatterns[prefix]
 	if !known {
 		return fmt.Sprintf("%q is no group of people%s", group, nearPrefix(c, prefix))
@@ -252,8 +252,15 @@ func groupFault(c *Config, group string) string {
 			return fmt.Sprintf("there is no actor %q; name them in the section actors, or tokens", rest)
 		}
 	default:
-		if c.GitHub == nil {
-			return prefix + " needs the section github, from which Berth learns who is meant"
+		section, there := "github", c.GitHub != nil
+		switch prefix {
+		case "slack-group":
+			section, there = "slack", c.Slack != nil
+		case "discord-role":
+			section, there = "discord", c.Discord != nil
+		}
+		if !there {
+			return prefix + " needs the section " + section + ", from which Berth learns who is meant"
 		}
 	}
 	return ""
@@ -280,7 +287,7 @@ func nearPrefix(c *Config, prefix string) string {
 	} else if slices.Contains(actors, prefix) {
 		return fmt.Sprintf("; did you mean actor:%s?", prefix)
 	}
-	return "; groups are written role:NAME, actor:NAME, github-team:ORG/TEAM or codeowners"
+	return "; groups are written role:NAME, actor:NAME, github-team:ORG/TEAM, codeowners, slack-group:ID or discord-role:GUILD/ROLE"
 }
 
 // nearName is the known name that a mistyped one most likely means, "" when it

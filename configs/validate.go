@@ -35,6 +35,8 @@ const maxTTL = 30 * 24 * time.Hour
 func (d *document) validate(c *Config) {
 	d.server(c)
 	d.github(c.GitHub)
+	d.slack(c)
+	d.discord(c)
 	d.people(c)
 	d.oidc(c.OIDC)
 	d.retention(c.Retention)
