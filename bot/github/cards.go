@@ -15,6 +15,7 @@ import (
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
+	"github.com/berth-dev/berth/bot"
 )
 
 const (
@@ -75,7 +76,7 @@ func asks(r *approvals.Request) bool {
 	if r.DryRun {
 		return false
 	}
-	if r.State == approvals.StatePending || len(r.Decisions) > 0 || len(brokenRules(r)) > 0 {
+	if r.State == approvals.StatePending || len(r.Decisions) > 0 || len(bot.BrokenRules(r)) > 0 {
 		return true
 	}
 	if r.Outcome == nil {
@@ -238,7 +239,7 @@ func (s *Surface) putCard(ctx context.Context, c card, id int64, body string) (i
 	}
 	call := ""
 	switch {
-	case len(brokenRules(c.r)) > 0:
+	case len(bot.BrokenRules(c.r)) > 0:
 		call = s.bypassed(ctx, c)
 	case c.r.State == approvals.StatePending:
 		call = s.callText(ctx, c)

@@ -59,7 +59,7 @@ func expiryText(sc *scene) string {
 	if sc.env.ExpiresAt.IsZero() {
 		return ""
 	}
-	text := moment(sc.env.ExpiresAt) + ", unless it is extended or deployed again before"
+	text := bot.Moment(sc.env.ExpiresAt) + ", unless it is extended or deployed again before"
 	if sc.app != nil && sc.app.OnExpiry == actions.VerbArchive && sc.env.State != actions.StateArchived {
 		text += "; then it will be archived"
 	}

@@ -61,22 +61,22 @@ func (s *Surface) notices(c card, where string) (all []notice) {
 	about := fmt.Sprintf("%s ([request](%s))", bot.Code("/"+r.Command, 300), where)
 	plan := shortHash(r.Digest)
 	// A request that was made with broken glass has a loud card, which is new.
-	if broken := brokenRules(r); r.Glass != nil && r.Glass.Digest != "" && len(broken) > 0 {
+	if broken := bot.BrokenRules(r); r.Glass != nil && r.Glass.Digest != "" && len(broken) > 0 {
 		all = append(all, notice{kind: "glass", key: strconv.FormatInt(r.Glass.At.UnixMilli(), 36), text: fmt.Sprintf(
 			"## 🚨 %s broke the glass\n\n%s runs without the yes that the %s for.\n\n**Why:** %s\n\nThis is in the audit, with time and address. If it should not have been, %s stops it, and whoever keeps Berth's config can say who may do this (`break_glass` of the rule).",
-			bot.Escape(r.Glass.By.Actor, 80), about, rulesAsk(broken), bot.Escape(r.Glass.Reason, 600), bot.Code("/cancel "+r.ID, 60))})
+			bot.Escape(r.Glass.By.Actor, 80), about, bot.RulesAsk(broken), bot.Escape(r.Glass.Reason, 600), bot.Code("/cancel "+r.ID, 60))})
 	}
 	if r.State != approvals.StatePending || r.Outcome == nil {
 		return all
 	}
 	if len(r.Changed) > 0 {
 		all = append(all, notice{kind: "again", key: plan, text: fmt.Sprintf("🔁 What was agreed on has changed, so %s asks again. Approvals that were given before do not count for the new plan.\n\n%s\n\n%s",
-			about, list(r.Changed, func(text string) string { return prose(text, 300) }), answerText(r))})
+			about, bot.ChangedList(r), answerText(r))})
 	}
 	escalated, reminders := []string{}, 0
-	for _, n := range waiting(r) {
-		if n.rule.Escalated && !slices.Contains(escalated, n.rule.Rule) {
-			escalated = append(escalated, n.rule.Rule)
+	for _, n := range bot.Lacking(r) {
+		if n.Rule.Escalated && !slices.Contains(escalated, n.Rule.Rule) {
+			escalated = append(escalated, n.Rule.Rule)
 		}
 	}
 	for _, rule := range r.Outcome.Rules {
@@ -84,36 +84,13 @@ func (s *Surface) notices(c card, where string) (all []notice) {
 	}
 	if len(escalated) > 0 {
 		all = append(all, notice{kind: "escalated", key: plan + "-" + shortHash(strings.Join(escalated, "\n")), text: fmt.Sprintf(
-			"⏫ %s has waited for so long that more people may agree now: it waits for %s.\n\n%s", about, waitsFor(r), answerText(r))})
+			"⏫ %s has waited for so long that more people may agree now: it waits for %s.\n\n%s", about, bot.WaitsFor(r), answerText(r))})
 	}
 	if reminders > 0 {
 		all = append(all, notice{kind: "reminded", key: plan + "-" + strconv.Itoa(reminders), text: fmt.Sprintf(
-			"⏰ %s still waits for %s%s.\n\n%s", about, waitsFor(r), untilText(r), answerText(r))})
+			"⏰ %s still waits for %s%s.\n\n%s", about, bot.WaitsFor(r), bot.UntilText(r), answerText(r))})
 	}
 	return all
-}
-
-// rulesAsk is "rule `a` asks" or "rules `a` and `b` ask".
-func rulesAsk(names []string) string {
-	if len(names) == 1 {
-		return "rule " + names[0] + " asks"
-	}
-	return "rules " + bot.Join(names, "and") + " ask"
-}
-
-// untilText is ", until …" for the first end of what a request waits for.
-func untilText(r *approvals.Request) string {
-	var first []approvals.RuleOutcome
-	for _, n := range waiting(r) {
-		if !n.rule.ExpiresAt.IsZero() {
-			first = append(first, *n.rule)
-		}
-	}
-	if len(first) == 0 {
-		return ""
-	}
-	soonest := slices.MinFunc(first, func(a, b approvals.RuleOutcome) int { return a.ExpiresAt.Compare(b.ExpiresAt) })
-	return ", until " + moment(soonest.ExpiresAt)
 }
 
 // callText calls the people and teams that can still say what a request waits
@@ -121,8 +98,8 @@ func untilText(r *approvals.Request) string {
 // config have no names on GitHub.
 func (s *Surface) callText(ctx context.Context, c card) string {
 	var from []string
-	for _, n := range waiting(c.r) {
-		from = append(from, n.group.From...)
+	for _, n := range bot.Lacking(c.r) {
+		from = append(from, n.Group.From...)
 	}
 	names := s.callable(ctx, c.r, from)
 	if len(names) == 0 {
@@ -187,7 +164,7 @@ func (s *Surface) ownersToCall(ctx context.Context, r *approvals.Request) []stri
 // ownerless says why a request that waits for code owners has none; "" when it
 // has some, waits for others, or that cannot be seen.
 func (s *Surface) ownerless(ctx context.Context, r *approvals.Request) string {
-	if !slices.ContainsFunc(waiting(r), func(n need) bool { return slices.Contains(n.group.From, "codeowners") }) {
+	if !slices.ContainsFunc(bot.Lacking(r), func(n bot.Need) bool { return slices.Contains(n.Group.From, "codeowners") }) {
 		return ""
 	}
 	found, err := s.CodeOwners.of(ctx, r)

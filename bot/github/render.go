@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
@@ -43,62 +42,9 @@ func (s *Surface) render(sc *scene) string {
 // headline says in an icon and a few words how it is.
 func headline(sc *scene) (icon, title string) {
 	if sc.underway() {
-		return activeHeadline(sc.latest)
+		return bot.ActiveHeadline(sc.latest)
 	}
-	if sc.env == nil {
-		return "🔴", "was not deployed"
-	}
-	switch sc.env.State {
-	case actions.StateRunning:
-		switch last := sc.env.LastAction; {
-		case sc.env.Sleeping && last != nil && last.State == actions.RunFailed:
-			return "🟠", "is sleeping, and the last " + string(last.Verb) + " failed"
-		case sc.env.Sleeping:
-			return "😴", "is sleeping"
-		case last != nil && last.State == actions.RunFailed:
-			return "🟠", "is running, but the last " + string(last.Verb) + " failed"
-		case last != nil && last.State == actions.RunCancelled:
-			return "🟠", "is running; the last " + string(last.Verb) + " was cancelled"
-		case len(driftOf(sc.env)) > 0:
-			return "🟡", "is running, and is not what was deployed any more"
-		default:
-			return "🟢", "is running"
-		}
-	case actions.StateFailure:
-		if sc.env.Commit.SHA == "" {
-			return "🔴", "could not be deployed"
-		}
-		return "🔴", "is broken"
-	case actions.StateArchived:
-		return "📦", "is archived"
-	case actions.StateCleaned:
-		return "🧹", "is cleaned up"
-	default:
-		return "⏳", "is in between"
-	}
-}
-
-// doing is what a verb is called while it runs.
-var doing = map[actions.Verb]string{
-	actions.VerbDeploy: "is being deployed", actions.VerbArchive: "is being archived", actions.VerbRestore: "is being restored",
-	actions.VerbCleanup: "is being cleaned up", actions.VerbRollback: "is being rolled back", actions.VerbRestart: "is being restarted",
-	actions.VerbSleep: "is being put to sleep", actions.VerbWake: "is being woken",
-}
-
-func activeHeadline(r *approvals.Request) (icon, title string) {
-	verb := string(r.Order.Verb)
-	switch r.State {
-	case approvals.StatePlanning:
-		return "📝", "– its " + verb + " is being planned"
-	case approvals.StatePending:
-		return "🕒", "– its " + verb + " waits for approval"
-	case approvals.StateReleased:
-		return "⏳", "– its " + verb + " waits for its turn"
-	}
-	if title, ok := doing[r.Order.Verb]; ok {
-		return "🚧", title
-	}
-	return "🚧", "– its " + verb + " is running"
+	return bot.EnvironmentHeadline(sc.env)
 }
 
 // explain says in a sentence or two what the headline cannot.
@@ -118,12 +64,12 @@ func explain(sc *scene) string {
 		text = append(text, end)
 	}
 	if sc.underway() && sc.latest.State == approvals.StatePending {
-		if waits := waitsFor(sc.latest); waits != "" {
+		if waits := bot.WaitsFor(sc.latest); waits != "" {
 			text = append(text, "It waits for "+waits+".")
 		}
 	}
 	if sc.env != nil && sc.env.Lock != nil {
-		lock := fmt.Sprintf("🔒 Locked by %s since %s", bot.Escape(sc.env.Lock.By, 80), moment(sc.env.Lock.At))
+		lock := fmt.Sprintf("🔒 Locked by %s since %s", bot.Escape(sc.env.Lock.By, 80), bot.Moment(sc.env.Lock.At))
 		if sc.env.Lock.Reason != "" {
 			lock += ": " + bot.Escape(sc.env.Lock.Reason, 200)
 		}
@@ -385,5 +331,3 @@ func middleCut(text string, most int) string {
 	kept = append(kept, fmt.Sprintf("… %d lines left out …", tail-head))
 	return strings.Join(append(kept, lines[tail:]...), "\n")
 }
-
-func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
