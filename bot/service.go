@@ -24,12 +24,13 @@ type Options struct {
 	Catalog  actions.Catalog
 	Store    *actions.Store
 	Requests *approvals.Requests
-	Observer Observer                           // nil means that parts are not looked at
-	People   People                             // whose account an identity is; nil means that accounts are nobody's but their own
-	Planner  Planner                            // nil means that nothing is simulated
-	Parse    func(line string) (Command, error) // the grammar: command.Parse
-	Now      func() time.Time                   // nil means time.Now
-	Log      *slog.Logger                       // nil means none
+	Observer Observer                               // nil means that parts are not looked at
+	People   People                                 // whose account an identity is; nil means that accounts are nobody's but their own
+	Planner  Planner                                // nil means that nothing is simulated
+	Access   func(context.Context) (*Access, error) // who can do what; nil means that nobody is told
+	Parse    func(line string) (Command, error)     // the grammar: command.Parse
+	Now      func() time.Time                       // nil means time.Now
+	Log      *slog.Logger                           // nil means none
 }
 
 // Service is what people and machines can ask of Berth. It is safe for
@@ -41,6 +42,7 @@ type Service struct {
 	observer Observer
 	people   People
 	planner  Planner
+	access   func(context.Context) (*Access, error)
 	parse    func(string) (Command, error)
 	now      func() time.Time
 	log      *slog.Logger
@@ -49,7 +51,7 @@ type Service struct {
 // New makes a Service.
 func New(o Options) *Service {
 	s := &Service{
-		catalog: o.Catalog, store: o.Store, requests: o.Requests, observer: o.Observer, people: o.People, planner: o.Planner,
+		catalog: o.Catalog, store: o.Store, requests: o.Requests, observer: o.Observer, people: o.People, planner: o.Planner, access: o.Access,
 		parse: o.Parse, now: o.Now, log: o.Log,
 	}
 	if s.now == nil {

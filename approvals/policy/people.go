@@ -142,6 +142,11 @@ func described(group string) string {
 		return "the team " + rest
 	case "codeowners":
 		return "the owners of the changed code"
+	case "slack-group":
+		return "the Slack group " + rest
+	case "discord-role":
+		_, role, _ := strings.Cut(rest, "/")
+		return "the Discord role " + role
 	default:
 		return group
 	}

@@ -65,7 +65,8 @@ type Approve struct {
 }
 
 // Need is so many people of any of some groups, which are written "role:NAME",
-// "actor:NAME", "github-team:ORG/TEAM" or "codeowners".
+// "actor:NAME", "github-team:ORG/TEAM", "codeowners", "slack-group:ID" or
+// "discord-role:GUILD/ROLE".
 type Need struct {
 	Count int // 0 means 1
 	From  []string

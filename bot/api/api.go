@@ -151,6 +151,7 @@ func (a *API) register() {
 	a.lifeOperations(h)
 	a.importOperations(h)
 	a.policyOperations(h)
+	a.accessOperations(h)
 	a.streamOperations(h)
 }
 

@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/bot"
 	"github.com/berth-dev/berth/bot/api"
 )
 
@@ -173,6 +174,12 @@ func (c *Client) Apps(ctx context.Context) ([]api.App, error) {
 	var out api.Page[api.App]
 	err := c.get(ctx, "/api/v1/apps", nil, &out)
 	return out.Items, err
+}
+
+// Access tells who can do what.
+func (c *Client) Access(ctx context.Context) (*bot.Access, error) {
+	var out bot.Access
+	return orNil(&out, c.get(ctx, "/api/v1/access", nil, &out))
 }
 
 // Whoami returns who the token stands for.

@@ -164,6 +164,22 @@ func find(verb string) (entry, bool) {
 // Nearest is the verb that word was probably meant to be, or "".
 func Nearest(word string) string { return bot.Nearest(word, Verbs()) }
 
+// argumentNames are the kinds of arguments for programs that offer them apart.
+var argumentNames = map[argument]string{
+	argTarget: "TARGET", argApp: "APP", argRequest: "REQUEST", argAny: "TARGET | ID", argReason: "TARGET | ID, REASON",
+	argLink: "ACCOUNT | CODE", argTopic: "VERB", argSet: "TARGET, VARIABLES", argUnset: "TARGET, VARIABLES",
+}
+
+// Argument is what may stand after a verb: TARGET, APP, REQUEST, "TARGET | ID",
+// "TARGET | ID, REASON", "ACCOUNT | CODE", VERB, "TARGET, VARIABLES", or "".
+func Argument(verb string) string {
+	e, ok := find(verb)
+	if !ok {
+		return ""
+	}
+	return argumentNames[e.arg]
+}
+
 // Flags are the names of the flags that a verb takes, without dashes, in the
 // order of help.
 func Flags(verb string) []string {
