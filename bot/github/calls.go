@@ -52,8 +52,18 @@ func (c *client) pull(ctx context.Context, repo string, number int) (p pull, err
 // openPulls are the numbers of a repository's open pull requests, the first ones
 // of them where there are more than maxPages hold.
 func (c *client) openPulls(ctx context.Context, repo string) (numbers []int, err error) {
+	found, err := c.listPulls(ctx, repo, maxPages)
+	for _, p := range found {
+		numbers = append(numbers, p.GetNumber())
+	}
+	return numbers, err
+}
+
+// listPulls are a repository's open pull requests, the newest first, as far as so
+// many pages hold them.
+func (c *client) listPulls(ctx context.Context, repo string, pages int) (all []*gh.PullRequest, err error) {
 	options := gh.PullRequestListOptions{State: "open", ListOptions: gh.ListOptions{PerPage: perPage}}
-	for options.Page = 1; options.Page <= maxPages; options.Page++ {
+	for options.Page = 1; options.Page <= pages; options.Page++ {
 		var found []*gh.PullRequest
 		err := c.do(ctx, call{what: "list the open pull requests of", repo: repo}, func(ctx context.Context, at place) (err error) {
 			found, _, err = at.PullRequests.List(ctx, at.owner, at.name, &options)
@@ -64,14 +74,14 @@ func (c *client) openPulls(ctx context.Context, repo string) (numbers []int, err
 		}
 		for _, p := range found {
 			if p.GetState() == "open" && p.GetNumber() > 0 {
-				numbers = append(numbers, p.GetNumber())
+				all = append(all, p)
 			}
 		}
 		if len(found) < perPage {
 			break
 		}
 	}
-	return numbers, nil
+	return all, nil
 }
 
 // permission is the role of a user on a repository, in GitHub's words: "none",

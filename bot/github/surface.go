@@ -144,6 +144,7 @@ type Surface struct {
 	tails    tails
 	wake     chan struct{} // holds one: something may be due
 	checks   checkCache
+	branches kept[[]string] // by repository, for people who type one
 	now      func() time.Time
 	log      *slog.Logger
 }
