@@ -105,6 +105,9 @@ type Options struct {
 	Rules func(at bot.ChatPlace) Rules
 	// PublicURL is where Berth itself is reached, for links; may be empty.
 	PublicURL string
+	// RepoURL is where repositories are read, for links: "https://github.com"; may
+	// be empty.
+	RepoURL string
 	// Replica names this process; no two run under one name at once.
 	Replica string
 	Now     func() time.Time // nil means time.Now

@@ -1,28 +1,114 @@
 package chat
 
 import (
-	"context"
+	"fmt"
+	"strings"
 
 	"github.com/berth-dev/berth/actions"
-	"github.com/berth-dev/berth/approvals"
 	"github.com/berth-dev/berth/bot"
 )
 
-// replyMessage is what the one who did something is answered.
-func (s *Surface) replyMessage(_ context.Context, _ bot.Input, reply bot.Reply) bot.ChatMessage {
-	return bot.ChatMessage{Text: reply.Text}
-}
+const (
+	// fileAbove is how long the differences of a plan are from which on they are
+	// better read as a file, in bytes.
+	fileAbove = 2500
+	// maxFile is how much of them one file has.
+	maxFile = 1 << 20
+)
 
-// environmentMessage is how an environment is.
-func (s *Surface) environmentMessage(ctx context.Context, name actions.Name) (bot.ChatMessage, error) {
-	env, err := s.store.Environment(ctx, name)
-	if err != nil {
-		return bot.ChatMessage{}, err
+// ReplyMessage is what the one who typed c, or clicked on a button that stands
+// for it, is answered. v has the environment that the answer is about and the
+// request that goes with it, where it is about such.
+func ReplyMessage(v View, c bot.Command, reply bot.Reply) bot.ChatMessage {
+	m := bot.ChatMessage{Text: reply.Text}
+	if words := c.Masked(); words != "" {
+		m.Whole = "`berth " + strings.ReplaceAll(words, "`", "'") + "` in a terminal shows all of it."
 	}
-	return bot.ChatMessage{Title: env.Name.String(), Text: bot.Sentence(env)}, nil
+	switch reply.Tone {
+	case bot.ToneAccepted:
+		m.Icon, m.Tone, m.Whole = "👍", bot.ChatWorking, ""
+		return m
+	case bot.ToneRefused:
+		m.Icon, m.Tone, m.Whole = "⛔", bot.ChatBad, ""
+		if reply.Code == actions.CodeInvalid || reply.Code == actions.CodeNotFound {
+			m.Icon, m.Tone = "❓", bot.ChatWarning
+		}
+		return m
+	}
+	switch {
+	case c.Verb == bot.VerbHelp:
+		m.Icon, m.Title, m.Whole = "⚓", "What Berth does", ""
+		if c.Topic != "" {
+			m.Title = "berth " + c.Topic
+		}
+	case reply.Environment != nil:
+		card := EnvironmentCard(v)
+		card.Text, card.Parts, card.Whole = reply.Text, nil, m.Whole
+		return card
+	case len(reply.Environments) > 0:
+		return listMessage(v, reply, m)
+	case c.Verb == bot.VerbDiff && reply.Request != nil:
+		m.File = planFile(reply.Request.Order.Env, reply.Request.Plan)
+	}
+	return m
 }
 
-// requestMessage is how a request is.
-func (s *Surface) requestMessage(_ context.Context, r *approvals.Request) bot.ChatMessage {
-	return bot.ChatMessage{Title: r.Order.Env.String(), Text: bot.Code(r.Command, 300)}
+// listMessage shows environments line by line: a table is wider than what
+// people read chat on.
+func listMessage(v View, reply bot.Reply, m bot.ChatMessage) bot.ChatMessage {
+	lines := make([]string, len(reply.Environments))
+	for i, env := range reply.Environments {
+		icon, _ := bot.EnvironmentHeadline(env)
+		line := "- " + icon + " **" + bot.Escape(env.Name.String(), 100) + "** " + bot.StateText(env)
+		if env.Commit.SHA != "" {
+			line += " " + bot.Code(bot.Short(env.Commit.SHA), 40)
+		}
+		switch left := env.ExpiresAt.Sub(v.Now); {
+		case env.Keep:
+			line += ", stays"
+		case !env.ExpiresAt.IsZero() && left > 0:
+			line += ", expires in " + roughly(left)
+		case !env.ExpiresAt.IsZero():
+			line += ", its time is over"
+		}
+		if u := webURL(env.URL); u != "" && env.State == actions.StateRunning && !env.Sleeping {
+			line += " – <" + u + ">"
+		}
+		lines[i] = line
+	}
+	m.Icon, m.Title = "📋", fmt.Sprintf("%d environments", len(lines))
+	if len(lines) == 1 {
+		m.Title = "1 environment"
+	}
+	_, note, _ := strings.Cut(reply.Text, "\n\n") // below the table that the lines stand for
+	m.Text = paragraphs(strings.Join(lines, "\n"), note)
+	return m
+}
+
+// planFile is all that a plan would change, where that is long; else nil.
+func planFile(env actions.Name, plan *actions.Plan) *bot.ChatFile {
+	if plan == nil {
+		return nil
+	}
+	var b strings.Builder
+	for _, p := range plan.Parts {
+		if p.Diff == "" {
+			continue
+		}
+		fmt.Fprintf(&b, "# %s (%s): %s\n%s\n", p.Part, p.Use, strings.Join(strings.Fields(p.Summary), " "), strings.TrimRight(p.Diff, "\n"))
+	}
+	if b.Len() <= fileAbove {
+		return nil
+	}
+	text := bot.Plain(b.String())
+	if len(text) > maxFile {
+		const notice = "\n… the middle is left out: this was too long for a file; `berth diff` in a terminal shows all …\n"
+		head := clip(text, maxFile*2/3)
+		tail := text[len(text)-(maxFile-len(head)-len(notice)):]
+		for tail != "" && tail[0]&0xc0 == 0x80 {
+			tail = tail[1:]
+		}
+		text = head + notice + tail
+	}
+	return &bot.ChatFile{Name: strings.ReplaceAll(env.String(), "/", "-") + ".diff", Text: text}
 }

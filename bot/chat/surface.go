@@ -27,6 +27,8 @@ type Surface struct {
 	refs      Refs             // may be nil
 	rules     func(at bot.ChatPlace) Rules
 	public    string // without a slash at its end; may be empty
+	repoURL   string // may be empty
+	tails     tails  // of runs that are shown
 	replica   string
 	agenda    *actions.Agenda // what is to be shown: see show
 	now       func() time.Time
@@ -37,7 +39,7 @@ type Surface struct {
 func New(o Options) (*Surface, error) {
 	s := &Surface{
 		platforms: map[string]Platform{}, rdb: o.Redis, service: o.Service, store: o.Store, requests: o.Requests, catalog: o.Catalog,
-		people: o.People, refs: o.Refs, rules: o.Rules, public: strings.TrimSuffix(o.PublicURL, "/"), replica: o.Replica, now: o.Now, log: o.Log,
+		people: o.People, refs: o.Refs, rules: o.Rules, public: strings.TrimSuffix(o.PublicURL, "/"), repoURL: strings.TrimSuffix(o.RepoURL, "/"), replica: o.Replica, now: o.Now, log: o.Log,
 	}
 	for _, p := range o.Platforms {
 		s.platforms[p.Name()] = p
