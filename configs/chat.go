@@ -45,8 +45,8 @@ type Discord struct {
 	// Gateway has Berth connect to Discord, which need not reach it then, and hear
 	// where it is mentioned. Without public_key it is true when left out.
 	Gateway *bool `yaml:"gateway" json:"gateway,omitempty"`
-	// Guilds are the ids of those that `berth discord register` registers the
-	// commands in; everywhere when empty.
+	// Guilds are the ids of those that Berth is for, where `berth discord register`
+	// registers the commands; all that it is added to when empty.
 	Guilds []string `yaml:"guilds" json:"guilds,omitempty"`
 	// Guests are the roles of people whose account the config does not name and
 	// who have linked none; none when empty.
