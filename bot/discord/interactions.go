@@ -1,0 +1,315 @@
+package discord
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/berth-dev/berth/bot"
+)
+
+const (
+	// readTimeout is how long a request may take to arrive once its headers are
+	// there. Discord waits 3 s for the whole exchange.
+	readTimeout = 2 * time.Second
+	// takeWithin is how long an event may take to be stored before its sender is
+	// told that it is not yet: Discord waits 3 s for an answer.
+	takeWithin = 1500 * time.Millisecond
+)
+
+// The types of answers to interactions, and the flag of what is shown to its
+// receiver alone.
+// Source: https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-response-object
+const (
+	answerPong         = 1
+	answerMessage      = 4
+	answerDeferred     = 5
+	answerAutocomplete = 8
+	answerModal        = 9
+
+	flagEphemeral = 1 << 6
+)
+
+// response is the answer to an interaction.
+type response struct {
+	Type int           `json:"type"`
+	Data *responseData `json:"data,omitempty"`
+}
+
+// responseData is what a response holds, by its type: a message, a modal or
+// choices.
+type responseData struct {
+	Flags      int            `json:"flags,omitempty"`
+	Content    string         `json:"content,omitempty"`
+	Mentions   *mentions      `json:"allowed_mentions,omitempty"`
+	CustomID   string         `json:"custom_id,omitempty"`
+	Title      string         `json:"title,omitempty"`
+	Components []any          `json:"components,omitempty"`
+	Choices    *[]choiceValue `json:"choices,omitempty"`
+}
+
+// mentions names whom a message may call.
+type mentions struct {
+	Parse []string `json:"parse"`
+}
+
+// choiceValue is what can be chosen for an option.
+type choiceValue struct {
+	Name  string `json:"name"`
+	Value any    `json:"value"`
+}
+
+// note is a message for whoever did it alone, which calls nobody. text is
+// Discord's Markdown.
+func note(text string, components ...any) response {
+	return response{Type: answerMessage, Data: &responseData{Flags: flagEphemeral, Content: text, Mentions: &mentions{Parse: []string{}}, Components: components}}
+}
+
+// serveInteraction is the handler of POST /discord/interactions. Nothing of a
+// request is parsed before it is known to be Discord's.
+func (s *Surface) serveInteraction(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "interactions are POSTed", http.StatusMethodNotAllowed)
+		return
+	}
+	// A recorder in a test has no deadline to set, which is no matter.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout))
+	body, err := readBody(r)
+	if err != nil {
+		status, text := http.StatusBadRequest, "the request did not arrive whole"
+		if errors.Is(err, errTooLarge) {
+			status, text = http.StatusRequestEntityTooLarge, errTooLarge.Error()
+		}
+		w.Header().Set("Connection", "close") // the rest of it is not read
+		http.Error(w, text, status)
+		return
+	}
+	if !s.verifier.genuine(r.Header, body) {
+		http.Error(w, "the signature is not this request's", http.StatusUnauthorized)
+		return
+	}
+	i, err := decodeInteraction(body)
+	if err == nil && i.ApplicationID != "" && i.ApplicationID != s.app {
+		err = errors.New("the interaction is another application's")
+	}
+	if err != nil {
+		s.log.WarnContext(r.Context(), "a signed interaction could not be read", "error", err)
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	answer, err := s.handle(r.Context(), i)
+	if err != nil {
+		s.log.WarnContext(r.Context(), "a signed interaction could not be read", "interaction", i.ID, "error", err)
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	text, err := json.Marshal(answer)
+	if err != nil {
+		s.log.ErrorContext(r.Context(), "an answer could not be written", "interaction", i.ID, "error", err)
+		http.Error(w, "the answer could not be written", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(text) // Discord may be gone
+}
+
+// handle does what an interaction asks for and finds its answer, within
+// Discord's 3 seconds. It returns an error for one that Discord does not send.
+func (s *Surface) handle(ctx context.Context, i interaction) (response, error) {
+	if i.Type == typePing {
+		return response{Type: answerPong}, nil
+	}
+	if !s.allowed(i.GuildID) {
+		if i.Type == typeAutocomplete {
+			return choices(nil), nil
+		}
+		return note("Berth does not listen to this server, so nothing was done. Whoever keeps Berth's config can add it to `discord.guilds`."), nil
+	}
+	switch i.Type {
+	case typeCommand:
+		return s.command(ctx, i)
+	case typeAutocomplete:
+		return s.autocomplete(ctx, i)
+	case typeComponent:
+		return s.click(ctx, i)
+	default:
+		return s.submit(ctx, i)
+	}
+}
+
+// command takes /berth and the commands of messages.
+func (s *Surface) command(ctx context.Context, i interaction) (response, error) {
+	d, c, err := decodeCommand(i.Data)
+	if err != nil {
+		return response{}, err
+	}
+	if d.Type == commandMessage {
+		return s.deployFrom(ctx, i, d)
+	}
+	if len(c.path) == 0 {
+		return s.take(ctx, i.event(bot.VerbHelp)), nil
+	}
+	v, known := s.verbAt(c.path)
+	if !known {
+		// An older Berth registered it: the grammar says what there is now.
+		v = Verb{Name: bot.Quote(oneLine(c.path[len(c.path)-1]))}
+	}
+	return s.take(ctx, i.event(v.line(c.given))), nil
+}
+
+// click takes the buttons of messages. What is to be asked first is asked at
+// once, without anything being stored.
+func (s *Surface) click(ctx context.Context, i interaction) (response, error) {
+	d, err := decodeComponent(i.Data)
+	if err != nil {
+		return response{}, err
+	}
+	p, ours := decodePress(d.CustomID)
+	if !ours {
+		return note("This button is of a Berth that was here before, and nothing was done. Look at the message that shows how things are now, or type the command."), nil
+	}
+	label := i.label(d.CustomID)
+	switch {
+	case p.confirm:
+		return question(p, label), nil
+	case p.reason:
+		return form(p, label), nil
+	}
+	e := i.event(p.line)
+	e.Digest, e.Clicked = p.digest, true
+	return s.take(ctx, e), nil
+}
+
+// submit takes modals that ask for a reason.
+func (s *Surface) submit(ctx context.Context, i interaction) (response, error) {
+	d, err := decodeModal(i.Data)
+	if err != nil {
+		return response{}, err
+	}
+	p, ours := decodePress(d.CustomID)
+	if !ours {
+		return note("This form is of a Berth that was here before, and nothing was done. Click or type again."), nil
+	}
+	reason := oneLine(d.text(reasonField))
+	if reason == "" {
+		return note("There was no reason in it, so nothing was done. Click again and say why."), nil
+	}
+	e := i.event(p.line + " --reason " + bot.Quote(reason))
+	e.Digest, e.Clicked = p.digest, true
+	return s.take(ctx, e), nil
+}
+
+// label is what stands on the button that was clicked, as the message shows it.
+func (i interaction) label(id string) string {
+	if i.Message != nil {
+		if c := find(i.Message.Components, id, 0); c != nil {
+			return oneLine(c.Label)
+		}
+	}
+	return ""
+}
+
+// take stores an event and says that it is being done; or, when Redis does not
+// take it in time, just that.
+func (s *Surface) take(ctx context.Context, e bot.ChatEvent) response {
+	// Discord hanging up does not take back what somebody asked for.
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeWithin)
+	defer cancel()
+	err := s.intake.Take(within, e)
+	if err == nil {
+		return response{Type: answerDeferred, Data: &responseData{Flags: flagEphemeral}}
+	}
+	if !s.keepTrying(ctx, e, err) {
+		return note("Berth's store does not answer, and too much waits for it already: **nothing was done**. Please do it again in some minutes.")
+	}
+	return note("Berth's store does not answer at the moment. Berth goes on trying for a minute, and says here what became of it.")
+}
+
+// The limits of modals and buttons, in characters.
+// Source: https://docs.discord.com/developers/components/reference
+const (
+	maxTitle       = 45
+	maxFieldLabel  = 45
+	maxButtonLabel = 80
+	// maxReason is the longest that a reason of a command may be (command.MaxReason).
+	maxReason = 500
+)
+
+// The types and styles of components.
+// Source: https://docs.discord.com/developers/components/reference
+const (
+	componentRow    = 1
+	componentButton = 2
+	componentInput  = 4
+	componentLabel  = 18
+
+	stylePrimary   = 1
+	styleSecondary = 2
+	styleDanger    = 4
+	inputParagraph = 2
+)
+
+// reasonField is the field of a modal that a reason is written in.
+const reasonField = "reason"
+
+type row struct {
+	Type       int      `json:"type"`
+	Components []button `json:"components"`
+}
+
+type button struct {
+	Type     int    `json:"type"`
+	Style    int    `json:"style"`
+	Label    string `json:"label"`
+	CustomID string `json:"custom_id"`
+}
+
+type labelled struct {
+	Type        int    `json:"type"`
+	Label       string `json:"label"`
+	Description string `json:"description,omitempty"`
+	Component   input  `json:"component"`
+}
+
+type input struct {
+	Type      int    `json:"type"`
+	CustomID  string `json:"custom_id"`
+	Style     int    `json:"style"`
+	MinLength int    `json:"min_length"`
+	MaxLength int    `json:"max_length"`
+	Required  bool   `json:"required"`
+}
+
+// question asks whether a click was meant, with the same button.
+func question(p pressed, label string) response {
+	p.confirm = false
+	id, ok := p.encode()
+	if !ok { // it only became shorter
+		return note("This button cannot be read, and nothing was done.")
+	}
+	if label == "" {
+		label = "Yes"
+	}
+	return note("Are you sure? This does "+bot.Code("/berth "+p.line, 120)+".",
+		row{Type: componentRow, Components: []button{{Type: componentButton, Style: styleDanger, Label: clipRunes(label, maxButtonLabel), CustomID: id}}})
+}
+
+// form asks for the reason of a click in a modal.
+func form(p pressed, label string) response {
+	p.confirm = false
+	id, ok := p.encode()
+	if !ok {
+		return note("This button cannot be read, and nothing was done.")
+	}
+	if label == "" {
+		label, _, _ = strings.Cut(p.line, " ")
+	}
+	return response{Type: answerModal, Data: &responseData{CustomID: id, Title: clipRunes(label, maxTitle), Components: []any{
+		labelled{Type: componentLabel, Label: clipRunes("Why?", maxFieldLabel), Description: "It is kept for the record, and whoever sees the request reads it.",
+			Component: input{Type: componentInput, CustomID: reasonField, Style: inputParagraph, MinLength: 1, MaxLength: maxReason, Required: true}},
+	}}}
+}
