@@ -74,6 +74,11 @@ type Requests interface {
 	Active(ctx context.Context, app string) ([]*approvals.Request, error)
 }
 
+// Groups knows who belongs to the groups of one prefix: see policy.Groups.
+type Groups interface {
+	Member(ctx context.Context, group string, r *approvals.Request, p approvals.Person) (bool, error)
+}
+
 // Refs lists branches and tags, for people who are typing one. *github.Surface
 // does.
 type Refs interface {
@@ -101,6 +106,9 @@ type Options struct {
 	Catalog   actions.Catalog
 	People    approvals.People // whose account an identity is
 	Refs      Refs             // nil means that no refs are suggested
+	// Groups are those of policies, by the prefix of how they are written, as the
+	// policies ask them: for telling people what waits for them.
+	Groups map[string]Groups
 	// Rules are those of a place, as the config says now.
 	Rules func(at bot.ChatPlace) Rules
 	// PublicURL is where Berth itself is reached, for links; may be empty.

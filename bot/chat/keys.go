@@ -5,4 +5,33 @@ package chat
 // environment always holds a "/".
 const keyPrefix = "berth:{chat}:"
 
+// What is due, by agenda: events of each platform, and what is to be shown.
+const (
+	prefixShow   = keyPrefix + "show:"
+	prefixEvents = keyPrefix + "events:" // and the platform, and ":"
+)
+
+const (
+	keySweep = keyPrefix + "sweep" // the replica that compares what is shown with the records this minute
+	// keyWatched are the environments with cards that can still change, by name: a
+	// set. Who makes a card adds its environment, and who finds none left takes it out.
+	keyWatched = keyPrefix + "watched"
+	keyPages   = keyPrefix + "pages" // sorted set: whose page was opened, by when in Unix milliseconds
+)
+
+// keyEvent is what somebody did, until it is done; then it is empty for as long as
+// it may be delivered again.
 func keyEvent(platform, id string) string { return keyPrefix + "event:" + platform + ":" + id }
+
+// keyPage is what is known of somebody's page: a hash.
+func keyPage(who string) string { return keyPrefix + "page:" + who }
+
+// keySpent are the writes of one kind to a workspace, keyBlocked its pause, and
+// keyNext when the next message may go to a channel of it.
+func keySpent(workspace, kind string) string { return keyPrefix + "spent:" + workspace + ":" + kind }
+func keyBlocked(workspace, kind string) string {
+	return keyPrefix + "blocked:" + workspace + ":" + kind
+}
+func keyNext(workspace, channel string) string {
+	return keyPrefix + "next:" + workspace + ":" + channel
+}

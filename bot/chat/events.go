@@ -1,0 +1,216 @@
+package chat
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/approvals"
+	"github.com/berth-dev/berth/bot"
+)
+
+// do does what somebody did. It may be done any number of times, since it can
+// end anywhere: commands have a key, cards are found again, and only an answer may
+// be given twice.
+func (s *Surface) do(ctx context.Context, platform, id string) (again time.Duration, err error) {
+	body, err := s.rdb.Get(ctx, keyEvent(platform, id)).Result()
+	if errors.Is(err, redis.Nil) || err == nil && body == "" {
+		return 0, nil // it is done, or so old that nobody waits for it
+	}
+	if err != nil {
+		return 0, unavailable("chat.event", err)
+	}
+	k, err := readStored(platform, id, body)
+	if err != nil {
+		s.log.ErrorContext(ctx, "what was stored is no event; it is left alone", "platform", platform, "event_id", id, "error", err)
+		return 0, s.finish(ctx, platform, id)
+	}
+	switch k.Kind {
+	case bot.ChatCommand:
+		again, err = s.doCommand(ctx, &k)
+	case bot.ChatHome:
+		err = s.openPage(ctx, k.ChatEvent)
+	case bot.ChatLinks:
+		again, err = s.unfurl(ctx, k.ChatEvent)
+	}
+	if again > 0 || err != nil {
+		return again, err
+	}
+	return 0, s.finish(ctx, platform, id)
+}
+
+// finish forgets what an event was, and remembers that it was done.
+func (s *Surface) finish(ctx context.Context, platform, id string) error {
+	if err := s.rdb.Set(context.WithoutCancel(ctx), keyEvent(platform, id), "", rememberEvent).Err(); err != nil {
+		return unavailable("chat.event", err)
+	}
+	return nil
+}
+
+// doCommand does a command and answers. Who waits for long is told so, and who
+// waited in vain as well.
+func (s *Surface) doCommand(ctx context.Context, k *stored) (again time.Duration, err error) {
+	t, done := s.troubles.begin(k.Place.Platform, k.ID, s.began(k.ChatEvent))
+	defer func() { done(err != nil || again > 0) }()
+	defer s.tellWhenSlow(ctx, k, t)()
+
+	in, reply, err := s.execute(ctx, k.ChatEvent)
+	if err != nil {
+		return 0, s.failed(ctx, k, t, err)
+	}
+	m := s.replyMessage(ctx, in, reply)
+	if again, err = s.showCard(ctx, k, reply, &m); err != nil {
+		return 0, s.failed(ctx, k, t, err)
+	}
+	if !k.Answered {
+		if err := s.tell(ctx, k, t, m); err != nil {
+			return 0, s.failed(ctx, k, t, err)
+		}
+	}
+	if again > 0 && s.late(k, t) {
+		s.log.WarnContext(ctx, "there was no room for a card for too long", "platform", k.Place.Platform, "event_id", k.ID)
+		again = 0
+	}
+	if again > 0 && !k.Answered {
+		k.Answered = true
+		err = s.keep(ctx, k)
+	}
+	return again, err
+}
+
+// execute does the line of a command as if whoever did the event had typed it at
+// its place.
+func (s *Surface) execute(ctx context.Context, e bot.ChatEvent) (bot.Input, bot.Reply, error) {
+	rules := s.rules(e.Place)
+	in := bot.Input{
+		Line: strings.TrimSpace(e.Line), Private: true, Apps: rules.Apps, Verbs: rules.Verbs, At: e.At, Key: "chat:" + e.Place.Platform + ":" + e.ID,
+		Place: approvals.Place{Surface: e.Place.Platform, ID: e.Place.ID(), Message: e.Message},
+	}
+	if in.Place.Message == "" {
+		in.Place.Message = e.ID
+	}
+	if in.Line == "" {
+		in.Line = bot.VerbHelp
+	}
+	var err error
+	if in.Actor, err = s.actor(ctx, e, rules); err != nil {
+		return in, bot.Reply{}, err
+	}
+	if in.Digest, err = s.decidesOn(ctx, e); err != nil {
+		return in, bot.Reply{}, err
+	}
+	reply, err := s.service.Execute(ctx, in)
+	if err == nil && e.Clicked && reply.Code == actions.CodeStale {
+		reply.Text += "\n\nThe plan has changed since that card was made: look at the card as it is now, and decide again."
+	}
+	if err == nil && reply.Request != nil {
+		s.markNow(ctx, reply.Request.Order.Env)
+	}
+	return in, reply, err
+}
+
+// actor is who did e, with what the config lets guests do where it knows them not.
+func (s *Surface) actor(ctx context.Context, e bot.ChatEvent, rules Rules) (bot.Actor, error) {
+	a, err := s.service.Identify(ctx, bot.Actor{Identity: e.Identity, Name: e.Name})
+	if err == nil && len(a.Roles) == 0 {
+		a.Roles = slices.Clone(rules.Guests)
+	}
+	return a, err
+}
+
+// decidesOn is the digest of the plan that a clicked card showed. Where the
+// request has another by now it stays what the card has of it, which is no plan's,
+// so that the use case refuses it, unless it was counted before.
+func (s *Surface) decidesOn(ctx context.Context, e bot.ChatEvent) (string, error) {
+	if !e.Clicked || e.Digest == "" {
+		return "", nil
+	}
+	c, err := s.service.Parse(e.Line)
+	if err != nil || c.ID == "" || (c.Verb != bot.VerbApprove && c.Verb != bot.VerbDeny) {
+		return "", nil // it decides nothing, or the use case says what is wrong with it
+	}
+	r, err := s.requests.Get(ctx, c.ID)
+	switch {
+	case actions.CodeOf(err) == actions.CodeNotFound:
+		return "", nil // the use case says so
+	case err != nil:
+		return "", err
+	case strings.HasPrefix(r.Digest, e.Digest):
+		return r.Digest, nil
+	default:
+		return e.Digest, nil
+	}
+}
+
+// showCard has the card of the request that an answer is about stand where it was
+// asked for, or decided on, and adds to the answer where that is. It returns when
+// to try again, if there is no room for it yet.
+func (s *Surface) showCard(ctx context.Context, k *stored, reply bot.Reply, m *bot.ChatMessage) (again time.Duration, err error) {
+	if reply.Request == nil || reply.Tone != bot.ToneAccepted && (reply.Tone != bot.ToneInfo || !s.decides(k.Line)) {
+		return 0, nil
+	}
+	at := k.Place
+	if k.Clicked && at.Thread == k.Message {
+		at.Thread = "" // the card itself, on which a thread hangs
+	}
+	sent, err := s.showRequest(ctx, at, reply.Request)
+	limited, _ := errors.AsType[*bot.Limited](err)
+	switch {
+	case limited != nil:
+		return max(limited.After, 50*time.Millisecond), nil
+	case err != nil && passing(err):
+		return 0, err
+	case err != nil:
+		s.log.WarnContext(ctx, "a card could not be shown", "request_id", reply.Request.ID, "place", at.ID(), "error", err)
+		m.Text += "\n\nIts card cannot be shown here: " + bot.Escape(actions.Message(err), 300)
+	case elsewhere(at, sent):
+		m.Text += "\n\nBerth may not write here, so that its card is in your direct messages" + linked(sent) + ". " + invite(at.Platform)
+	case reply.Tone == bot.ToneAccepted && sent.URL != "":
+		m.Text += "\n\n[Its card](" + sent.URL + ") says how it goes."
+	}
+	return 0, nil
+}
+
+// decides tells whether a line approves or denies.
+func (s *Surface) decides(line string) bool {
+	c, err := s.service.Parse(line)
+	return err == nil && (c.Verb == bot.VerbApprove || c.Verb == bot.VerbDeny)
+}
+
+// elsewhere tells whether what was to stand at a place went to somebody directly.
+func elsewhere(at bot.ChatPlace, sent bot.ChatSent) bool {
+	return at.Channel != "" && sent.Place.Channel != at.Channel
+}
+
+func linked(sent bot.ChatSent) string {
+	if sent.URL == "" {
+		return ""
+	}
+	return " ([here](" + sent.URL + "))"
+}
+
+// invite says how Berth comes to write in a channel.
+func invite(platform string) string {
+	if platform == bot.PlatformSlack {
+		return "`/invite @Berth` in this channel lets it."
+	}
+	return "Somebody who runs this server can give Berth the permissions to see this channel and to send messages in it."
+}
+
+// keep stores how far an event is.
+func (s *Surface) keep(ctx context.Context, k *stored) error {
+	body, err := json.Marshal(k)
+	if err != nil {
+		return actions.Wrap("chat.event", actions.CodeInternal, err, "The event cannot be stored.")
+	}
+	if err := s.rdb.SetXX(context.WithoutCancel(ctx), keyEvent(k.Place.Platform, k.ID), body, redis.KeepTTL).Err(); err != nil && !errors.Is(err, redis.Nil) {
+		return unavailable("chat.event", err)
+	}
+	return nil
+}
