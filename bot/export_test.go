@@ -1,4 +1,0 @@
-package bot
-
-// Prose is prose, for tests.
-var Prose = prose
