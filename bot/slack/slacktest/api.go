@@ -1,0 +1,420 @@
+package slacktest
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxBody is more than any method takes.
+const maxBody = 1 << 20
+
+// Call is one call of the Web API that the server answered.
+type Call struct {
+	Time   time.Time
+	Method string // "chat.postMessage"
+	Team   string // of the token
+	Args   map[string]any
+	Status int
+	Error  string // empty when it went well
+}
+
+// Oddity is something that the app should not have done: Slack refuses it, or
+// ignores what was meant.
+type Oddity struct {
+	At      time.Time
+	What    string // a method, "response_url", "command", "interaction", "event", "socket"
+	Problem string
+}
+
+// String is one line about it.
+func (o Oddity) String() string { return o.What + ": " + o.Problem }
+
+// Odd lists what the app did that it should not have done, so far.
+func (s *Server) Odd() []Oddity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.odd)
+}
+
+// TakeOdd lists the same and forgets it, for a test that means to have it.
+func (s *Server) TakeOdd() []Oddity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.odd
+	s.odd = nil
+	return all
+}
+
+// Calls lists the calls of the Web API so far, oldest first.
+func (s *Server) Calls() []Call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.calls)
+}
+
+// strange notes an oddity. s.mu is held.
+func (s *Server) strange(what, format string, args ...any) {
+	o := Oddity{s.opts.Now(), what, fmt.Sprintf(format, args...)}
+	s.odd = append(s.odd, o)
+	s.opts.Log.Warn("odd", "what", o.What, "problem", o.Problem)
+	s.touch()
+}
+
+// call is one call under way.
+type call struct {
+	method string
+	team   *workspace // whose bot token it was; nil for the app's
+	args   obj
+	r      *http.Request
+	tier   tier
+	warn   []string
+}
+
+func (c *call) str(name string) string    { return str(c.args, name) }
+func (c *call) has(name string) bool      { return c.args[name] != nil }
+func (c *call) truth(name string) bool    { b, _ := c.args[name].(bool); return b }
+func (c *call) number(name string) int    { n, _ := c.args[name].(float64); return int(n) }
+func (c *call) list(name string) []any    { return list(c.args, name) }
+func (c *call) object(name string) obj    { o, _ := c.args[name].(obj); return o }
+func (c *call) refuse(error string) *fail { return &fail{error: error} }
+
+// fail is a refusal of a method. The zero Status is 200, as Slack has it.
+type fail struct {
+	error   string
+	status  int
+	more    obj
+	header  http.Header
+	problem string   // for Odd; empty is not odd, as what a person can bring about
+	say     []string // response_metadata.messages
+}
+
+// method is one of the Web API.
+type method struct {
+	scope    []string // any of these
+	tier     tier
+	formOnly bool // takes no JSON. https://docs.slack.dev/apis/web-api/#post_bodies
+	app      bool // with the app's token, not a bot's
+	do       func(*Server, *call) (obj, *fail)
+}
+
+var methods = map[string]method{
+	"auth.test":                    {tier: special, do: (*Server).authTest},
+	"apps.connections.open":        {tier: tier1, app: true, do: (*Server).connectionsOpen},
+	"team.info":                    {scope: []string{"team:read"}, tier: tier3, formOnly: true, do: (*Server).teamInfo},
+	"chat.postMessage":             {scope: []string{"chat:write"}, tier: special, do: (*Server).postMessage},
+	"chat.postEphemeral":           {scope: []string{"chat:write"}, tier: tier4, do: (*Server).postEphemeral},
+	"chat.update":                  {scope: []string{"chat:write"}, tier: tier3, do: (*Server).updateMessage},
+	"chat.delete":                  {scope: []string{"chat:write"}, tier: tier3, do: (*Server).deleteMessage},
+	"chat.unfurl":                  {scope: []string{"links:write"}, tier: tier3, do: (*Server).unfurl},
+	"chat.getPermalink":            {tier: special, formOnly: true, do: (*Server).getPermalink},
+	"conversations.open":           {scope: []string{"im:write"}, tier: tier3, do: (*Server).openConversation},
+	"conversations.info":           {scope: []string{"channels:read", "groups:read", "im:read"}, tier: tier3, formOnly: true, do: (*Server).conversationInfo},
+	"conversations.list":           {scope: []string{"channels:read", "groups:read", "im:read"}, tier: tier2, formOnly: true, do: (*Server).listConversations},
+	"conversations.history":        {scope: []string{"channels:history", "groups:history", "im:history"}, tier: tier3, formOnly: true, do: (*Server).history},
+	"conversations.replies":        {scope: []string{"channels:history", "groups:history", "im:history"}, tier: tier3, formOnly: true, do: (*Server).replies},
+	"conversations.members":        {scope: []string{"channels:read", "groups:read", "im:read"}, tier: tier4, formOnly: true, do: (*Server).listMembers},
+	"conversations.join":           {scope: []string{"channels:join"}, tier: tier3, do: (*Server).join},
+	"users.info":                   {scope: []string{"users:read"}, tier: tier4, formOnly: true, do: (*Server).userInfo},
+	"users.list":                   {scope: []string{"users:read"}, tier: tier2, formOnly: true, do: (*Server).listUsers},
+	"usergroups.list":              {scope: []string{"usergroups:read"}, tier: tier2, formOnly: true, do: (*Server).listGroups},
+	"usergroups.users.list":        {scope: []string{"usergroups:read"}, tier: tier2, formOnly: true, do: (*Server).listGroupUsers},
+	"views.open":                   {tier: tier4, do: (*Server).openView},
+	"views.push":                   {tier: tier4, do: (*Server).pushView},
+	"views.update":                 {tier: tier4, do: (*Server).updateView},
+	"views.publish":                {tier: tier4, do: (*Server).publishView},
+	"files.getUploadURLExternal":   {scope: []string{"files:write"}, tier: tier4, formOnly: true, do: (*Server).uploadURL},
+	"files.completeUploadExternal": {scope: []string{"files:write"}, tier: tier4, do: (*Server).completeUpload},
+	"reactions.add":                {scope: []string{"reactions:write"}, tier: tier3, do: (*Server).addReaction},
+}
+
+// serveAPI answers one call: faults, then the token, limits, scopes, arguments,
+// and then what the method does.
+func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, name string) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		http.Error(w, "the body is too large", http.StatusRequestEntityTooLarge)
+		return
+	}
+	fault := s.next(name)
+	if fault != nil && !fault.Done && s.spoil(w, r, fault) {
+		return
+	}
+	s.mu.Lock()
+	c := &call{method: name, r: r, args: obj{}}
+	answer, refused := s.handle(c, r, body)
+	header, status := w.Header(), http.StatusOK
+	if refused != nil {
+		status = s.refusal(c, refused, &answer, header)
+	} else {
+		answer["ok"] = true
+	}
+	if c.warn != nil {
+		answer["warning"] = strings.Join(c.warn, ",")
+		answer["response_metadata"] = obj{"warnings": c.warn}
+	}
+	record := Call{Time: s.opts.Now(), Method: name, Args: c.args, Status: status, Error: str(answer, "error")}
+	if c.team != nil {
+		record.Team = c.team.ID
+		header.Set("X-Oauth-Scopes", strings.Join(s.app.Scopes, ","))
+		header.Set("X-Accepted-Oauth-Scopes", strings.Join(methods[name].scope, ","))
+	}
+	s.calls = append(s.calls, record)
+	s.touch()
+	s.mu.Unlock()
+	s.opts.Log.Debug("call", "method", name, "status", status, "error", record.Error)
+	if fault != nil && fault.Done && s.spoil(w, r, fault) {
+		return
+	}
+	header.Set("Content-Type", "application/json; charset=utf-8")
+	header.Set("X-Slack-Req-Id", secret())
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(answer) // The client is gone; there is nobody to tell.
+}
+
+func (s *Server) refusal(c *call, f *fail, answer *obj, header http.Header) (status int) {
+	*answer = obj{"ok": false, "error": f.error}
+	for key, value := range f.more {
+		(*answer)[key] = value
+	}
+	if f.say != nil {
+		(*answer)["errors"] = f.say
+		(*answer)["response_metadata"] = obj{"messages": f.say}
+	}
+	for key, values := range f.header {
+		header[key] = values
+	}
+	if f.problem != "" {
+		s.strange(c.method, "%s: %s", f.error, f.problem)
+	}
+	if f.status != 0 {
+		return f.status
+	}
+	return http.StatusOK
+}
+
+// handle does a call. s.mu is held.
+func (s *Server) handle(c *call, r *http.Request, body []byte) (obj, *fail) {
+	m, known := methods[c.method]
+	if !known {
+		return nil, &fail{error: "unknown_method", more: obj{"req_method": c.method}, problem: "there is no such method"}
+	}
+	d, err := described()
+	if err != nil {
+		return nil, &fail{error: "fatal_error", status: http.StatusInternalServerError, problem: err.Error()}
+	}
+	form, fromJSON, refused := s.decode(c, m, r, body)
+	if refused != nil {
+		return nil, refused
+	}
+	if refused := s.authenticate(c, m, r, form); refused != nil {
+		return nil, refused
+	}
+	if refused := s.spend(c, m); refused != nil {
+		return nil, refused
+	}
+	if len(m.scope) > 0 && !slices.ContainsFunc(m.scope, func(scope string) bool { return slices.Contains(s.app.Scopes, scope) }) {
+		return nil, &fail{
+			error: "missing_scope", problem: "the app does not ask for " + strings.Join(m.scope, " or "),
+			more: obj{"needed": strings.Join(m.scope, ","), "provided": strings.Join(s.app.Scopes, ",")},
+		}
+	}
+	if refused := c.arguments(s, d, form, fromJSON); refused != nil {
+		return nil, refused
+	}
+	return m.do(s, c)
+}
+
+// decode reads a body as a form, or as JSON where Slack takes that.
+func (s *Server) decode(c *call, m method, r *http.Request, body []byte) (form url.Values, fromJSON bool, refused *fail) {
+	form = r.URL.Query()
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case r.Method != http.MethodPost && r.Method != http.MethodGet:
+		return nil, false, &fail{error: "invalid_post_type", status: http.StatusMethodNotAllowed, problem: r.Method}
+	case r.Method == http.MethodGet || len(body) == 0:
+	case err != nil:
+		return nil, false, &fail{error: "missing_post_type", problem: "the Content-Type is missing or wrong"}
+	case kind == "application/json":
+		if m.formOnly {
+			// Slack reads nothing of such a body, and then misses the arguments in it.
+			s.strange(c.method, "it takes no JSON: send a form")
+			return form, false, nil
+		}
+		if err := json.Unmarshal(body, &c.args); err != nil || c.args == nil {
+			return nil, false, &fail{error: "invalid_json", problem: "the body is no JSON object"}
+		}
+		if !strings.Contains(r.Header.Get("Content-Type"), "charset") {
+			c.warn = append(c.warn, "missing_charset")
+		}
+		return form, true, nil
+	case kind == "application/x-www-form-urlencoded":
+		values, err := url.ParseQuery(string(body))
+		if err != nil {
+			return nil, false, &fail{error: "invalid_form_data", problem: err.Error()}
+		}
+		for key := range values {
+			form[key] = values[key]
+		}
+	case kind == "multipart/form-data":
+		return nil, false, &fail{error: "invalid_form_data", problem: "the stand-in takes no multipart"}
+	default:
+		return nil, false, &fail{error: "invalid_post_type", problem: "the Content-Type is " + kind}
+	}
+	return form, false, nil
+}
+
+func (s *Server) authenticate(c *call, m method, r *http.Request, form url.Values) *fail {
+	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !bearer {
+		token = form.Get("token") // A JSON body's token is not read.
+	}
+	if r.URL.Query().Has("token") {
+		return &fail{error: "not_authed", problem: "a token in the address would be in everybody's logs"}
+	}
+	if token == "" {
+		return &fail{error: "not_authed", problem: "there is no token"}
+	}
+	if m.app {
+		if token != s.app.Token {
+			return &fail{error: "not_allowed_token_type", problem: "this takes the app's token"}
+		}
+		return nil
+	}
+	if token == s.app.Token {
+		return &fail{error: "not_allowed_token_type", problem: "this takes a bot's token"}
+	}
+	if c.team = s.tokens[token]; c.team == nil {
+		return &fail{error: "invalid_auth", problem: "nobody has this token"}
+	}
+	return nil
+}
+
+// arguments reads and checks what was sent.
+func (c *call) arguments(s *Server, d *description, form url.Values, fromJSON bool) *fail {
+	of := d.Methods[c.method]
+	delete(form, "token")
+	delete(c.args, "token")
+	for name, values := range form {
+		known := of.Properties[name]
+		if known == nil {
+			c.args[name] = values[0]
+			continue
+		}
+		v, err := d.coerce(known, values[0])
+		if err != nil {
+			return &fail{error: invalid(name), problem: name + ": " + err.Error(), say: []string{name + " " + err.Error()}}
+		}
+		c.args[name] = v
+	}
+	if fromJSON {
+		for _, name := range []string{"blocks", "attachments", "view", "metadata", "unfurls", "files"} {
+			if text, ok := c.args[name].(string); ok { // JSON in JSON is taken as well.
+				var v any
+				if json.Unmarshal([]byte(text), &v) != nil {
+					return &fail{error: invalid(name), problem: name + " is not JSON"}
+				}
+				c.args[name] = v
+			}
+		}
+	}
+	for _, name := range sortedKeys(c.args) {
+		known := of.Properties[name]
+		if known == nil {
+			// Slack ignores it, so that what was meant does not happen.
+			s.strange(c.method, "there is no argument %s", name)
+			delete(c.args, name)
+			continue
+		}
+		if c.args[name] == nil {
+			delete(c.args, name)
+			continue
+		}
+		if found := d.check(known, "/"+name, c.args[name]); found != nil {
+			return &fail{error: invalid(name), problem: strings.Join(say(found), "; "), say: say(found)}
+		}
+	}
+	return c.duties(of)
+}
+
+// duties refuses a call without what one of the method's ways needs.
+func (c *call) duties(of *schema) *fail {
+	var missing []string
+	for i, way := range of.AnyOf {
+		var lacks []string
+		for _, name := range way.Required {
+			if !c.has(name) {
+				lacks = append(lacks, name)
+			}
+		}
+		if len(lacks) == 0 {
+			return nil
+		}
+		if i == 0 || len(lacks) < len(missing) {
+			missing = lacks
+		}
+	}
+	if missing == nil {
+		return nil
+	}
+	name := missing[0]
+	switch name {
+	case "text", "blocks", "attachments", "markdown_text":
+		name = "no_text"
+	case "channel":
+		name = "channel_not_found"
+	case "ts", "message_ts":
+		name = "message_not_found"
+	case "user":
+		name = "user_not_found"
+	default:
+		name = "invalid_arguments"
+	}
+	messages := []string{"[ERROR] missing required field: " + missing[0]}
+	return &fail{error: name, problem: "without " + strings.Join(missing, ", "), say: messages}
+}
+
+// invalid is Slack's error for an argument that it cannot take.
+func invalid(argument string) string {
+	switch argument {
+	case "blocks":
+		return "invalid_blocks"
+	case "attachments":
+		return "invalid_attachments"
+	case "metadata":
+		return "invalid_metadata_format"
+	case "unfurls":
+		return "cannot_unfurl_message"
+	case "channel":
+		return "channel_not_found"
+	}
+	return "invalid_arguments"
+}
+
+// cursors cuts a page out of a list, as a method's limit and cursor say.
+func cursors[T any](c *call, all []T, most int) (page []T, next string, refused *fail) {
+	limit := c.number("limit")
+	if limit <= 0 || limit > most {
+		limit = min(100, most)
+	}
+	from := 0
+	if cursor := c.str("cursor"); cursor != "" {
+		n, err := strconv.Atoi(strings.TrimSuffix(cursor, "="))
+		if err != nil || n < 0 || n > len(all) {
+			return nil, "", &fail{error: "invalid_cursor", problem: "the cursor is none of Slack's"}
+		}
+		from = n
+	}
+	to := min(from+limit, len(all))
+	if to < len(all) {
+		next = strconv.Itoa(to) + "="
+	}
+	return all[from:to], next, nil
+}
