@@ -1,0 +1,367 @@
+package slack
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/slack-go/slack/socketmode"
+
+	"github.com/berth-dev/berth/bot"
+)
+
+// The envelopes and answers of Socket Mode are those of slack-go; the connection
+// is our own, since slack-go's client leaves one as soon as Slack announces that
+// it will close it, before it has another: what Slack sends in between is lost.
+// Source: https://docs.slack.dev/apis/events-api/using-socket-mode
+
+const (
+	// pingEvery is how often a connection is pinged, and quiet how long nothing at
+	// all may come before it counts as broken.
+	pingEvery = 10 * time.Second
+	quiet     = 35 * time.Second
+	// writeWithin is how long it may take to write one answer.
+	writeWithin = 5 * time.Second
+	// drainFor is how long a connection is read on that Slack is about to close.
+	drainFor = 30 * time.Second
+	// steady is how long a connection has to last for the next failure to count as
+	// the first.
+	steady = 10 * time.Second
+	// maxBackOff is the longest wait between two tries to connect.
+	maxBackOff = 30 * time.Second
+	// maxFrame is the largest message that is read, in bytes. One that is larger
+	// closes the connection.
+	maxFrame = 4 << 20
+	// maxAnswer is the largest answer, in bytes: Slack drops larger ones unseen.
+	// Source: https://pkg.go.dev/github.com/slack-go/slack/socketmode
+	maxAnswer = 20<<10 - 1
+	// writeBuffer holds any answer, since Slack does not put fragments together.
+	writeBuffer = 32 << 10
+	// atOnce is how many envelopes of one connection are handled side by side; what
+	// is more waits in Slack.
+	atOnce = 256
+)
+
+// socket keeps a connection to Slack, over which everything comes that would
+// come over HTTP. Each replica has one of its own; Slack gives each envelope to
+// one of them.
+type socket struct {
+	s     *Surface
+	token string
+
+	mu     sync.Mutex
+	newest *connection // the last that said hello, nil when it is gone
+	why    string      // why there is none
+}
+
+func newSocket(s *Surface, token string) *socket {
+	return &socket{s: s, token: token, why: "it was not tried yet"}
+}
+
+// connected tells whether there is a connection.
+func (k *socket) connected() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.newest != nil
+}
+
+// trouble is why there is none.
+func (k *socket) trouble() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.why
+}
+
+// run keeps a connection until ctx ends. When Slack announces that it will close
+// one, the next is opened while the first is still read.
+func (k *socket) run(ctx context.Context) {
+	var group sync.WaitGroup
+	defer group.Wait()
+	for failures := 0; ctx.Err() == nil; {
+		began := time.Now()
+		c, err := k.open(ctx)
+		if err == nil {
+			leaving := make(chan error, 1)
+			group.Go(func() { c.read(ctx, leaving) })
+			err = <-leaving
+			if time.Since(began) >= steady {
+				failures = 0
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		wait := backOff(failures, err)
+		failures++
+		if errors.Is(err, errRefresh) {
+			k.s.log.InfoContext(ctx, "Slack asks for a new Socket Mode connection", "wait", wait)
+		} else {
+			k.s.log.WarnContext(ctx, "there is no Socket Mode connection to Slack; another is opened", "wait", wait, "error", err)
+		}
+		if !pause(ctx, wait) {
+			return
+		}
+	}
+}
+
+// backOff is how long to wait before the next try to connect, after so many
+// that failed one after the other.
+func backOff(failures int, err error) time.Duration {
+	if limited, is := errors.AsType[*bot.Limited](err); is {
+		return max(limited.After, time.Second)
+	}
+	if failures == 0 {
+		return time.Duration(rand.Int64N(int64(200 * time.Millisecond))) //nolint:gosec // it spreads replicas, and keeps nothing secret
+	}
+	wait := min(time.Second<<min(failures-1, 10), maxBackOff)
+	return wait/2 + time.Duration(rand.Int64N(int64(wait/2))) //nolint:gosec // it spreads replicas, and keeps nothing secret
+}
+
+// open asks Slack where to connect to, and does.
+func (k *socket) open(ctx context.Context) (*connection, error) {
+	c, err := k.dial(ctx)
+	if err != nil {
+		k.mu.Lock()
+		if k.newest == nil {
+			k.why = err.Error()
+		}
+		k.mu.Unlock()
+	}
+	return c, err
+}
+
+func (k *socket) dial(ctx context.Context) (*connection, error) {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	var opened struct {
+		URL string `json:"url"`
+	}
+	if _, err := k.s.api.call(ctx, k.token, "apps.connections.open", nil, &opened); err != nil {
+		return nil, fmt.Errorf("apps.connections.open: %w", err)
+	}
+	u, err := url.Parse(opened.URL)
+	if err != nil || u.Host == "" || u.Scheme != "wss" && u.Scheme != "ws" || slackOwn(k.s.apiURL.Hostname()) && (u.Scheme != "wss" || !slackOwn(u.Hostname())) {
+		return nil, errors.New("apps.connections.open: the address is none of Slack's")
+	}
+	dialer := &websocket.Dialer{Proxy: http.ProxyFromEnvironment, HandshakeTimeout: 10 * time.Second, WriteBufferSize: writeBuffer}
+	conn, answer, err := dialer.DialContext(ctx, opened.URL, nil)
+	if err != nil {
+		// The address has a ticket in it, which no log may have.
+		if answer != nil {
+			return nil, fmt.Errorf("the connection to %s was refused with %d", u.Host, answer.StatusCode)
+		}
+		return nil, fmt.Errorf("no connection to %s: %w", u.Host, unwrapURL(err))
+	}
+	conn.SetReadLimit(maxFrame)
+	return &connection{k: k, conn: conn, places: make(chan struct{}, atOnce)}, nil
+}
+
+// unwrapURL is err without the address that it happened at.
+func unwrapURL(err error) error {
+	if e, is := errors.AsType[*url.Error](err); is {
+		return e.Err
+	}
+	return err
+}
+
+// connection is one to Slack.
+type connection struct {
+	k      *socket
+	conn   *websocket.Conn
+	places chan struct{} // a place for each envelope that is being handled
+
+	mu sync.Mutex // of writing
+}
+
+var (
+	errRefresh = errors.New("slack closes this connection soon")
+	errOff     = errors.New("slack closed this connection")
+)
+
+// read takes in what comes over c until it is closed, by Slack, by ctx or some
+// time after Slack said that it would be. leaving gets one error, when it is time
+// for another connection.
+func (c *connection) read(ctx context.Context, leaving chan<- error) {
+	var (
+		group sync.WaitGroup
+		told  sync.Once
+	)
+	leave := func(err error) { told.Do(func() { c.k.gone(c, err); leaving <- err }) }
+	over := make(chan struct{})
+	group.Go(func() { c.ping(ctx, over) })
+	defer func() {
+		close(over)
+		group.Wait()
+		_ = c.conn.Close()
+	}()
+	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetReadDeadline(time.Now()) })
+	defer stop()
+	last := time.Time{} // when a connection that is being left must be over
+	alive := func() {
+		deadline := time.Now().Add(quiet)
+		if !last.IsZero() && last.Before(deadline) {
+			deadline = last
+		}
+		if ctx.Err() == nil {
+			_ = c.conn.SetReadDeadline(deadline)
+		}
+	}
+	alive()
+	c.conn.SetPongHandler(func(string) error { alive(); return nil })
+	c.conn.SetPingHandler(func(data string) error {
+		alive()
+		_ = c.conn.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(writeWithin))
+		return nil
+	})
+	for {
+		_, data, err := c.conn.ReadMessage()
+		if err != nil {
+			leave(fmt.Errorf("%w: %w", errOff, err))
+			return
+		}
+		alive()
+		r, err := decodeSocket(data)
+		if err != nil {
+			c.k.s.log.WarnContext(ctx, "something in Socket Mode could not be read", "bytes", len(data))
+			continue
+		}
+		switch r.Type {
+		case socketmode.RequestTypeHello:
+			c.k.arrived(c)
+		case socketmode.RequestTypeDisconnect:
+			if r.Reason == "link_disabled" {
+				leave(errors.New("socket mode is turned off in the app's settings"))
+				return
+			}
+			last = time.Now().Add(drainFor)
+			alive()
+			leave(errRefresh)
+		default:
+			c.places <- struct{}{}
+			group.Go(func() {
+				defer func() { <-c.places }()
+				c.handle(ctx, r)
+			})
+		}
+	}
+}
+
+// ping keeps c alive, and notices when it is not, until over is closed.
+func (c *connection) ping(ctx context.Context, over <-chan struct{}) {
+	ticker := time.NewTicker(pingEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-over:
+			return
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			_ = c.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWithin)) // reading notices what is broken
+		}
+	}
+}
+
+// arrived makes c the newest connection.
+func (k *socket) arrived(c *connection) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.newest, k.why = c, ""
+}
+
+// gone takes c off.
+func (k *socket) gone(c *connection, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.newest == c {
+		k.newest, k.why = nil, err.Error()
+	}
+}
+
+// decodeSocket reads one message of Socket Mode.
+func decodeSocket(data []byte) (*socketmode.Request, error) {
+	r := new(socketmode.Request)
+	if err := json.Unmarshal(data, r); err != nil || r.Type == "" {
+		return nil, errMalformed
+	}
+	switch r.Type {
+	case socketmode.RequestTypeHello, socketmode.RequestTypeDisconnect:
+		return r, nil
+	}
+	if !wordy(r.EnvelopeID) {
+		return nil, errMalformed
+	}
+	return r, nil
+}
+
+// handle does what an envelope holds, and acknowledges it when it is stored.
+// What is not acknowledged Slack sends again, except commands and clicks.
+func (c *connection) handle(ctx context.Context, r *socketmode.Request) {
+	s := c.k.s
+	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	var out reply
+	switch r.Type {
+	case socketmode.RequestTypeSlashCommands:
+		out = s.commandEnvelope(work, r.EnvelopeID, r.Payload)
+	case socketmode.RequestTypeInteractive:
+		out = s.interactionEnvelope(work, r.Payload)
+	case socketmode.RequestTypeEventsAPI:
+		out = s.eventEnvelope(work, r.Payload)
+	default:
+		out = ok // of a kind that came after this was written
+	}
+	switch out.status {
+	case http.StatusServiceUnavailable:
+		return
+	case http.StatusBadRequest:
+		s.log.WarnContext(ctx, "what came by Socket Mode could not be read", "type", r.Type, "bytes", len(r.Payload))
+	}
+	answer := socketmode.Response{EnvelopeID: r.EnvelopeID}
+	if r.AcceptsResponsePayload {
+		answer.Payload = out.body
+	}
+	if err := c.acknowledge(answer); err != nil {
+		s.log.WarnContext(ctx, "an envelope of Socket Mode could not be acknowledged; it is one even if it comes again", "error", err)
+	}
+}
+
+// acknowledge answers an envelope over c, or over the newest connection when c
+// is closed already: Slack goes by the envelope's id.
+func (c *connection) acknowledge(answer socketmode.Response) error {
+	data, err := json.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	if len(data) > maxAnswer {
+		if data, err = json.Marshal(socketmode.Response{EnvelopeID: answer.EnvelopeID}); err != nil {
+			return err
+		}
+	}
+	if err = c.write(data); err == nil {
+		return nil
+	}
+	c.k.mu.Lock()
+	other := c.k.newest
+	c.k.mu.Unlock()
+	if other == nil || other == c {
+		return err
+	}
+	return other.write(data)
+}
+
+func (c *connection) write(data []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.conn.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
+		return err
+	}
+	return c.conn.WriteMessage(websocket.TextMessage, data)
+}
