@@ -213,7 +213,7 @@ func approvalsText(r *approvals.Request) string {
 		missing = append(missing[:5], "others")
 	}
 	if len(missing) > 0 {
-		text += ", needs " + bot.Join(missing, "and")
+		text += ", needs " + strings.Join(missing, "; ")
 	}
 	return text
 }

@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"bot/apiclient":       {"bot", "approvals", "actions", "bot/api"},
 	"bot/github":          {"bot", "approvals", "actions"},
 	"bot/chat":            {"bot", "approvals", "actions"},
+	"bot/chat/chattest":   {"bot/chat", "bot", "approvals", "actions"},
 	"bot/slack":           {"bot", "approvals", "actions"},
 	"bot/discord":         {"bot", "approvals", "actions"},
 	"bot/schedule":        {"bot", "approvals", "actions"},
