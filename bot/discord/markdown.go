@@ -63,10 +63,22 @@ func fenced(line string) bool { return strings.HasPrefix(strings.TrimLeft(line, 
 const fence = "```"
 
 // writer writes a tree of Markdown in Discord's way.
-type writer struct{ source []byte }
+type writer struct {
+	source []byte
+	depth  int // of blocks in blocks
+}
+
+// maxDepth is how deep lists and quotes stand in each other at most. What is
+// deeper is not shown; nobody writes that to be read.
+const maxDepth = 12
 
 // blocks writes the children of n one below the other.
 func (w *writer) blocks(n ast.Node) string {
+	if w.depth >= maxDepth {
+		return "…"
+	}
+	w.depth++
+	defer func() { w.depth-- }()
 	var pieces []string
 	for c := n.FirstChild(); c != nil; c = c.NextSibling() {
 		if piece := strings.Trim(w.block(c), "\n"); strings.TrimSpace(piece) != "" {

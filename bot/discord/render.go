@@ -27,7 +27,7 @@ type payload struct {
 	Components      []discordgo.MessageComponent      `json:"components"`
 	AllowedMentions *discordgo.MessageAllowedMentions `json:"allowed_mentions"`
 	Attachments     []attached                        `json:"attachments"`
-	Flags           discordgo.MessageFlags            `json:"flags,omitempty"`
+	Flags           discordgo.MessageFlags            `json:"flags"` // 0 too, or an edit would leave embeds suppressed
 	Nonce           string                            `json:"nonce,omitempty"`
 	EnforceNonce    bool                              `json:"enforce_nonce,omitempty"`
 	Reference       *discordgo.MessageReference       `json:"message_reference,omitempty"`
@@ -94,7 +94,7 @@ func asContent(m bot.ChatMessage, room int) (string, bool) {
 
 // titleOf is a message's first line.
 func titleOf(m bot.ChatMessage) string {
-	return strings.TrimSpace(clipLine(m.Icon, 16) + " " + escape(clipLine(m.Title, maxEmbedTitle/2-markSize)))
+	return strings.TrimSpace(escape(clipLine(m.Icon, 8)) + " " + escape(clipLine(m.Title, maxEmbedTitle/2-markSize)))
 }
 
 // callsOf are the words that call people, and what lets them do so. A role is
@@ -174,5 +174,5 @@ func buttonOf(b bot.ChatButton) (discordgo.Button, bool) {
 	}
 	id, ok := customID(b)
 	out.CustomID = id
-	return out, ok
+	return out, ok && size(id) <= maxCustomID
 }
