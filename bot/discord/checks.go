@@ -60,7 +60,9 @@ type application struct {
 }
 
 func (s *Surface) check(ctx context.Context) bot.Check {
-	bad := func(detail, fix string) bot.Check { return bot.Check{Name: bot.PlatformDiscord, Detail: detail, Fix: fix} }
+	bad := func(detail, fix string) bot.Check {
+		return bot.Check{Name: bot.PlatformDiscord, Detail: detail, Fix: fix}
+	}
 	var app application
 	began := time.Now()
 	if err := s.client.call(ctx, http.MethodGet, "applications/@me", nil, &app); err != nil {

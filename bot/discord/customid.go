@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	// maxCustomID is the longest custom_id, in characters.
+	// maxCustomID is the longest custom_id: of 100 characters, and here of as many
+	// bytes, so that nobody has to know what Discord counts as one.
 	// Source: https://docs.discord.com/developers/components/reference#anatomy-of-a-component-custom-id
 	maxCustomID = 100
 	// press begins the custom_id of every button of Berth's, and numbers its form.
@@ -48,7 +49,7 @@ func (p pressed) encode() (string, bool) {
 // decodePress reads what encode wrote. It is false for what is none of ours.
 func decodePress(id string) (pressed, bool) {
 	words := strings.SplitN(id, "|", 4)
-	if len(words) != 4 || words[0] != press || !utf8.ValidString(id) || utf8.RuneCountInString(id) > maxCustomID {
+	if len(words) != 4 || words[0] != press || !utf8.ValidString(id) || len(id) > maxCustomID {
 		return pressed{}, false
 	}
 	p := pressed{digest: words[1], line: words[3]}
