@@ -95,24 +95,12 @@ func (s *Surface) tellWhenSlow(ctx context.Context, k *stored, t *trouble) (stop
 	if t.slow || k.Answered {
 		return func() {}
 	}
-	e := k.ChatEvent
 	timer := time.AfterFunc(max(slowGrace, slowAfter-s.now().Sub(t.began)), func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if t.slow || t.ended {
-			return
+		if !t.ended {
+			s.tellSlow(ctx, k.ChatEvent, t)
 		}
-		t.slow = true
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*callTimeout)
-		defer cancel()
-		if err := s.answer(ctx, e, t.answers, bot.ChatMessage{
-			Tone: bot.ChatWarning, Icon: "⏳",
-			Text: "This takes longer than it should: Berth cannot reach its store, or something else that it needs, just now. It has what you asked for and goes on trying; there is no need to ask again.",
-		}); err != nil {
-			s.log.WarnContext(ctx, "somebody could not be told that an answer takes long", "platform", e.Place.Platform, "event_id", e.ID, "error", err)
-			return
-		}
-		t.answers++
 	})
 	return func() {
 		timer.Stop()
@@ -120,6 +108,24 @@ func (s *Surface) tellWhenSlow(ctx context.Context, k *stored, t *trouble) (stop
 		t.ended = true
 		t.mu.Unlock()
 	}
+}
+
+// tellSlow tells, once, that it takes longer. Who calls it holds t.
+func (s *Surface) tellSlow(ctx context.Context, e bot.ChatEvent, t *trouble) {
+	if t.slow {
+		return
+	}
+	t.slow = true
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*callTimeout)
+	defer cancel()
+	if err := s.answer(ctx, e, t.answers, bot.ChatMessage{
+		Tone: bot.ChatWarning, Icon: "⏳",
+		Text: "This takes longer than it should: Berth cannot reach its store, or something else that it needs, just now. It has what you asked for and goes on trying; there is no need to ask again.",
+	}); err != nil {
+		s.log.WarnContext(ctx, "somebody could not be told that an answer takes long", "platform", e.Place.Platform, "event_id", e.ID, "error", err)
+		return
+	}
+	t.answers++
 }
 
 // tell gives the answer. Whom the platform does not let Berth reach cannot be
@@ -156,6 +162,11 @@ func (s *Surface) failed(ctx context.Context, k *stored, t *trouble, err error) 
 			return err
 		}
 	} else if !s.late(k, t) {
+		if s.now().Sub(t.began) >= slowAfter && !k.Answered {
+			t.mu.Lock()
+			s.tellSlow(ctx, k.ChatEvent, t)
+			t.mu.Unlock()
+		}
 		return err
 	}
 	s.log.ErrorContext(ctx, "a command could not be done, and is tried no more", "platform", k.Place.Platform, "event_id", k.ID, "identity", k.Identity, "error", err)
