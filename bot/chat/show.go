@@ -2,6 +2,9 @@ package chat
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/berth-dev/berth/actions"
@@ -9,20 +12,318 @@ import (
 	"github.com/berth-dev/berth/bot"
 )
 
+const (
+	// progressEvery is how far edits of the message about a run are apart, and how
+	// often a run that goes on is looked at.
+	progressEvery = 3 * time.Second
+	// busyPause is when somebody else's write of a card is looked after, and
+	// busyMost how long that is waited for on the spot.
+	busyPause, busyMost = 50 * time.Millisecond, 4 * time.Second
+)
+
 // showRequest makes the card of r stand in a place, and says how r is. Where
 // Berth may not write, the card goes to who asked, if they are known there. It
 // returns *bot.Limited when there is no room for it yet.
 func (s *Surface) showRequest(ctx context.Context, at bot.ChatPlace, r *approvals.Request) (bot.ChatSent, error) {
-	return s.post(ctx, at, "r:"+r.ID, s.requestMessage(ctx, r))
+	k := &card{id: cardID(at, r.ID), env: r.Order.Env, request: r.ID, asked: at, place: at, slots: map[string]written{}, told: map[string]string{}}
+	for waited := time.Duration(0); ; waited += busyPause {
+		found, known, err := s.loadCard(ctx, k.id)
+		if err != nil {
+			return bot.ChatSent{}, err
+		}
+		if known {
+			k = found
+		}
+		if sent := k.slots[slotCard].Sent; sent.ID != "" || k.final {
+			s.markNow(ctx, k.env)
+			return sent, nil
+		}
+		if err := s.openCard(ctx, k); err != nil {
+			return bot.ChatSent{}, err
+		}
+		// How it is now: the answer may have taken a while.
+		whole, err := s.requests.Get(ctx, r.ID)
+		if err != nil {
+			return bot.ChatSent{}, err
+		}
+		v, err := s.look(ctx, k.place, k.env, whole)
+		if err != nil {
+			return bot.ChatSent{}, err
+		}
+		_, err = s.level(ctx, k, v)
+		if errors.Is(err, errBusy) && waited < busyMost {
+			if err := pause(ctx, busyPause); err != nil {
+				return bot.ChatSent{}, err
+			}
+			continue
+		}
+		if errors.Is(err, errBusy) {
+			return bot.ChatSent{}, &bot.Limited{After: busyMost}
+		}
+		s.markNow(ctx, k.env)
+		return k.slots[slotCard].Sent, err
+	}
 }
 
 // show makes all cards of an environment say how things are. It returns when
 // there may be more to say, 0 when nothing but a change can make that so.
-func (s *Surface) show(context.Context, actions.Name) (again time.Duration, err error) {
-	return 0, nil
+func (s *Surface) show(ctx context.Context, name actions.Name) (again time.Duration, err error) {
+	cards, err := s.openCards(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	if len(cards) == 0 {
+		return 0, s.unwatch(ctx, name)
+	}
+	views, err := s.lookAll(ctx, name, cards)
+	if err != nil {
+		return 0, err
+	}
+	// A platform that does not answer keeps the cards of no other waiting.
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	var errs []error
+	for platform := range s.platforms {
+		group.Go(func() {
+			for i, k := range cards {
+				if k.place.Platform != platform || views[i] == nil {
+					continue
+				}
+				wait, err := s.showOne(ctx, k, *views[i])
+				mu.Lock()
+				again, errs = soonest(again, wait), append(errs, err)
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	return again, errors.Join(errs...)
 }
 
-// tellNotice tells a notice that Outlet stored. It returns when to try again.
-func (s *Surface) tellNotice(context.Context, string) (again time.Duration, err error) {
-	return 0, nil
+// openCards are the open cards of an environment, by the age of their requests.
+func (s *Surface) openCards(ctx context.Context, name actions.Name) ([]*card, error) {
+	ids, err := s.rdb.SMembers(ctx, keyCards(name.String())).Result()
+	if err != nil {
+		return nil, storeError(err)
+	}
+	slices.Sort(ids) // which begin with their request's
+	var cards []*card
+	for _, id := range ids {
+		k, known, err := s.loadCard(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if !known || k.final {
+			if err := s.rdb.SRem(ctx, keyCards(name.String()), id).Err(); err != nil {
+				return nil, storeError(err)
+			}
+			continue
+		}
+		cards = append(cards, k)
+	}
+	return cards, nil
+}
+
+// lookAll reads what cards show. The view of one whose request is not kept any
+// more is nil, and the card is closed.
+func (s *Surface) lookAll(ctx context.Context, name actions.Name, cards []*card) ([]*View, error) {
+	requests := map[string]*approvals.Request{}
+	views := make([]*View, len(cards))
+	for i, k := range cards {
+		r, known := requests[k.request]
+		if !known {
+			var err error
+			r, err = s.requests.Get(ctx, k.request)
+			if actions.CodeOf(err) == actions.CodeNotFound {
+				r, err = nil, nil
+			}
+			if err != nil {
+				return nil, err
+			}
+			requests[k.request] = r
+		}
+		if r == nil {
+			if err := s.closeCard(ctx, k); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		v, err := s.look(ctx, k.place, name, r)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.lookAtRun(ctx, &v); err != nil {
+			return nil, err
+		}
+		views[i] = &v
+	}
+	markOld(cards, views)
+	return views, nil
+}
+
+// markOld finds the cards whose environment a newer one in the same channel
+// shows.
+func markOld(cards []*card, views []*View) {
+	newest := map[bot.ChatPlace]string{}
+	for i, k := range cards {
+		if v := views[i]; v != nil && settled(v.Request) {
+			newest[channelOf(k.place)] = k.request // they are sorted
+		}
+	}
+	for i, k := range cards {
+		if v := views[i]; v != nil && settled(v.Request) {
+			v.Old = newest[channelOf(k.place)] != k.request
+		}
+	}
+}
+
+// channelOf is a place without its thread.
+func channelOf(at bot.ChatPlace) bot.ChatPlace {
+	if at.Thread = ""; at.Channel != "" {
+		at.Workspace = "" // see cardID
+	}
+	return at
+}
+
+// settled tells whether a request has ended in a way that its card shows what
+// became of its environment.
+func settled(r *approvals.Request) bool {
+	return !r.DryRun && (r.State == approvals.StateSucceeded || r.State == approvals.StateFailed)
+}
+
+// over tells whether the card will never say anything else.
+func over(v View) bool {
+	if !v.Request.State.Ended() {
+		return false
+	}
+	return v.Old || !settled(v.Request) || v.Environment == nil || v.Environment.State == actions.StateCleaned
+}
+
+// showOne makes one card say how things are, with its progress and its news.
+func (s *Surface) showOne(ctx context.Context, k *card, v View) (again time.Duration, err error) {
+	later := func(wait time.Duration, err error) (goOn bool, _ error) {
+		again = soonest(again, wait)
+		limited, _ := errors.AsType[*bot.Limited](err)
+		switch {
+		case limited != nil:
+			again = soonest(again, max(limited.After, busyPause))
+			return false, nil
+		case errors.Is(err, errBusy):
+			again = soonest(again, 6*busyPause)
+			return false, nil
+		default:
+			return err == nil, err
+		}
+	}
+	if goOn, err := later(s.level(ctx, k, v)); !goOn || k.final {
+		return again, err
+	}
+	if goOn, err := later(s.showProgress(ctx, k, v)); !goOn {
+		return again, err
+	}
+	if goOn, err := later(0, s.tellNews(ctx, k, v)); !goOn {
+		return again, err
+	}
+	if over(v) {
+		if again > 0 {
+			return again, nil
+		}
+		return 0, s.closeCard(ctx, k)
+	}
+	if next := v.agesAt(); v.Request.State.Ended() && !next.IsZero() {
+		again = soonest(again, max(time.Second, next.Sub(v.Now)))
+	}
+	return again, nil
+}
+
+// level makes the card itself say how its request is.
+func (s *Surface) level(ctx context.Context, k *card, v View) (again time.Duration, err error) {
+	p, err := s.platform(k.place.Platform)
+	if err != nil {
+		return 0, err
+	}
+	d := draft{
+		slot: slotCard, at: k.place, message: RequestCard(v), end: v.Request.State.Ended(), apart: p.Limits().EditEvery,
+		anew: v.Request.State == approvals.StatePending,
+	}
+	w := k.slots[slotCard]
+	if w.Sent.ID == "" && w.Begun.IsZero() {
+		// It is new, so that it calls people itself.
+		if d.message.Call, err = s.callByCard(ctx, k, v); err != nil {
+			return 0, err
+		}
+	}
+	again, err = s.put(ctx, k, d)
+	if actions.CodeOf(err) == actions.CodeForbidden && k.slots[slotCard].Sent.ID == "" {
+		return s.levelDirectly(ctx, k, v, d, err)
+	}
+	switch code := actions.CodeOf(err); {
+	case code != actions.CodeForbidden && code != actions.CodeNotFound && code != actions.CodeInvalid:
+		if err == nil && k.slots[slotCard].Gone {
+			return 0, s.closeCard(ctx, k)
+		}
+		return again, err
+	case k.slots[slotCard].Sent.ID == "": // whoever asked for it hears of it
+		return 0, errors.Join(err, s.closeCard(ctx, k))
+	default:
+		s.log.WarnContext(ctx, "a card cannot be written any more; it stays as it is", "request_id", k.request, "place", k.place.ID(), "error", err)
+		return 0, s.closeCard(ctx, k)
+	}
+}
+
+// levelDirectly has a card that may not stand where it was to stand go to who
+// asked, as a direct message. refused is why.
+func (s *Surface) levelDirectly(ctx context.Context, k *card, v View, d draft, refused error) (time.Duration, error) {
+	to, ok := accountPlace(k.place, v.Request.Requester.Identity)
+	if !ok || k.place.Channel == "" {
+		return 0, errors.Join(refused, s.closeCard(ctx, k))
+	}
+	if err := s.moveCard(ctx, k, to); err != nil {
+		return 0, err
+	}
+	v.Place, d.at = to, to
+	d.message = RequestCard(v)
+	again, err := s.put(ctx, k, d)
+	if code := actions.CodeOf(err); code == actions.CodeForbidden || code == actions.CodeNotFound || code == actions.CodeInvalid {
+		return 0, errors.Join(refused, err, s.closeCard(ctx, k))
+	}
+	return again, err
+}
+
+// showProgress keeps one message in the card's thread saying how far the run is.
+// A run that is over before anybody could look has none, unless it failed.
+func (s *Surface) showProgress(ctx context.Context, k *card, v View) (again time.Duration, err error) {
+	run := v.Run
+	if run == nil {
+		return 0, nil
+	}
+	running := run.State == actions.RunRunning
+	if w := k.slots[slotProgress]; w.Gone || w.Sent.ID == "" && w.Begun.IsZero() && run.State == actions.RunSucceeded {
+		return 0, nil
+	}
+	again, err = s.put(ctx, k, draft{slot: slotProgress, at: threadOf(k), message: ProgressMessage(v), end: !running, apart: progressEvery})
+	switch actions.CodeOf(err) {
+	case actions.CodeForbidden, actions.CodeNotFound, actions.CodeInvalid:
+		s.log.WarnContext(ctx, "how far a run is cannot be shown", "request_id", k.request, "place", k.place.ID(), "error", err)
+		w := k.slots[slotProgress]
+		w.Gone = true
+		return 0, s.saveSlot(ctx, k, slotProgress, w)
+	}
+	if running && err == nil {
+		again = soonest(again, progressEvery)
+	}
+	return again, err
+}
+
+// threadOf is where what belongs to a card is said.
+func threadOf(k *card) bot.ChatPlace {
+	sent := k.slots[slotCard].Sent
+	at := sent.Place
+	if at.Platform == "" {
+		at = k.place
+	}
+	if at.Thread == "" {
+		at.Thread = sent.ID
+	}
+	return at
 }

@@ -1,0 +1,257 @@
+package chat
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/approvals"
+	"github.com/berth-dev/berth/bot"
+)
+
+// maxCalled is how many people and groups a message calls at most.
+const maxCalled = 10
+
+// Holders are people who know who has a role. *people.People is such: where
+// Options.People is none, roles call nobody.
+type Holders interface {
+	// Holders are those whom the config gives a role.
+	Holders(ctx context.Context, role string) ([]approvals.Person, error)
+}
+
+// tellNews tells, in the card's thread, what nobody would hear of by an edit.
+// Each piece is told once.
+func (s *Surface) tellNews(ctx context.Context, k *card, v View) error {
+	for _, n := range NewsOf(v) {
+		if k.told[n.Kind] == n.Key {
+			continue
+		}
+		call, needed, err := s.called(ctx, k, v, n)
+		if err != nil {
+			return err
+		}
+		if needed {
+			n.Message.Call = call
+			_, err = s.put(ctx, k, draft{slot: "news:" + n.Kind + ":" + n.Key, at: threadOf(k), message: n.Message, end: true})
+		}
+		switch actions.CodeOf(err) {
+		case actions.CodeForbidden, actions.CodeNotFound, actions.CodeInvalid:
+			s.log.WarnContext(ctx, "people could not be told", "request_id", k.request, "place", k.place.ID(), "what", n.Kind, "error", err)
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.saveTold(ctx, k, n.Kind, n.Key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// callByCard is whom a card that is made just now calls itself, since it tells
+// all there is to tell. It is kept as told before the card is made: should that
+// fail, the next try is as new.
+func (s *Surface) callByCard(ctx context.Context, k *card, v View) (call []string, err error) {
+	for _, n := range NewsOf(v) {
+		names, _, err := s.called(ctx, k, v, n)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			if !slices.Contains(call, name) && len(call) < maxCalled {
+				call = append(call, name)
+			}
+		}
+		if err := s.saveTold(ctx, k, n.Kind, n.Key); err != nil {
+			return nil, err
+		}
+	}
+	return call, nil
+}
+
+// called is whom a piece of news calls where a card stands, and whether it is to
+// be told there at all. Nobody is called to two places for the same thing.
+func (s *Surface) called(ctx context.Context, k *card, v View, n News) (names []string, needed bool, err error) {
+	r := v.Request
+	who := map[string]string{} // by name: the person or group
+	var order []string
+	add := func(name, person string) {
+		if _, known := who[name]; !known && len(order) < maxCalled {
+			who[name] = person
+			order = append(order, name)
+		}
+	}
+	if _, known := accountPlace(k.place, r.Requester.Identity); n.Requester && known && isHome(k, r) {
+		add(r.Requester.Identity, "requester")
+		needed = true
+	}
+	if k.place.Channel != "" { // nobody else reads somebody's direct messages
+		var groups []string
+		if n.Deciders {
+			groups = groupsOf(bot.Lacking(r))
+		}
+		if n.Bypassed {
+			groups, needed = bypassed(r), true
+		}
+		if err := s.callable(ctx, k.place, r, groups, add); err != nil {
+			return nil, false, err
+		}
+	}
+	for _, name := range order {
+		first, err := s.firstToCall(ctx, k, n, who[name])
+		if err != nil {
+			return nil, false, err
+		}
+		if first {
+			names = append(names, name)
+		}
+	}
+	return names, needed || len(names) > 0, nil
+}
+
+// firstToCall tells whether a card is the one that calls a person for a piece of
+// news.
+func (s *Surface) firstToCall(ctx context.Context, k *card, n News, person string) (bool, error) {
+	field := n.Kind + ":" + n.Key + ":" + person
+	if _, err := s.rdb.HSetNX(ctx, keyTold(k.request), field, k.id).Result(); err != nil {
+		return false, storeError(err)
+	}
+	by, err := s.rdb.HGet(ctx, keyTold(k.request), field).Result()
+	if err != nil {
+		return false, storeError(err)
+	}
+	return by == k.id, storeError(s.rdb.Expire(ctx, keyTold(k.request), rememberCard).Err())
+}
+
+// isHome tells whether a card stands, or was to stand, where its request was made.
+func isHome(k *card, r *approvals.Request) bool {
+	if r.Place.Surface != k.asked.Platform {
+		return false
+	}
+	at, err := bot.ParseChatPlace(r.Place.Surface, r.Place.ID)
+	return err == nil && channelOf(at) == channelOf(k.asked)
+}
+
+func groupsOf(needs []bot.Need) (groups []string) {
+	for _, n := range needs {
+		groups = append(groups, n.Group.From...)
+	}
+	return groups
+}
+
+// bypassed are the groups whose word was not waited for.
+func bypassed(r *approvals.Request) (groups []string) {
+	if r.Outcome == nil {
+		return nil
+	}
+	for _, rule := range r.Outcome.Rules {
+		for _, g := range rule.Groups {
+			if rule.BrokenBy != "" {
+				groups = append(groups, g.From...)
+			}
+		}
+	}
+	return groups
+}
+
+// callable finds those of groups who can be called at a place, but for who asked
+// and who has agreed already.
+func (s *Surface) callable(ctx context.Context, at bot.ChatPlace, r *approvals.Request, groups []string, add func(name, person string)) error {
+	for _, group := range groups {
+		kind, name, _ := strings.Cut(group, ":")
+		switch kind {
+		case "slack-group", "discord-role":
+			if groupIsAt(at, kind, name) {
+				add(group, group)
+			}
+		case "actor":
+			if s.people == nil {
+				continue
+			}
+			p, err := s.people.Person(ctx, group)
+			if err != nil {
+				return err
+			}
+			addPerson(at, r, p, add)
+		case "role":
+			holders, ok := s.people.(Holders)
+			if !ok {
+				continue
+			}
+			all, err := holders.Holders(ctx, name)
+			if err != nil {
+				return err
+			}
+			for _, p := range all {
+				addPerson(at, r, p, add)
+			}
+		}
+	}
+	return nil
+}
+
+// groupIsAt tells whether a group of a platform can be called at a place.
+func groupIsAt(at bot.ChatPlace, kind, name string) bool {
+	switch {
+	case kind == "slack-group" && at.Platform == bot.PlatformSlack:
+		team, _, other := strings.Cut(name, ".")
+		return !other || at.Workspace == "" || team == at.Workspace
+	case kind == "discord-role" && at.Platform == bot.PlatformDiscord:
+		guild, _, ok := strings.Cut(name, "/")
+		return ok && (at.Workspace == "" || guild == at.Workspace)
+	default:
+		return false
+	}
+}
+
+// addPerson adds the account that somebody has at a place, unless they have said
+// what they have to say.
+func addPerson(at bot.ChatPlace, r *approvals.Request, p approvals.Person, add func(name, person string)) {
+	said := func(identity string) bool {
+		if identity == "" {
+			return false
+		}
+		if identity == r.Requester.Identity {
+			return true
+		}
+		return slices.ContainsFunc(r.Decisions, func(d approvals.Decision) bool { return d.By.Identity == identity })
+	}
+	if slices.ContainsFunc(p.Identities, said) {
+		return
+	}
+	for _, identity := range p.Identities {
+		if to, ok := accountPlace(at, identity); ok && (to.Workspace == at.Workspace || at.Workspace == "" || at.Platform != bot.PlatformSlack) {
+			add(identity, p.ID)
+			return
+		}
+	}
+}
+
+// accountPlace is the direct messages of an account on the platform of a place;
+// ok is false for an account elsewhere.
+func accountPlace(at bot.ChatPlace, identity string) (to bot.ChatPlace, ok bool) {
+	user, ok := strings.CutPrefix(identity, at.Platform+":")
+	if !ok || user == "" {
+		return to, false
+	}
+	to = bot.ChatPlace{Platform: at.Platform, Workspace: at.Workspace, User: user}
+	if team, account, other := strings.Cut(user, "."); other && at.Platform == bot.PlatformSlack {
+		to.Workspace, to.User = team, account
+	}
+	return to, to.User != ""
+}
+
+// routePlace is a channel as routes of the config name it: "C0123" or "T1/C0123".
+func routePlace(platform, channel string) (bot.ChatPlace, error) {
+	at := bot.ChatPlace{Platform: platform, Channel: channel}
+	if workspace, name, ok := strings.Cut(channel, "/"); ok {
+		at.Workspace, at.Channel = workspace, name
+	}
+	if at.Channel == "" || strings.ContainsAny(at.Channel, "/ @") {
+		return at, actions.Errorf("chat.route", actions.CodeInvalid, "%q is no channel of %s; write its id, as %s.", clip(channel, 100), platform, fmt.Sprintf("%q or %q", "C0123", "T0001/C0123"))
+	}
+	return at, nil
+}
