@@ -239,8 +239,11 @@ func each(err error) []error {
 
 // secrets are what the config refers to, read.
 type secrets struct {
-	webhook, token, appKey string
-	whole                  bool // all that GitHub and Redis need is there
+	webhook, token, appKey           string // GitHub's
+	slackSigning, slackBot, slackApp string
+	slackTeams                       map[string]string // bot tokens by workspace
+	discordBot                       string
+	whole                            bool // all that surfaces and Redis need is there
 }
 
 // readSecrets reads every secret that the config refers to. What is missing
@@ -269,6 +272,7 @@ func readSecrets(c *configs.Config) (secrets, error) {
 		var password string
 		read("redis.password", c.Redis.Password, &password)
 	}
+	readChatSecrets(c, &out, read)
 	out.whole = len(faults) == 0
 	for i, route := range c.Notifications {
 		for j, to := range route.To {

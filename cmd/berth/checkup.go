@@ -37,8 +37,17 @@ type checkup struct {
 	github interface { // nil without the section
 		Checks(ctx context.Context) []bot.Check
 	}
-	apps *catalog
-	log  *slog.Logger
+	chats []chatCheck
+	apps  *catalog
+	log   *slog.Logger
+}
+
+// chatCheck is a chat platform of the config.
+type chatCheck struct {
+	name   string
+	looker interface {
+		Checks(ctx context.Context) []bot.Check
+	}
 }
 
 func (c *checkup) checkRedis(ctx context.Context) bot.Check {
@@ -85,19 +94,22 @@ func (c *checkup) checkPlugins(ctx context.Context) []bot.Check {
 	return out
 }
 
-// look asks GitHub and each cluster how they are, all at once: one that takes
+// look asks GitHub, the chat platforms and each cluster how they are, all at once: one that takes
 // the time that it is given takes none from the others.
 func (c *checkup) look(ctx context.Context) []bot.Check {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	apps := c.oneOfEachCluster()
-	found := make([][]bot.Check, 1+len(apps))
+	found := make([][]bot.Check, 1+len(c.chats)+len(apps))
 	var all sync.WaitGroup
 	if c.github != nil {
 		all.Go(func() { found[0] = c.github.Checks(ctx) })
 	}
+	for i, chat := range c.chats {
+		all.Go(func() { found[1+i] = chat.looker.Checks(ctx) })
+	}
 	for i, app := range apps {
-		all.Go(func() { found[1+i] = []bot.Check{c.checkCluster(ctx, app)} })
+		all.Go(func() { found[1+len(c.chats)+i] = []bot.Check{c.checkCluster(ctx, app)} })
 	}
 	all.Wait()
 	return slices.Concat(found...)
@@ -109,6 +121,9 @@ func (c *checkup) unheard() []bot.Check {
 	tell := func(name string) { out = append(out, bot.Check{Name: name, Detail: "it has not answered yet"}) }
 	if c.github != nil {
 		tell("github")
+	}
+	for _, chat := range c.chats {
+		tell(chat.name)
 	}
 	for _, app := range c.oneOfEachCluster() {
 		tell("cluster " + app.Cluster.Name)

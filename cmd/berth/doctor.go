@@ -127,6 +127,11 @@ func examine(ctx context.Context, cfg *configs.Config, apps *catalog, log *slog.
 		}
 		c.github = surface
 	}
+	if values.whole {
+		if err := c.chatsOf(cfg, values, log); err != nil {
+			return nil, usageError(err)
+		}
+	}
 	checks = append(checks, c.look(ctx)...)
 	return append(checks, c.permits(ctx)...), nil
 }

@@ -126,6 +126,7 @@ func (s *server) notices(cfg *configs.Config) ([]notify.Route, map[string]notify
 		outlets[notify.OutletHome] = notify.OutletFunc(func(ctx context.Context, _ string, n bot.Notice) error { return s.github.Tell(ctx, n) })
 		outlets[notify.OutletGitHub] = notify.OutletFunc(s.github.TellIn)
 	}
+	s.chats.outlets(func(name string, o notify.Outlet) { outlets[name] = o })
 	return routes, outlets, nil
 }
 

@@ -117,6 +117,15 @@ func (w *caseWorld) Environments(_ context.Context, f actions.EnvFilter) ([]*act
 // Active is empty: a case has no other requests.
 func (w *caseWorld) Active(context.Context, string) ([]*approvals.Request, error) { return nil, nil }
 
+// groupsBy makes the groups that somebody else than the config knows.
+func groupsBy(of func(prefix string) policy.Groups) map[string]policy.Groups {
+	groups := map[string]policy.Groups{}
+	for _, prefix := range []string{"github-team", "codeowners", "slack-group", "discord-role"} {
+		groups[prefix] = of(prefix)
+	}
+	return groups
+}
+
 // caseGroups are the groups of one prefix.
 type caseGroups struct {
 	world  *caseWorld
@@ -138,7 +147,7 @@ func (g caseGroups) Member(_ context.Context, group string, _ *approvals.Request
 func (w *caseWorld) engine(cfg *configs.Config) (*policy.Engine, error) {
 	return policy.New(policy.Options{
 		Rules: policyRules(cfg), People: w, Apps: w.catalog, Environments: w, Requests: w, Now: func() time.Time { return w.now },
-		Groups: map[string]policy.Groups{"github-team": caseGroups{w, "github-team"}, "codeowners": caseGroups{w, "codeowners"}},
+		Groups: groupsBy(func(prefix string) policy.Groups { return caseGroups{w, prefix} }),
 	})
 }
 

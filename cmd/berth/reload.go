@@ -200,15 +200,26 @@ func (s *server) obey(cfg *configs.Config, apps *catalog) error {
 
 // policies makes the policy that a config describes.
 func (s *server) policies(cfg *configs.Config) (*policy.Engine, error) {
-	groups := map[string]policy.Groups{}
-	if s.github != nil {
-		groups["github-team"], groups["codeowners"] = s.github.Team, s.github.CodeOwners
-	}
-	engine, err := newPolicies(cfg, s.people, groups, s.store, s.requests, s.apps, s.clock.Now, s.log)
+	engine, err := newPolicies(cfg, s.people, s.groups(), s.store, s.requests, s.apps, s.clock.Now, s.log)
 	if err != nil {
 		return nil, usageError(fmt.Errorf("policies: %w", err))
 	}
 	return engine, nil
+}
+
+// groups are those that somebody else than the config knows, by their prefix.
+func (s *server) groups() map[string]policy.Groups {
+	groups := map[string]policy.Groups{}
+	if s.github != nil {
+		groups["github-team"], groups["codeowners"] = s.github.Team, s.github.CodeOwners
+	}
+	if s.chats.slack != nil {
+		groups["slack-group"] = s.chats.slack.Groups()
+	}
+	if s.chats.discord != nil {
+		groups["discord-role"] = s.chats.discord.Roles()
+	}
+	return groups
 }
 
 // noteConfig puts into the audit that other rules are in force.
@@ -243,6 +254,7 @@ func (f *inForce) rulesVersion() string {
 // differences are the sections in which two configs differ, and those of them
 // that take effect at the next start only.
 func differences(was, is *configs.Config) (changed, later []string) {
+	slackToo, discordToo := chatLater(was, is)
 	a, b := reflect.ValueOf(was).Elem(), reflect.ValueOf(is).Elem()
 	for i := range a.NumField() {
 		if reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
@@ -253,6 +265,14 @@ func differences(was, is *configs.Config) (changed, later []string) {
 		switch name {
 		case "server", "redis", "github", "plugins", "retention", "reconcile":
 			later = append(later, name)
+		case "slack":
+			if slackToo {
+				later = append(later, name)
+			}
+		case "discord":
+			if discordToo {
+				later = append(later, name)
+			}
 		}
 	}
 	return changed, later

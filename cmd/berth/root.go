@@ -37,7 +37,7 @@ func newRoot() *cobra.Command {
 	for _, cmd := range clientCommands() {
 		root.AddCommand(cmd)
 	}
-	for _, cmd := range []*cobra.Command{newServe(), newConfig(), newPolicy(), newDoctor(), newVersion()} {
+	for _, cmd := range []*cobra.Command{newServe(), newConfig(), newPolicy(), newSlack(), newDiscord(), newAccess(), newDoctor(), newVersion()} {
 		cmd.GroupID = "run"
 		root.AddCommand(cmd)
 	}

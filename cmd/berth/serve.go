@@ -139,6 +139,7 @@ func (s *server) run(ctx context.Context) error {
 	if s.github != nil {
 		group.Go(func() error { return s.github.Run(ctx) })
 	}
+	s.chats.run(ctx, group)
 	s.itself.run(ctx, group)
 	err = group.Wait()
 	if errors.Is(err, context.Canceled) {

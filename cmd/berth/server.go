@@ -43,6 +43,7 @@ type server struct {
 	host     *host.Host
 	worker   *approvals.Worker
 	github   *github.Surface // nil without the section
+	chats    chats
 	api      *api.API
 	itself   itself
 	config   *inForce
@@ -93,8 +94,11 @@ func newServer(ctx context.Context, path string, cfg *configs.Config, apps *cata
 		Requests: s.requests, Store: s.store, Floor: runner, Replica: s.replica, Limits: s.limits, Room: apps.room, Log: log,
 	})
 	service := bot.New(bot.Options{
-		Catalog: apps, Store: s.store, Requests: s.requests, Observer: runner, Planner: runner, People: s.people, Parse: command.Parse, Now: s.clock.Now, Log: log,
+		Catalog: apps, Store: s.store, Requests: s.requests, Observer: runner, Planner: runner, Access: s.access, People: s.people, Parse: command.Parse, Now: s.clock.Now, Log: log,
 	})
+	if err := s.openChats(values, service); err != nil {
+		return nil, err
+	}
 	if s.github != nil {
 		s.github.Attach(service)
 	}
@@ -232,6 +236,12 @@ func (s *server) routes() http.Handler {
 	mux.Handle("/api/", s.api)
 	if s.github != nil {
 		mux.Handle("/webhooks/github", s.github.Webhook())
+	}
+	if s.chats.slack != nil {
+		mux.Handle("/slack/", s.chats.slack.Handler())
+	}
+	if s.chats.discord != nil {
+		mux.Handle("/discord/", s.chats.discord.Handler())
 	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -36,7 +36,9 @@ type demo struct {
 	cluster    *process // nil when a cluster of the user's is used
 	github     *githubtest.Server
 	berth      *process
+	chats      chats
 
+	programs      string // the folder of berth and its executors
 	server, token string // of Berth's API
 	page          string // of the pull request
 	pull          int
@@ -53,6 +55,12 @@ func (d *demo) stop() {
 	}
 	if d.github != nil {
 		d.github.Close()
+	}
+	if d.chats.slack != nil {
+		d.chats.slack.Close()
+	}
+	if d.chats.discord != nil {
+		d.chats.discord.Close()
 	}
 	d.cluster.stop()
 	if d.dir != "" {
@@ -128,6 +136,15 @@ func (d *demo) startGitHub(context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err != nil {
+		return err
+	}
+	if err := d.openPayLater(githubtest.PullRequest{
+		Repo: repo, Head: "pay-later", Title: "Let customers pay later", Author: person,
+		Body: "Adds a button to the checkout.", Files: withCoupons(files),
+	}); err != nil {
+		return err
+	}
 	d.page = fmt.Sprintf("%s/%s/pull/%d", d.github.URL(), repo, d.pull)
 	d.out.step("a stand-in for GitHub serves the pull request at %s", d.out.paint("4", d.page))
 	return nil
@@ -149,7 +166,7 @@ func (d *demo) startBerth(ctx context.Context) error {
 	}
 	began := time.Now()
 	env := append(os.Environ(), "BERTH_GITHUB_WEBHOOK_SECRET="+webhookSecret, "BERTH_GITHUB_TOKEN="+githubToken)
-	d.berth, err = start("berth serve", env, nil, berthProgram(), "serve", "--config", config)
+	d.berth, err = start("berth serve", append(env, d.chatEnv()...), nil, d.program("berth"), "serve", "--config", config)
 	if err != nil {
 		return err
 	}
@@ -157,6 +174,9 @@ func (d *demo) startBerth(ctx context.Context) error {
 		return err
 	}
 	if err := d.github.SetWebhook(githubtest.Webhook{URL: d.server + "/webhooks/github", Secret: webhookSecret}); err != nil {
+		return err
+	}
+	if err := d.connectChats(ctx); err != nil {
 		return err
 	}
 	d.out.step("berth serve is ready at %s; %.1f s, with its own Redis and the Helm executor", d.server, time.Since(began).Seconds())
@@ -173,8 +193,13 @@ github:
   api_url: %q
 tokens: [{actor: demo, sha256: %q, roles: [deployer]}]
 clusters: {demo: {kubeconfig: %q}}
-actors: [{name: %s, roles: [sre], identities: ["github:%s"]}]
-policies:
+actors:
+  - {name: %s, roles: [deployer], identities: ["github:%s", "slack:%s", "discord:%s"]}
+  - {name: %s, roles: [sre], identities: ["github:%s", "slack:%s", "discord:%s"]}
+%spolicies:
+  - name: money-takes-two
+    when: request.verb == "deploy" && environment.name == "pr-%d"
+    approve: {from: [role:sre], not_requester: true, within: 4h}
   - name: more-pods-cost-money
     when: request.set.exists(key, key == "replicaCount")
     approve: {from: [role:sre], not_requester: true, within: 4h}
@@ -196,7 +221,8 @@ apps:
             podAnnotations: {devcluster/ready-after: 2s}   # the demo's cluster then takes its time
             image: %s
             ingress: {enabled: true, host: "{{ .Name }}.shop.preview.example.org"}
-`, addr, filepath.Join(d.dir, "data"), d.github.APIURL(), hex.EncodeToString(hash[:]), d.kubeconfig, approver, approver, repo, d.image())
+`, addr, filepath.Join(d.dir, "data"), d.github.APIURL(), hex.EncodeToString(hash[:]), d.kubeconfig,
+		person, person, slackAna, d.chats.ana, approver, approver, slackBen, d.chats.ben, d.chatConfig(), d.chats.pull, repo, d.image())
 }
 
 // image is what the shop runs: an image of the commit on simulated nodes, which
@@ -261,12 +287,12 @@ func (d *demo) deploy(ctx context.Context) error {
 	}
 	d.out.step("the bot reacts with eyes: it has been heard")
 	if err := d.await(ctx, "the environment to be known", func() (bool, error) {
-		_, err := output(ctx, d.clientEnv(), berthProgram(), "status", d.env(), "-o", "json")
+		_, err := output(ctx, d.clientEnv(), d.program("berth"), "status", d.env(), "-o", "json")
 		return err == nil, ctx.Err()
 	}); err != nil {
 		return err
 	}
-	logs, err := start("berth logs", d.clientEnv(), d.out.quiet, berthProgram(), "logs", d.env(), "--follow")
+	logs, err := start("berth logs", d.clientEnv(), d.out.quiet, d.program("berth"), "logs", d.env(), "--follow")
 	if err != nil {
 		return err
 	}
@@ -394,7 +420,7 @@ func (d *demo) showThread() {
 
 // expectState makes the demo fail when the deploy did.
 func (d *demo) expectState(ctx context.Context, want string) error {
-	text, err := output(ctx, d.clientEnv(), berthProgram(), "status", d.env(), "-o", "json")
+	text, err := output(ctx, d.clientEnv(), d.program("berth"), "status", d.env(), "-o", "json")
 	if err != nil {
 		return fmt.Errorf("berth status: %w\n%s", err, text)
 	}
@@ -409,14 +435,8 @@ func (d *demo) clientEnv() []string {
 	return append(os.Environ(), "BERTH_SERVER="+d.server, "BERTH_TOKEN="+d.token, "NO_COLOR=1")
 }
 
-// berthProgram stands beside the demo's own.
-func berthProgram() string {
-	self, err := os.Executable()
-	if err != nil {
-		return "berth"
-	}
-	return filepath.Join(filepath.Dir(self), "berth")
-}
+// program is one of berth and its executors, which stand beside the demo's own.
+func (d *demo) program(name string) string { return filepath.Join(d.programs, name) }
 
 // freeAddr is an address on loopback where nobody listens now.
 func freeAddr(ctx context.Context) (string, error) {

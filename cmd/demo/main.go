@@ -1,5 +1,5 @@
 // Command demo shows the whole of Berth on one machine: a Kubernetes control
-// plane, a stand-in for GitHub with a pull request, and `berth serve`. It
+// plane, stand-ins for GitHub, Slack and Discord, and `berth serve`. It
 // comments /deploy, waits for the environment, asks for its status, and closes
 // the pull request, which takes the environment away.
 //
@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -39,12 +40,16 @@ func run(ctx context.Context) error {
 	if !terminal {
 		width = 100
 	}
-	d := &demo{out: newTeller(os.Stdout, width, terminal && os.Getenv("NO_COLOR") == ""), keep: os.Getenv("KEEP") != ""}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	d := &demo{programs: filepath.Dir(self), out: newTeller(os.Stdout, width, terminal && os.Getenv("NO_COLOR") == ""), keep: os.Getenv("KEEP") != ""}
 	defer d.stop() //nolint:contextcheck // what was started is stopped after the context has ended, too
 	d.out.title("Berth gives every pull request its own environment. Watch one come and go.")
 	for _, step := range []func(context.Context) error{
-		d.startCluster, d.startGitHub, d.startBerth,
-		d.deploy, d.showCluster, d.status, d.approve,
+		d.startCluster, d.startGitHub, d.startChats, d.startBerth,
+		d.deploy, d.showCluster, d.status, d.approve, d.chat,
 	} {
 		if err := step(ctx); err != nil {
 			return d.explain(err)
@@ -79,6 +84,8 @@ func (d *demo) explain(err error) error {
 func (d *demo) stayUp(ctx context.Context) error {
 	d.out.title("It stays up until Ctrl-C.")
 	d.out.plain("  " + d.page + "   type /help, /status, /deploy there")
+	d.out.plain("  " + d.chats.slack.URL() + "   Slack: type /berth deploy pr-7, and click")
+	d.out.plain("  " + d.chats.discord.URL() + "   Discord: the same")
 	d.out.plain("  export BERTH_SERVER=" + d.server + " BERTH_TOKEN=" + d.token)
 	d.out.plain("  bin/berth status " + d.env())
 	d.out.plain("  kubectl --kubeconfig " + d.kubeconfig + " get pods -A")
