@@ -14,14 +14,34 @@ const piece = 400
 // fencing is what the fences of a block of code take.
 const fencing = 2 * (len(fence) + 1)
 
-// cost is how many characters a line takes, with its end.
-func (l textLine) cost(m marks) int { return width(l.mrkdwn(m)) + 1 }
+// cost is how many characters a line takes at most, with its end. It is counted
+// without writing the line, since cutting asks for it again and again.
+func (l textLine) cost() int {
+	n := width(l.lead) + 3 // its end, and what makes or prevents a quotation
+	for _, s := range l.spans {
+		n += costOf(s.text)
+		if l.code > 0 {
+			continue
+		}
+		if s.marked() {
+			n += marking
+		}
+		if s.link != "" {
+			n += costOf(s.link) + 3
+		}
+	}
+	return n
+}
+
+// marking is what the marks around a span take at most: four on each side, and
+// what keeps them apart.
+const marking = 10
 
 // size is how many characters a text takes at most.
-func size(text []textLine, m marks) int {
+func size(text []textLine) int {
 	n := 0
 	for i, l := range text {
-		n += l.cost(m)
+		n += l.cost()
 		if l.code > 0 && (i == 0 || text[i-1].code != l.code) {
 			n += fencing
 		}
@@ -31,21 +51,21 @@ func size(text []textLine, m marks) int {
 
 // fit makes a text fit into most characters: its head and its tail stay, and a
 // line between them says how much was left out. It tells whether it was.
-func fit(text []textLine, most int, m marks) ([]textLine, bool) {
-	if size(text, m) <= most {
+func fit(text []textLine, most int) ([]textLine, bool) {
+	if size(text) <= most {
 		return text, false
 	}
-	text = wrap(text, min(piece, max(most/4, 20)), m)
+	text = wrap(text, min(piece, max(most/4, 20)))
 	const notice = 60 // characters: the line that says so
 	room := most - notice - 2*fencing
 	head, tail := 0, len(text)
 	for used := 0; head < tail; head++ {
-		if used += text[head].cost(m) + fenceAt(text, head); used > room/2 {
+		if used += text[head].cost() + fenceAt(text, head); used > room/2 {
 			break
 		}
 	}
 	for used := 0; tail > head; tail-- {
-		if used += text[tail-1].cost(m) + fenceAt(text, tail-1); used > room-room/2 {
+		if used += text[tail-1].cost() + fenceAt(text, tail-1); used > room-room/2 {
 			break
 		}
 	}
@@ -95,10 +115,10 @@ func leftOut(text []textLine, code int) textLine {
 }
 
 // wrap makes pieces of lines that take more than most characters.
-func wrap(text []textLine, most int, m marks) []textLine {
+func wrap(text []textLine, most int) []textLine {
 	var out []textLine
 	for _, l := range text {
-		if l.cost(m) <= most {
+		if l.cost() <= most {
 			out = append(out, l)
 			continue
 		}
@@ -118,10 +138,10 @@ func (l textLine) pieces(most int) []textLine {
 		used = 0
 	}
 	for _, s := range l.spans {
-		fixed := 10 // the span's own marks
+		fixed := marking
 		if s.link != "" {
-			if fixed += width(escape(s.link)) + 4; fixed > room/2 {
-				s.link, fixed = "", 10
+			if fixed += costOf(s.link) + 3; fixed > room/2 {
+				s.link, fixed = "", marking
 			}
 		}
 		for s.text != "" {
@@ -184,17 +204,17 @@ func fill(s string, room int) int {
 
 // chunks are the lines of a text in groups that take at most most characters
 // each.
-func chunks(text []textLine, most int, m marks) [][]textLine {
-	text = wrap(text, most-fencing, m)
+func chunks(text []textLine, most int) [][]textLine {
+	text = wrap(text, most-fencing)
 	var out [][]textLine
 	used := 0
 	for i, l := range text {
-		cost := l.cost(m)
+		cost := l.cost()
 		if l.code > 0 && (used == 0 || text[i-1].code != l.code) {
 			cost += fencing
 		}
 		if used > 0 && used+cost > most {
-			used, cost = 0, l.cost(m)
+			used, cost = 0, l.cost()
 			if l.code > 0 {
 				cost += fencing
 			}

@@ -265,8 +265,11 @@ func (r *reader) inlineOne(n ast.Node, s span) {
 // plain is text without Markdown's escapes and entities. The marks that keep
 // GitHub from making links of it are taken out: here nothing does.
 func (r *reader) plain(b []byte) string {
+	if !bytes.ContainsAny(b, "&\\\u200b") {
+		return string(b) // as most is; what Plain does was done to all of it
+	}
 	var out bytes.Buffer
-	w := bufio.NewWriter(&out)
+	w := bufio.NewWriterSize(&out, 256)
 	htmlwriter.DefaultWriter.Write(w, b)
 	_ = w.Flush() // into memory
 	return bot.Plain(strings.ReplaceAll(html.UnescapeString(out.String()), "\u200b", ""))

@@ -121,11 +121,11 @@ func FuzzMarkdown(f *testing.F) {
 		m := marksIn(text)
 		whole := mrkdwn(text, m)
 		holds(t, whole)
-		if n := width(whole); n > size(text, m) {
-			t.Fatalf("%q takes %d characters, and %d were counted", whole, n, size(text, m))
+		if n := width(whole); n > size(text) {
+			t.Fatalf("%q takes %d characters, and %d were counted", whole, n, size(text))
 		}
 		for _, most := range []int{150, 600, 3000} {
-			short, left := fit(text, most, m)
+			short, left := fit(text, most)
 			s := mrkdwn(short, m)
 			holds(t, s)
 			if width(s) > most {
@@ -135,7 +135,7 @@ func FuzzMarkdown(f *testing.F) {
 				t.Fatalf("%q became %q, and nothing said so", whole, s)
 			}
 		}
-		for _, c := range chunks(text, 300, m) {
+		for _, c := range chunks(text, 300) {
 			s := mrkdwn(c, m)
 			holds(t, s)
 			if width(s) > 300 {

@@ -41,14 +41,17 @@ var (
 const (
 	// maxFacts is how many fields are shown, in sections of maxFields.
 	maxFacts = 2 * maxFields
-	// maxHeading is how long the title of a part may be; in characters, as the rest.
+	// maxFactName is how long a field's name may be, in characters as the rest.
+	maxFactName = 60
+	// maxHeading is how long the title of a part may be.
 	maxHeading = 150
 	// maxSmall is how long the line in small letters may be.
 	maxSmall = 600
 	// minArea is what every text gets at least, so that its cut can be told.
 	minArea = 150
-	// maxFallback is how much of a message notifications and screen readers get.
-	maxFallback = 1500
+	// maxFallback is how much of a message notifications and screen readers get:
+	// with what calls people, less than wiseText.
+	maxFallback = 3000
 )
 
 // render makes a message fit into room. calls are mentions, as call writes them.
@@ -57,7 +60,7 @@ func render(m bot.ChatMessage, calls string, in room) rendered {
 	for chars := in.chars; ; chars = chars * 4 / 5 {
 		out := l.lay(in, chars)
 		if chars < 600 || len(out.blocks) <= in.blocks && weight(out.blocks) <= in.chars {
-			out.text = fallback(m, calls)
+			out.text = l.fallback()
 			return out
 		}
 	}
@@ -79,7 +82,9 @@ type layout struct {
 	m     bot.ChatMessage
 	calls string
 	title string
-	areas []area
+	facts []area // the fields
+	areas []area // the text, the parts and the file
+	small []textLine
 }
 
 // area is a text with the heading over it.
@@ -90,6 +95,10 @@ type area struct {
 
 func newLayout(m bot.ChatMessage, calls string) *layout {
 	l := &layout{m: m, calls: calls, title: strings.TrimSpace(oneLine(m.Icon + " " + m.Title))}
+	for _, f := range m.Fields {
+		l.facts = append(l.facts, area{heading: oneLine(f.Name), text: lines(f.Text)})
+	}
+	l.small = lines(m.Small)
 	body := lines(m.Text)
 	if width(l.title) > maxHeader { // what does not fit into a header is said whole below it
 		body = append([]textLine{{spans: []span{{text: oneLine(m.Title), bold: true}}}}, body...)
@@ -117,9 +126,9 @@ func (l *layout) lay(in room, chars int) rendered {
 	if l.calls != "" {
 		out.blocks = append(out.blocks, section(l.calls))
 	}
-	facts := l.facts(&out, chars)
-	actions := l.actions(&out, in)
-	small := l.small(chars)
+	facts := l.sideBySide(&out, chars)
+	actions := l.actions(&out, in, chars)
+	small := l.smallPrint(&out, chars)
 	fixed := weight(out.blocks) + weight(facts) + weight(actions) + weight(small)
 	texts, parts := l.texts(&out, in, chars-fixed)
 	out.blocks = append(append(append(out.blocks, texts...), facts...), parts...)
@@ -134,21 +143,21 @@ func (l *layout) lay(in room, chars int) rendered {
 	return out
 }
 
-// facts are the fields, side by side.
-func (l *layout) facts(out *rendered, chars int) []slackapi.Block {
+// sideBySide are the fields.
+func (l *layout) sideBySide(out *rendered, chars int) []slackapi.Block {
 	var texts []*slackapi.TextBlockObject
 	most := min(maxFieldText, max(chars/maxFacts, 120))
-	for _, f := range l.m.Fields {
+	for _, f := range l.facts {
 		if len(texts) == maxFacts {
 			out.cut = true
 			break
 		}
-		text := append([]textLine{{spans: []span{{text: clip(oneLine(f.Name), 60), bold: true}}}}, lines(f.Text)...)
-		if text[0].spans[0].text == "" {
-			text = text[1:]
+		text := f.text
+		if f.heading != "" {
+			text = append([]textLine{{spans: []span{{text: clip(f.heading, maxFactName), bold: true}}}}, text...)
 		}
 		m := marksIn(text)
-		short, left := fit(text, most, m)
+		short, left := fit(text, most)
 		out.cut = out.cut || left
 		if written := mrkdwn(short, m); written != "" {
 			texts = append(texts, mrkdwnText(written))
@@ -171,7 +180,7 @@ func (l *layout) texts(out *rendered, in room, chars int) (body, parts []slackap
 	}
 	wants := make([]int, len(areas))
 	for i, a := range areas {
-		wants[i] = size(a.text, marksIn(a.text)) + width(a.heading) + sectionWeight
+		wants[i] = size(a.text) + width(a.heading) + sectionWeight
 	}
 	for i, given := range share(max(chars, 0), wants) {
 		made, left := areas[i].sections(max(given-sectionWeight, minArea))
@@ -191,28 +200,27 @@ const sectionWeight = 120
 
 // sections are an area in as many sections as it needs, in most characters.
 func (a area) sections(most int) ([]slackapi.Block, bool) {
-	m := marksIn(a.text)
-	m['*'] = true // the heading is bold
-	var text []textLine
+	var head []textLine
 	if a.heading != "" {
-		text = []textLine{{spans: []span{{text: clip(a.heading, maxHeading), bold: true}}}}
+		head = []textLine{{spans: []span{{text: clip(a.heading, maxHeading), bold: true}}}}
 	}
-	short, left := fit(a.text, most, m)
+	m := marksIn(append(head[:len(head):len(head)], a.text...))
+	short, left := fit(a.text, most)
 	var blocks []slackapi.Block
-	for _, c := range chunks(append(text, short...), maxSectionText, m) {
+	for _, c := range chunks(append(head, short...), maxSectionText) {
 		blocks = append(blocks, section(mrkdwn(c, m)))
 	}
 	return blocks, left
 }
 
-// small is the line in small letters.
-func (l *layout) small(chars int) []slackapi.Block {
-	text := lines(l.m.Small)
-	if len(text) == 0 {
+// smallPrint is the line in small letters.
+func (l *layout) smallPrint(out *rendered, chars int) []slackapi.Block {
+	if len(l.small) == 0 {
 		return nil
 	}
-	m := marksIn(text)
-	text, _ = fit(text, min(maxSmall, max(chars/10, minArea)), m)
+	m := marksIn(l.small)
+	text, left := fit(l.small, min(maxSmall, max(chars/10, minArea)))
+	out.cut = out.cut || left
 	return []slackapi.Block{slackapi.NewContextBlock("", mrkdwnText(mrkdwn(text, m)))}
 }
 
@@ -225,7 +233,7 @@ func (l *layout) notice() slackapi.Block {
 		text = append(text[:1], text[2:]...)
 	}
 	m := marksIn(text)
-	text, _ = fit(text, maxSmall, m)
+	text, _ = fit(text, maxSmall)
 	return slackapi.NewContextBlock("", mrkdwnText(mrkdwn(text, m)))
 }
 
@@ -251,30 +259,39 @@ func plainObject(s string, most int) *slackapi.TextBlockObject {
 	return slackapi.NewTextBlockObject(slackapi.PlainTextType, s, false, false)
 }
 
-// fallback is a message in plain words.
-func fallback(m bot.ChatMessage, calls string) string {
+// fallback is the message in plain words.
+func (l *layout) fallback() string {
 	var all []string
 	add := func(s string) {
 		if s = strings.TrimSpace(s); s != "" {
 			all = append(all, s)
 		}
 	}
-	add(oneLine(m.Icon + " " + m.Title))
-	add(inWords(lines(m.Text)))
-	for _, f := range m.Fields {
-		add(strings.TrimPrefix(oneLine(f.Name)+": "+inWords(lines(f.Text)), ": "))
+	add(l.title)
+	for _, a := range l.areas {
+		if a.heading == "" {
+			add(inWords(a.text))
+		}
 	}
-	for _, p := range m.Parts {
-		add(oneLine(p.Title) + "\n" + inWords(lines(p.Text)))
+	for _, f := range l.facts {
+		add(strings.TrimPrefix(f.heading+": "+inWords(f.text), ": "))
 	}
-	add(inWords(lines(m.Small)))
-	text := clip(strings.Join(all, "\n"), maxFallback)
+	for _, a := range l.areas {
+		if a.heading != "" {
+			add(a.heading + "\n" + inWords(a.text))
+		}
+	}
+	add(inWords(l.small))
+	text := strings.Join(all, "\n")
+	if at := fill(text, maxFallback); at < len(text) {
+		text = text[:at] + "…"
+	}
 	if text == "" {
 		text = "Berth"
 	}
 	text = literal(text, marks{'*': true, '_': true, '~': true, '`': true}, ' ', ' ')
-	if calls != "" {
-		return calls + "\n" + text
+	if l.calls != "" {
+		return l.calls + "\n" + text
 	}
 	return text
 }

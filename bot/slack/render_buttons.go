@@ -56,9 +56,9 @@ func parseButtonValue(s string) (buttonValue, error) {
 }
 
 // actions are the buttons, in rows.
-func (l *layout) actions(out *rendered, in room) []slackapi.Block {
+func (l *layout) actions(out *rendered, in room, chars int) []slackapi.Block {
 	var buttons []slackapi.BlockElement
-	left := in.chars * buttonShare / 100
+	left := min(in.chars, 3*chars) * buttonShare / 100 // text gives way first
 	for _, b := range l.m.Buttons {
 		made := button(b, len(buttons))
 		if made == nil {

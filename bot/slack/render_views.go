@@ -2,6 +2,7 @@ package slack
 
 import (
 	"fmt"
+	"strconv"
 
 	slackapi "github.com/slack-go/slack"
 
@@ -65,32 +66,42 @@ const (
 )
 
 // homeRoom is what one message may take on the page.
-var homeRoom = room{blocks: 10, chars: 3000, parts: 3}
+var homeRoom = room{blocks: 10, chars: 6000, parts: 3}
 
 // homeView is somebody's own page.
 func homeView(p bot.ChatPage) slackapi.HomeTabViewRequest {
+	for each := homeRoom; ; each.chars /= 2 {
+		blocks := homeBlocks(p, each)
+		if viewSize(blocks) <= modalRoom.chars || each.chars < 1000 {
+			number(blocks)
+			return slackapi.HomeTabViewRequest{Type: slackapi.VTHomeTab, Blocks: slackapi.Blocks{BlockSet: blocks}}
+		}
+	}
+}
+
+// homeBlocks are the page, with so much room for each message.
+func homeBlocks(p bot.ChatPage, each room) []slackapi.Block {
 	var blocks []slackapi.Block
 	if text := lines(p.Text); len(text) > 0 {
 		m := marksIn(text)
-		text, _ = fit(text, maxHomeText, m)
+		text, _ = fit(text, maxHomeText)
 		blocks = append(blocks, section(mrkdwn(text, m)))
 	}
 	blocks = append(blocks, slackapi.NewHeaderBlock(plainObject("Waiting for me", maxHeader)))
-	blocks = append(blocks, homeList(p.Waiting, homeWaiting, "Nothing waits for you.")...)
+	blocks = append(blocks, homeList(p.Waiting, each, homeWaiting, "Nothing waits for you.")...)
 	blocks = append(blocks, slackapi.NewHeaderBlock(plainObject("My environments", maxHeader)))
-	blocks = append(blocks, homeList(p.Mine, maxViewBlocks-len(blocks)-homeSpare, "You have no environments. Type `/berth deploy` in a channel to make one.")...)
-	return slackapi.HomeTabViewRequest{Type: slackapi.VTHomeTab, Blocks: slackapi.Blocks{BlockSet: blocks}}
+	return append(blocks, homeList(p.Mine, each, maxViewBlocks-len(blocks)-homeSpare, "You have no environments. Type `/berth deploy` in a channel to make one.")...)
 }
 
 // homeList are messages below each other, in at most so many blocks. none is
 // said where there are none.
-func homeList(list []bot.ChatMessage, most int, none string) []slackapi.Block {
+func homeList(list []bot.ChatMessage, each room, most int, none string) []slackapi.Block {
 	if len(list) == 0 {
 		return []slackapi.Block{section(none)}
 	}
 	var blocks []slackapi.Block
 	for i, m := range list {
-		made := homeItem(m, i)
+		made := homeItem(m, each)
 		if len(blocks)+len(made)+1 > most {
 			blocks = append(blocks, slackapi.NewContextBlock("", mrkdwnText(fmt.Sprintf("✂️ %d more: `/berth list` names them all.", len(list)-i))))
 			break
@@ -105,23 +116,34 @@ func homeList(list []bot.ChatMessage, most int, none string) []slackapi.Block {
 
 // homeItem is one message of the page. Its title is no header: those are the
 // page's.
-func homeItem(m bot.ChatMessage, n int) []slackapi.Block {
+func homeItem(m bot.ChatMessage, each room) []slackapi.Block {
 	title := oneLine(m.Icon + " " + m.Title)
 	m.Title, m.Icon = "", ""
 	if title != "" {
 		m.Text = "**" + bot.Escape(title, maxHeading) + "**\n" + m.Text
 	}
-	out := render(m, "", homeRoom)
-	for _, b := range out.blocks {
-		actions, ok := b.(*slackapi.ActionBlock)
+	return render(m, "", each).blocks
+}
+
+// number gives each button an action_id that no other of the view has.
+func number(blocks []slackapi.Block) {
+	n := 0
+	for _, b := range blocks {
+		row, ok := b.(*slackapi.ActionBlock)
 		if !ok {
 			continue
 		}
-		for _, e := range actions.Elements.ElementSet {
-			if b, ok := e.(*slackapi.ButtonBlockElement); ok {
-				b.ActionID += fmt.Sprintf(":%d", n) // there are others of that number on the page
+		for _, e := range row.Elements.ElementSet {
+			made, ok := e.(*slackapi.ButtonBlockElement)
+			if !ok {
+				continue
 			}
+			prefix := commandAction
+			if made.URL != "" {
+				prefix = linkAction
+			}
+			made.ActionID = prefix + strconv.Itoa(n)
+			n++
 		}
 	}
-	return out.blocks
 }
