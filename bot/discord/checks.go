@@ -43,7 +43,7 @@ func (s *Surface) Checks(ctx context.Context) []bot.Check {
 	}
 	found := c.found
 	if found.OK { // how the gateway is changes by itself, and is known here
-		found.Detail, found.Fix = s.gatewayCheck(found.Detail)
+		found.Detail, found.Fix = s.gatewayCheck(found.Detail, s.now())
 		found.OK = found.Fix == ""
 	}
 	return []bot.Check{found}
@@ -190,7 +190,7 @@ func checkFix(err error) string {
 }
 
 // gatewayCheck adds how the gateway is to what is right otherwise.
-func (s *Surface) gatewayCheck(detail string) (string, string) {
+func (s *Surface) gatewayCheck(detail string, now time.Time) (string, string) {
 	if !s.listening {
 		return detail, ""
 	}
@@ -206,7 +206,7 @@ func (s *Surface) gatewayCheck(detail string) (string, string) {
 			up++
 			continue
 		}
-		if s.now().Sub(shard.since) > checkEvery || shard.since.IsZero() {
+		if now.Sub(shard.since) > checkEvery {
 			return fmt.Sprintf("shard %d of the gateway is not connected: %s", n, shard.fault), "see Berth's log"
 		}
 	}

@@ -91,15 +91,15 @@ func (s *Surface) listen(ctx context.Context) {
 	for failures := 0; ctx.Err() == nil; {
 		about, err := s.gatewayBot(ctx)
 		if err != nil {
-			s.gateway.failed(err, s.now())
+			s.gateway.failed(err)
 			s.complain(ctx, "ask for Discord's gateway", err, failures)
 			failures++
-			sleep(ctx, jittered(backOff(failures, maxRedial)))
+			s.sleep(ctx, jittered(backOff(failures, maxRedial)))
 			continue
 		}
 		failures = 0
 		s.leadShards(ctx, about.Shards)
-		sleep(ctx, jittered(time.Second))
+		s.sleep(ctx, jittered(time.Second))
 	}
 }
 
@@ -125,7 +125,7 @@ func (s *Surface) leadShards(ctx context.Context, count int) {
 // session after the network was lost, so that Discord sends what was missed, and
 // begins a new one where Discord wants that.
 func (s *Surface) shard(ctx context.Context, n, count int, reshard func()) {
-	s.gateway.lead(n, count)
+	s.gateway.lead(n, count, s.now())
 	defer s.gateway.leave(n)
 	var c *connection
 	for failures := 0; ctx.Err() == nil; {
@@ -158,7 +158,7 @@ func (s *Surface) shard(ctx context.Context, n, count int, reshard func()) {
 		if v.fresh {
 			c = nil
 		}
-		sleep(ctx, v.pause)
+		s.sleep(ctx, v.pause)
 	}
 }
 
@@ -268,14 +268,14 @@ type shardState struct {
 	fault     string
 }
 
-func (g *gatewayState) lead(n, count int) {
+func (g *gatewayState) lead(n, count int, at time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.shards == nil || g.count != count {
 		g.shards = map[int]shardState{}
 	}
 	g.count, g.fault = count, ""
-	g.shards[n] = shardState{fault: "it is not connected yet"}
+	g.shards[n] = shardState{since: at, fault: "it is not connected yet"}
 }
 
 func (g *gatewayState) leave(n int) {
@@ -296,7 +296,7 @@ func (g *gatewayState) down(n int, fault string, at time.Time) {
 	g.shards[n] = shardState{since: at, fault: fault}
 }
 
-func (g *gatewayState) failed(err error, _ time.Time) {
+func (g *gatewayState) failed(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.fault = err.Error()

@@ -92,6 +92,7 @@ type Surface struct {
 	channels  channels
 	checked   checkCache
 	patience  time.Duration // how long storing an event is tried
+	sleep     func(ctx context.Context, d time.Duration)
 	now       func() time.Time
 	log       *slog.Logger
 }
@@ -101,7 +102,7 @@ type Surface struct {
 func New(o Options) (*Surface, error) {
 	s := &Surface{
 		app: o.ApplicationID, public: strings.TrimSuffix(o.PublicURL, "/"), guilds: o.Guilds, groups: o.Groups, verbs: o.Verbs,
-		apps: o.Apps, patience: lateFor, lead: o.Lead, listening: o.Gateway, now: o.Now, log: o.Log,
+		apps: o.Apps, patience: lateFor, sleep: sleep, lead: o.Lead, listening: o.Gateway, now: o.Now, log: o.Log,
 	}
 	if s.now == nil {
 		s.now = time.Now

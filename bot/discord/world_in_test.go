@@ -139,14 +139,29 @@ func (r *rest) count(route string) int {
 
 // logged is a log that tests read.
 type logged struct {
-	mu sync.Mutex
-	b  strings.Builder
+	mu   sync.Mutex
+	b    strings.Builder
+	more chan struct{} // holds one: something was written
 }
 
 func (l *logged) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	signal(l.more)
 	return l.b.Write(p)
+}
+
+// await waits until text stands in the log so often.
+func (l *logged) await(t *testing.T, text string, times int) {
+	t.Helper()
+	timeout := time.After(15 * time.Second)
+	for strings.Count(l.String(), text) < times {
+		select {
+		case <-l.more:
+		case <-timeout:
+			t.Fatalf("%q is not in the log %d times:\n%s", text, times, l)
+		}
+	}
 }
 
 func (l *logged) String() string {
@@ -159,7 +174,7 @@ func (l *logged) String() string {
 func surfaceOf(t *testing.T, api *rest, intake Intake, change func(*Options)) (*Surface, *logged) {
 	t.Helper()
 	public, _ := testKey()
-	log := &logged{}
+	log := &logged{more: make(chan struct{}, 1)}
 	o := Options{ApplicationID: testApp, PublicKey: public, BotToken: "bot-secret", APIURL: "http://127.0.0.1:1/api/v10/", Verbs: testVerbs,
 		Now: func() time.Time { return testNow }, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	if api != nil {
