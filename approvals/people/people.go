@@ -6,6 +6,7 @@ package people
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -66,6 +67,24 @@ func New(o Options) *People {
 
 // Reload takes over what the config says now. Links stay as they are.
 func (p *People) Reload(actors []Actor, tokens []Token) { p.named.Store(newRoster(actors, tokens)) }
+
+// Holders are those whom the config gives a role, sorted by name. It returns
+// CodeUnavailable when Redis does not answer.
+func (p *People) Holders(ctx context.Context, role string) ([]approvals.Person, error) {
+	var holders []approvals.Person
+	named := p.named.Load()
+	for _, name := range slices.Sorted(maps.Keys(named.actors)) {
+		if !slices.Contains(named.actors[name].Roles, role) {
+			continue
+		}
+		person, err := p.Person(ctx, actorPrefix+name)
+		if err != nil {
+			return nil, err
+		}
+		holders = append(holders, person)
+	}
+	return holders, nil
+}
 
 // roster is the config's part: who is named, and by which identities.
 type roster struct {

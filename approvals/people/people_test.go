@@ -410,3 +410,24 @@ func FuzzCanonical(f *testing.F) {
 		}
 	})
 }
+
+func TestHoldersAreThoseWhomTheConfigGivesARole(t *testing.T) {
+	w := newTown(t, redistest.Client(t))
+	w.must(w.link("github:ana", "discord:9"))
+	for role, want := range map[string]string{"sre": "actor:ana", "deployer": "actor:ana actor:ci", "nobody": ""} {
+		found, err := w.Holders(t.Context(), role)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, p := range found {
+			ids = append(ids, p.ID)
+		}
+		if got := strings.Join(ids, " "); got != want {
+			t.Errorf("%s is held by %q, want %q", role, got, want)
+		}
+		if role == "sre" && !slices.Contains(found[0].Identities, "discord:9") {
+			t.Errorf("ana's linked account is missing: %v", found[0].Identities)
+		}
+	}
+}
