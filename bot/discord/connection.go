@@ -22,12 +22,12 @@ const (
 	// heartbeats are answered every 41 s or so. discordgo itself waits for five of
 	// them to fail.
 	quiet = 90 * time.Second
-	// maxWrites is how much may be written in a minute before the connection is cut:
-	// heartbeats are two, and Discord cuts it at 120. It stops discordgo from
-	// answering an endless row of "invalid session" with as many beginnings of new
-	// ones, of which there are 1,000 in a day.
-	// Source: https://docs.discord.com/developers/events/gateway#rate-limiting
-	maxWrites = 20
+	// maxBegins is how often in a minute so much may be written as the beginning of a
+	// session has, and largeWrite how much that is, in bytes; heartbeats have less.
+	// It stops discordgo from answering an endless row of "invalid session" with as
+	// many beginnings of new ones, of which there are 1,000 in a day.
+	// Source: https://docs.discord.com/developers/events/gateway#session-start-limit-object
+	maxBegins, largeWrite = 10, 128
 )
 
 // connection is a session with one shard of the gateway, over one websocket after
@@ -267,8 +267,10 @@ func (w *wire) Write(p []byte) (int, error) {
 	if now.Sub(w.minute) > time.Minute {
 		w.minute, w.writes = now, 0
 	}
-	w.writes++
-	over := w.writes > maxWrites
+	if len(p) > largeWrite {
+		w.writes++
+	}
+	over := w.writes > maxBegins
 	w.mu.Unlock()
 	if over {
 		_ = w.Close()

@@ -290,7 +290,7 @@ func TestSessionsThatNeverBeginAreNotTriedInARow(t *testing.T) {
 		counted <- n
 	})
 	_, _, pauses, stop := connected(t, api, &taken{})
-	if n := <-counted; n > maxWrites {
+	if n := <-counted; n > maxBegins {
 		t.Errorf("%d sessions were begun on one connection", n)
 	}
 	<-counted

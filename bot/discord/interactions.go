@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/bot"
 )
 
@@ -222,6 +223,10 @@ func (s *Surface) take(ctx context.Context, e bot.ChatEvent) response {
 	err := s.intake.Take(within, e)
 	if err == nil {
 		return response{Type: answerDeferred, Data: &responseData{Flags: flagEphemeral}}
+	}
+	if actions.CodeOf(err) == actions.CodeInvalid {
+		s.log.ErrorContext(ctx, "an event was not taken", "event", e.ID, "error", err)
+		return note("Berth does not take this, and **nothing was done**.")
 	}
 	if !s.keepTrying(ctx, e, err) {
 		return note("Berth's store does not answer, and too much waits for it already: **nothing was done**. Please do it again in some minutes.")

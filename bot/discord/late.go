@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/bot"
 )
 
@@ -124,7 +125,7 @@ func (s *Surface) storeLate(ctx context.Context, e bot.ChatEvent) error {
 		within, cancel := context.WithTimeout(ctx, takeWithin)
 		err := s.intake.Take(within, e)
 		cancel()
-		if err == nil || last {
+		if err == nil || last || actions.CodeOf(err) == actions.CodeInvalid {
 			return err
 		}
 	}

@@ -169,6 +169,9 @@ func (s *Surface) mentioned(ctx context.Context, m posted, line string) {
 	switch {
 	case err == nil:
 		s.react(ctx, m)
+	case actions.CodeOf(err) == actions.CodeInvalid:
+		s.log.ErrorContext(ctx, "an event was not taken", "event", e.ID, "error", err)
+		s.tell(ctx, e, noteLost, "Not done", "Berth does not take this, and nothing was done.")
 	case s.keepTrying(ctx, e, err):
 		s.tell(ctx, e, noteLate, "Not stored yet", "Berth's store does not answer at the moment. Berth goes on trying for a minute, and says here what became of it.")
 	default:
