@@ -119,6 +119,9 @@ func (s *Server) serveState(w http.ResponseWriter, r *http.Request) {
 func (s *Server) state(as, at, viewID string) obj {
 	people, channels, groups, names := []any{}, []any{}, obj{}, obj{}
 	me := s.users[as]
+	if c := s.channels[at]; me == nil && c != nil {
+		me = c.dm
+	}
 	for _, id := range sortedKeys(s.users) {
 		u := s.users[id]
 		people = append(people, obj{"id": id, "name": u.Name, "real": u.RealName, "bot": u.Bot, "deleted": u.Deleted, "team": u.Team})

@@ -58,6 +58,16 @@ func run(ctx context.Context, t *testing.T, steps ...chromedp.Action[chromedp.Vo
 	}
 }
 
+// read is the text that stands in an element.
+func read(ctx context.Context, t *testing.T, at chromedp.CSS) string {
+	t.Helper()
+	text, err := chromedp.Run(ctx, chromedp.Text(at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
 // card is like what an app asks people to decide.
 func card() obj {
 	text := func(s string) obj { return obj{"type": "mrkdwn", "text": s} }
@@ -170,6 +180,9 @@ func TestOneMessageIsDrawnAlone(t *testing.T) {
 		ctx := browse(t, a.URL()+path, 800, 560)
 		run(ctx, t, chromedp.WaitVisible(chromedp.CSS(`body[data-ready]`)))
 		picture(ctx, t, "alone-"+name+".png")
+		if words := read(ctx, t, chromedp.CSS("#client")); !strings.Contains(words, "shop/pr-7") || strings.HasSuffix(words, "0") {
+			t.Errorf("the %s says %q", name, words)
+		}
 	}
 	if _, err := a.Preview([]byte(`{"text": "x", "blocks": [{"type": "header", "text": {"type": "mrkdwn", "text": "x"}}]}`)); err == nil || !strings.Contains(err.Error(), "invalid_blocks") {
 		t.Errorf("a header of mrkdwn: %v", err)

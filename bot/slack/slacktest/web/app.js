@@ -9,6 +9,7 @@ const $ = (id) => document.getElementById(id);
 
 // What this browser looks at. It stands in the address, so that it can be shared.
 const look = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+if (bare) look.as = new URLSearchParams(location.search).get('as') ?? '';
 const read = {}; // by person and channel: the newest message that was shown
 const entered = {}; // by view: what was typed into it
 let state = null, names = null, drawn = '', fetching = null, wanted = false;
@@ -53,9 +54,9 @@ function toast(text) {
 // ---- people
 
 function hue(id) {
-  let n = 7;
-  for (const c of id) n = (n * 31 + c.charCodeAt(0)) % 360;
-  return n;
+  let n = 0;
+  for (const c of id) n = (n * 31 + c.charCodeAt(0)) % 100003;
+  return (n * 137) % 360; // About the golden angle: neighbours look unlike.
 }
 
 function face(p, kind = '') {
@@ -77,12 +78,12 @@ const kept = new Map();
 
 function message(m, where, follows) {
   const key = where + m.ts;
-  const sum = JSON.stringify([m, follows, state.me]);
+  const words = JSON.stringify(m), sum = words + follows + state.me;
   const old = kept.get(key);
   if (old?.sum === sum) return old.node;
   const node = drawMessage(m, where, follows);
-  if (old) node.classList.add('fresh');
-  kept.set(key, { sum, node });
+  if (old && old.words !== words) node.classList.add('fresh');
+  kept.set(key, { sum, words, node });
   return node;
 }
 
@@ -103,8 +104,8 @@ function drawMessage(m, where, follows) {
     attachments(m.attachments, ctx),
     (m.files ?? []).map((f) => h('details.file', {}, h('summary', {}, icon('file'), h('span', {}, f.title || f.name), h('small', {}, `${f.size} bytes`)), h('pre', {}, f.text))),
     m.edited && h('small.edited', {}, '(edited)'),
-    m.reactions?.length && h('div.reactions', {}, m.reactions.map((r) => h('span.reaction', {}, plain(`:${r}:`), ' 1'))),
-    where === 'main' && m.reply_count && h('button.replies', { type: 'button', onclick: () => go({ thread: m.ts }) },
+    m.reactions?.length > 0 && h('div.reactions', {}, m.reactions.map((r) => h('span.reaction', {}, plain(`:${r}:`), ' 1'))),
+    where === 'main' && m.reply_count > 0 && h('button.replies', { type: 'button', onclick: () => go({ thread: m.ts }) },
       m.reply_users.slice(0, 3).map((id) => face(names.people.get(id), '.tiny')), h('b', {}, m.reply_count === 1 ? '1 reply' : `${m.reply_count} replies`), h('span', {}, `Last at ${clock(m.latest_reply)}`)));
   return h('article.message' + (m.only ? '.only' : '') + (follows ? '.follows' : ''), { id: where + '-' + m.ts, 'data-ts': m.ts },
     m.only && h('div.visible', {}, icon('eye'), 'Only visible to you', h('button.link', { type: 'button', onclick: () => act({ do: 'dismiss', channel: state.channel, ts: m.ts }) }, 'Dismiss')),
@@ -145,9 +146,9 @@ function draw() {
   const home = c?.dm && look.tab !== 'messages';
   $('composer').hidden = home;
   $('messages').classList.toggle('home', !!home);
+  drawComposer($('composer'), c, '');
   if (home) drawHome();
   else fill($('messages'), [state.messages.length ? null : h('p.empty', {}, c?.dm ? `Type \u201c${state.app.command} help\u201d, or just \u201chelp\u201d.` : `Nothing was said here yet. Try ${state.app.command} help.`), ...list(state.messages.filter((m) => !m.thread_ts || m.thread_ts === m.ts || m.only || m.broadcast), 'main')].filter(Boolean));
-  drawComposer($('composer'), c, '');
   drawThread(c);
   drawModal();
   document.title = (c ? (c.dm ? state.app.name : '#' + c.name) + ' \u00b7 ' : '') + 'Slack stand-in';
@@ -207,6 +208,7 @@ function drawComposer(box, c, thread) {
     act({ do: 'say', channel: state.channel, thread, text });
   };
   const grow = () => {
+    if (!field.value.trim()) field.value = '';
     field.style.height = 'auto';
     field.style.height = Math.min(field.scrollHeight, 180) + 'px';
     const starts = field.value.startsWith('/') && state.app.command.startsWith(field.value);
@@ -230,11 +232,11 @@ function drawThread(c) {
     box.dataset.root = look.thread + state.channel;
     box.replaceChildren(h('header', {}, h('h1', {}, 'Thread'), h('button.tool', { type: 'button', 'aria-label': 'Close the thread', onclick: () => go({ thread: '' }) }, icon('close'))), h('div.replylist'), h('div.composer'));
   }
+  drawComposer(box.querySelector('.composer'), c, look.thread);
   const first = state.messages.find((m) => m.ts === look.thread);
   const replies = state.messages.filter((m) => m.thread_ts === look.thread && m.ts !== look.thread);
   fill(box.querySelector('.replylist'), [first ? message({ ...first, reply_count: 0 }, 'thread', false) : h('p.empty', {}, 'The message was deleted.'),
     ...(replies.length ? [separator(replies.length)] : []), ...list(replies, 'thread')]);
-  drawComposer(box.querySelector('.composer'), c, look.thread);
 }
 
 const separators = new Map();
