@@ -104,9 +104,17 @@ func EnvironmentHeadline(env *actions.Environment) (icon, title string) {
 		return "📦", "is archived"
 	case actions.StateCleaned:
 		return "🧹", "is cleaned up"
-	default:
-		return "⏳", "is in between"
 	}
+	if title, ok := between[env.State]; ok {
+		return "⏳", title
+	}
+	return "⏳", "is in between"
+}
+
+// between is what the states are called through which an environment passes.
+var between = map[actions.State]string{
+	actions.StateCreatePending: "is being created", actions.StateUpdatePending: "is being updated", actions.StateArchivePending: "is being archived",
+	actions.StateRestorePending: "is being restored", actions.StateCleanupPending: "is being cleaned up",
 }
 
 // Drifted tells whether a part of env was not what was deployed when it was last

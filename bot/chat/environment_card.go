@@ -15,6 +15,9 @@ import (
 // be done with it.
 func EnvironmentCard(v View) bot.ChatMessage {
 	icon, title := bot.EnvironmentHeadline(v.Environment)
+	if icon == "🟢" && unwell(v.Environment) {
+		icon, title = "🟠", "is running, but not all of it is well"
+	}
 	m := bot.ChatMessage{Tone: v.environmentTone(), Icon: icon}
 	if r := v.UnderWay; r != nil {
 		m.Icon, title = bot.ActiveHeadline(r)
@@ -63,7 +66,7 @@ func (v View) environmentTone() bot.ChatTone {
 	}
 	switch env.State {
 	case actions.StateRunning:
-		if last := env.LastAction; last != nil && last.State == actions.RunFailed || bot.Drifted(env) {
+		if last := env.LastAction; last != nil && last.State != actions.RunSucceeded || bot.Drifted(env) || unwell(env) {
 			return bot.ChatWarning
 		}
 		if env.Sleeping {
@@ -121,7 +124,7 @@ func (v View) environmentFields() (fields []bot.ChatField) {
 		for i, l := range env.Links[:min(len(env.Links), 5)] {
 			name := "Address"
 			if i > 0 {
-				name = clip(l.Name, 60)
+				name = oneLine(l.Name, 60)
 			}
 			add(name, bot.Link(l))
 		}
@@ -132,7 +135,7 @@ func (v View) environmentFields() (fields []bot.ChatField) {
 	}
 	add("Commit", runs)
 	if env.State != actions.StateArchived {
-		add("Health", healthText(v.App, env))
+		add(fieldHealth, healthText(v.App, env))
 	}
 	if !env.CreatedAt.IsZero() {
 		add("Age", roughly(v.Now.Sub(env.CreatedAt))+", since "+bot.Moment(env.CreatedAt))
@@ -163,6 +166,23 @@ func (v View) expiryText() string {
 	}
 }
 
+// fieldHealth names the field of how the parts are.
+const fieldHealth = "Health"
+
+// unwell tells whether a part was not well when it was last seen. One that could
+// not be seen may be.
+func unwell(env *actions.Environment) bool {
+	if env == nil || env.Sleeping {
+		return false
+	}
+	for _, p := range env.Parts {
+		if p.Health == actions.Degraded || p.Health == actions.Unhealthy || p.Health == actions.Absent {
+			return true
+		}
+	}
+	return false
+}
+
 // healthIcons are how a part is, in one sign.
 var healthIcons = map[actions.Health]string{actions.Healthy: "🟢", actions.Degraded: "🟡", actions.Unhealthy: "🔴", actions.Absent: "⚫", actions.Unknown: "⚪", "": "⚪"}
 
@@ -176,7 +196,7 @@ func healthText(app *actions.App, env *actions.Environment) string {
 	total := 0
 	for _, name := range bot.PartNames(app, env) {
 		if p, ok := env.Parts[name]; ok {
-			counts[cmpHealth(p.Health)]++
+			counts[known(p.Health)]++
 			total++
 		}
 	}
@@ -191,8 +211,8 @@ func healthText(app *actions.App, env *actions.Environment) string {
 	return strings.Join(texts, ", ")
 }
 
-// cmpHealth is a health that is not known, where none is recorded.
-func cmpHealth(h actions.Health) actions.Health {
+// known is a part's health, which is actions.Unknown where none is recorded.
+func known(h actions.Health) actions.Health {
 	if h == "" {
 		return actions.Unknown
 	}
@@ -214,14 +234,12 @@ func (v View) environmentParts() (sections []bot.ChatSection) {
 		return nil
 	}
 	names := slices.DeleteFunc(bot.PartNames(v.App, env), func(name string) bool { _, ok := env.Parts[name]; return !ok })
-	interesting := slices.ContainsFunc(names, func(name string) bool {
-		p := env.Parts[name]
-		return p.Health != actions.Healthy || p.Text != "" || p.State == string(actions.StepFailed)
-	})
-	if interesting || len(names) > 1 {
+	if all := slices.ContainsFunc(names, func(name string) bool {
+		return env.Parts[name].Health != actions.Healthy || env.Parts[name].Text != ""
+	}); all && !env.Sleeping {
 		sections = append(sections, bot.ChatSection{Title: "Parts", Text: bot.Listed(names, func(name string) string {
 			p := env.Parts[name]
-			text := fmt.Sprintf("%s **%s** (%s): %s", healthIcons[p.Health], bot.Escape(name, 60), bot.Escape(p.Use, 60), healthWords(cmpHealth(p.Health)))
+			text := fmt.Sprintf("%s **%s** (%s): %s", healthIcons[p.Health], bot.Escape(name, 60), bot.Escape(p.Use, 60), healthWords(known(p.Health)))
 			if p.Text != "" {
 				first, _, _ := strings.Cut(strings.TrimSpace(p.Text), "\n")
 				text += ": " + bot.Escape(first, 300)
@@ -268,7 +286,7 @@ func (v View) environmentButtons() (all []bot.ChatButton) {
 	add(actions.VerbDeploy, bot.ChatButton{Label: "Redeploy", Line: v.followed()})
 	add(actions.VerbCleanup, bot.ChatButton{Label: "Clean up", Style: bot.StyleDanger, Confirm: "Clean up " + name + "? Everything of it goes, its data too."})
 	if env.Lock != nil && v.UnderWay == nil {
-		all = append(all, bot.ChatButton{Label: "Unlock", Line: bot.VerbUnlock + " " + name, Confirm: "Open the lock that " + clip(env.Lock.By, 80) + " put on " + name + "?"})
+		all = append(all, bot.ChatButton{Label: "Unlock", Line: bot.VerbUnlock + " " + name, Confirm: "Open the lock that " + oneLine(env.Lock.By, 80) + " put on " + name + "?"})
 	}
 	return all
 }

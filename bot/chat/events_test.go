@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/actions/redistest"
 	"github.com/berth-dev/berth/approvals"
@@ -287,6 +289,9 @@ func TestTheAnswersAddressIsForgotten(t *testing.T) {
 	}
 	for _, key := range keys {
 		dump, err := w.rdb.Dump(ctx, key).Result()
+		if errors.Is(err, redis.Nil) {
+			continue // cards are shown meanwhile, and what is due comes and goes
+		}
 		if err != nil || strings.Contains(dump, "hooks.example") {
 			t.Errorf("%s has it: %v", key, err)
 		}

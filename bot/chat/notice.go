@@ -17,7 +17,7 @@ var (
 // do about it as buttons.
 func NoticeMessage(v View, n bot.Notice) bot.ChatMessage {
 	m := bot.ChatMessage{
-		Tone: severityTones[n.Severity], Icon: severityIcons[n.Severity], Title: strings.Join(strings.Fields(bot.Plain(n.Title)), " "),
+		Tone: severityTones[n.Severity], Icon: severityIcons[n.Severity], Title: oneLine(n.Title, 1000),
 		Text: strings.TrimSpace(n.Text),
 	}
 	if !n.At.IsZero() {
@@ -37,16 +37,16 @@ func NoticeMessage(v View, n bot.Notice) bot.ChatMessage {
 func suggested(c bot.Suggestion) (bot.ChatButton, bool) {
 	line := strings.TrimSpace(c.Command)
 	verb, target, _ := strings.Cut(line, " ")
-	b := bot.ChatButton{Label: clip(c.Label, 80), Line: line}
+	b := bot.ChatButton{Label: oneLine(c.Label, 80), Line: line}
 	switch verb {
 	case "", bot.VerbApprove, bot.VerbDeny:
 		return b, false
 	case bot.VerbLogs, bot.VerbExplain, bot.VerbDiff, bot.VerbHistory, bot.VerbStatus:
 		b.Show = true
 	case string(actions.VerbCleanup):
-		b.Style, b.Confirm = bot.StyleDanger, "Clean up "+clip(target, 150)+"? Everything of it goes, its data too."
+		b.Style, b.Confirm = bot.StyleDanger, "Clean up "+oneLine(target, 150)+"? Everything of it goes, its data too."
 	case string(actions.VerbArchive):
-		b.Confirm = "Archive " + clip(target, 150) + "?"
+		b.Confirm = "Archive " + oneLine(target, 150) + "?"
 	}
 	return b, true
 }

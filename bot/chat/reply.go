@@ -2,6 +2,7 @@ package chat
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/berth-dev/berth/actions"
@@ -43,7 +44,10 @@ func ReplyMessage(v View, c bot.Command, reply bot.Reply) bot.ChatMessage {
 		}
 	case reply.Environment != nil:
 		card := EnvironmentCard(v)
+		// The text says how the parts are at this moment, and not when they were last
+		// looked at.
 		card.Text, card.Parts, card.Whole = reply.Text, nil, m.Whole
+		card.Fields = slices.DeleteFunc(card.Fields, func(f bot.ChatField) bool { return f.Name == fieldHealth })
 		return card
 	case len(reply.Environments) > 0:
 		return listMessage(v, reply, m)

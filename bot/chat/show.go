@@ -152,8 +152,10 @@ func (s *Surface) lookAll(ctx context.Context, name actions.Name, cards []*card)
 		if err != nil {
 			return nil, err
 		}
-		if err := s.lookAtRun(ctx, &v); err != nil {
-			return nil, err
+		if w := k.slots[slotProgress]; !w.Gone && !(w.End && r.State.Ended()) { // else it is told to its end
+			if err := s.lookAtRun(ctx, &v); err != nil {
+				return nil, err
+			}
 		}
 		views[i] = &v
 	}

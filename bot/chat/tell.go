@@ -31,7 +31,7 @@ func NewsOf(v View) (all []News) {
 	about := typed(r.Command)
 	if broken := bot.BrokenRules(r); r.Glass != nil && r.Glass.Digest != "" && len(broken) > 0 {
 		all = append(all, News{Kind: "glass", Key: strconv.FormatInt(r.Glass.At.UnixMilli(), 36), Bypassed: true, Message: bot.ChatMessage{
-			Tone: bot.ChatBad, Icon: "🚨", Title: clip(r.Glass.By.Actor, 80) + " broke the glass",
+			Tone: bot.ChatBad, Icon: "🚨", Title: oneLine(r.Glass.By.Actor, 80) + " broke the glass",
 			Text: fmt.Sprintf("%s runs without the yes that the %s for.\n\n**Why:** %s\n\nThis is in the audit. If it should not have been, %s stops it, and whoever keeps Berth's config can say who may do this (`break_glass` of the rule).",
 				about, bot.RulesAsk(broken), bot.Escape(r.Glass.Reason, 600), typed(bot.VerbCancel, r.ID)),
 		}})

@@ -177,3 +177,9 @@ func clip(s string, most int) string {
 
 // digestLength is how much of a digest tells plans apart in a button.
 const digestLength = 16
+
+// oneLine is outside text where plain text of one line stands, of at most so
+// many bytes.
+func oneLine(s string, most int) string {
+	return clip(strings.Join(strings.Fields(bot.Plain(s)), " "), most)
+}
