@@ -89,7 +89,7 @@ func (a *Agenda) Run(ctx context.Context, workers int, do AgendaWork) {
 		}
 		r.settle(t, answer, began)
 		r.begin(work, ctx.Err() != nil, answer.taken, a.token(t.word), began)
-		if len(answer.taken) == 0 || len(answer.taken) < t.most {
+		if more := len(answer.taken) > 0 && len(answer.taken) == t.most; !more && (ctx.Err() == nil || !r.idle()) {
 			r.rest(a.until(answer.due))
 		}
 	}

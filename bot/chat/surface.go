@@ -22,6 +22,9 @@ const (
 	// how many things it shows. Neither keeps the other waiting, nor does a platform
 	// that does not answer keep another.
 	doers, showers = 48, 16
+	// holdLease is how long what a replica does stays with it once it is killed: people
+	// wait for it, and Redis may be away for some seconds.
+	holdLease = 10 * time.Second
 	// doTimeout bounds one try of an event, and showTimeout one look at what is
 	// shown.
 	doTimeout, showTimeout = 40 * time.Second, 40 * time.Second
@@ -79,7 +82,7 @@ func New(o Options) (*Surface, error) {
 	}
 	agenda := func(prefix string, timeout time.Duration) *actions.Agenda {
 		return actions.NewAgenda(actions.AgendaOptions{
-			Redis: s.rdb, Prefix: prefix, Replica: s.replica, Timeout: timeout, BackOffMost: 30 * time.Second, Now: s.now, Log: s.log,
+			Redis: s.rdb, Prefix: prefix, Replica: s.replica, Lease: holdLease, Timeout: timeout, BackOffMost: 30 * time.Second, Now: s.now, Log: s.log,
 		})
 	}
 	s.agenda = agenda(prefixShow, showTimeout)
