@@ -2,6 +2,7 @@ package slack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/bot"
 )
 
@@ -31,12 +33,17 @@ func (s *Surface) Checks(ctx context.Context) []bot.Check {
 	if age := s.now().Sub(s.checks.at); s.checks.found != nil && age >= 0 && age < keepCheck {
 		return slices.Clone(s.checks.found)
 	}
-	var found []bot.Check
 	all := s.workspaces.all()
-	for _, team := range slices.Sorted(maps.Keys(all)) {
-		found = append(found, s.check(ctx, team, all[team]))
+	teams := slices.Sorted(maps.Keys(all))
+	found := make([]bot.Check, len(teams))
+	var group sync.WaitGroup
+	for i, team := range teams {
+		group.Go(func() { found[i] = s.check(ctx, team, all[team]) })
 	}
-	s.checks.at, s.checks.found = s.now(), found
+	group.Wait()
+	if ctx.Err() == nil { // what was cut short says nothing about Slack
+		s.checks.at, s.checks.found = s.now(), found
+	}
 	return slices.Clone(found)
 }
 
@@ -51,8 +58,11 @@ func (s *Surface) check(ctx context.Context, team string, w *workspace) bot.Chec
 	defer cancel()
 	h, err := s.workspaces.ask(call, w.token)
 	if err != nil {
-		c.Detail = "auth.test: " + err.Error()
-		c.Fix = "Look whether the bot token is the one that the app's page shows under “OAuth & Permissions”, and whether this machine reaches " + s.apiURL.Host + "."
+		c.Detail = brief("auth.test", err)
+		c.Fix = "Look whether this machine reaches " + s.apiURL.Host + "."
+		if wordOf(err) != "" {
+			c.Fix = "Put the bot token (xoxb-…) that the app's page shows under “OAuth & Permissions” into the section `slack`."
+		}
 		return c
 	}
 	c.Detail = fmt.Sprintf("%s as %s (%s), %d ms", strings.TrimSuffix(h.url, "/"), h.user, h.team, time.Since(began).Milliseconds())
@@ -70,10 +80,25 @@ func (s *Surface) check(ctx context.Context, team string, w *workspace) bot.Chec
 		c.Detail += "; scopes that are missing: " + strings.Join(missing, ", ")
 		c.Fix = "Put the manifest that `berth slack manifest` prints into the app's settings, and install the app again."
 	case team == "" && s.socket != nil && !s.socket.connected():
-		c.Detail += "; Socket Mode is not connected: " + s.socket.trouble()
-		c.Fix = "Look whether the app-level token has the scope connections:write, and whether Socket Mode is on in the app's settings."
+		trouble := s.socket.trouble()
+		c.Detail += "; Socket Mode is not connected: " + brief("apps.connections.open", trouble)
+		c.Fix = "Look whether Socket Mode is on in the app's settings, and whether this machine may open WebSockets to Slack."
+		if wordOf(trouble) != "" {
+			c.Fix = "Make an app-level token (xapp-…) with the scope connections:write under “Basic Information” on the app's page, put it into `slack.app_token`, and turn Socket Mode on there."
+		}
 	default:
 		c.OK = true
 	}
 	return c
+}
+
+// brief is why a call of method failed, for whoever runs Berth.
+func brief(method string, err error) string {
+	if r, ok := errors.AsType[*refused](err); ok {
+		return r.Error()
+	}
+	if e, ok := errors.AsType[*actions.Error](err); ok && e.Err != nil {
+		return method + ": " + e.Err.Error()
+	}
+	return err.Error()
 }

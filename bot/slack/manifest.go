@@ -22,7 +22,6 @@ var scopes = []Scope{
 	{"channels:history", "find a card again whose posting was cut off, in public channels that Berth is in"},
 	{"chat:write", "post cards, keep them up to date, and answer"},
 	{"commands", "/berth, and the shortcuts"},
-	{"files:write", "attach a whole diff or log that is too long for a message"},
 	{"groups:history", "the same as channels:history, in private channels that Berth is in"},
 	{"im:history", "hear what is typed to Berth directly"},
 	{"im:write", "tell people directly what only they should read"},

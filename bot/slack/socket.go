@@ -58,11 +58,11 @@ type socket struct {
 
 	mu     sync.Mutex
 	newest *connection // the last that said hello, nil when it is gone
-	why    string      // why there is none
+	why    error       // why there is none
 }
 
 func newSocket(s *Surface, token string) *socket {
-	return &socket{s: s, token: token, why: "it was not tried yet"}
+	return &socket{s: s, token: token, why: errors.New("it was not tried yet")}
 }
 
 // connected tells whether there is a connection.
@@ -73,7 +73,7 @@ func (k *socket) connected() bool {
 }
 
 // trouble is why there is none.
-func (k *socket) trouble() string {
+func (k *socket) trouble() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.why
@@ -130,7 +130,7 @@ func (k *socket) open(ctx context.Context) (*connection, error) {
 	if err != nil {
 		k.mu.Lock()
 		if k.newest == nil {
-			k.why = err.Error()
+			k.why = err
 		}
 		k.mu.Unlock()
 	}
@@ -193,10 +193,13 @@ func (c *connection) read(ctx context.Context, leaving chan<- error) {
 		group sync.WaitGroup
 		told  sync.Once
 	)
-	leave := func(err error) { told.Do(func() { c.k.gone(c, err); leaving <- err }) }
+	leave := func(err error) { told.Do(func() { leaving <- err }) }
 	over := make(chan struct{})
 	group.Go(func() { c.ping(ctx, over) })
+	var ended error
 	defer func() {
+		c.k.gone(c, ended)
+		leave(ended)
 		close(over)
 		group.Wait()
 		_ = c.conn.Close()
@@ -209,8 +212,9 @@ func (c *connection) read(ctx context.Context, leaving chan<- error) {
 		if !last.IsZero() && last.Before(deadline) {
 			deadline = last
 		}
-		if ctx.Err() == nil {
-			_ = c.conn.SetReadDeadline(deadline)
+		_ = c.conn.SetReadDeadline(deadline)
+		if ctx.Err() != nil { // looked at last, so that its end is never written over
+			_ = c.conn.SetReadDeadline(time.Now())
 		}
 	}
 	alive()
@@ -223,7 +227,7 @@ func (c *connection) read(ctx context.Context, leaving chan<- error) {
 	for {
 		_, data, err := c.conn.ReadMessage()
 		if err != nil {
-			leave(fmt.Errorf("%w: %w", errOff, err))
+			ended = fmt.Errorf("%w: %w", errOff, err)
 			return
 		}
 		alive()
@@ -237,7 +241,7 @@ func (c *connection) read(ctx context.Context, leaving chan<- error) {
 			c.k.arrived(c)
 		case socketmode.RequestTypeDisconnect:
 			if r.Reason == "link_disabled" {
-				leave(errors.New("socket mode is turned off in the app's settings"))
+				ended = errors.New("socket mode is turned off in the app's settings")
 				return
 			}
 			last = time.Now().Add(drainFor)
@@ -273,15 +277,16 @@ func (c *connection) ping(ctx context.Context, over <-chan struct{}) {
 func (k *socket) arrived(c *connection) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.newest, k.why = c, ""
+	k.newest, k.why = c, nil
 }
 
-// gone takes c off.
+// gone takes c off, which has ended. One that Slack is about to close still
+// counts: it is read until another has said hello.
 func (k *socket) gone(c *connection, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.newest == c {
-		k.newest, k.why = nil, err.Error()
+		k.newest, k.why = nil, err
 	}
 }
 
