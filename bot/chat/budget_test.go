@@ -1,0 +1,99 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/berth-dev/berth/actions/redistest"
+	"github.com/berth-dev/berth/bot"
+)
+
+func TestBudgetIsOneForAllReplicas(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	a, b := &budget{rdb: rdb, replica: "a"}, &budget{rdb: rdb, replica: "b"}
+	at := bot.ChatPlace{Platform: "slack", Workspace: "T1", Channel: "C1"}
+	limits := bot.ChatLimits{Posts: 10, Edits: 8, Window: time.Minute}
+	spend := func(kind string, end bool) (passed int, after time.Duration) {
+		var mu sync.Mutex
+		var group sync.WaitGroup
+		for i := range 40 {
+			group.Go(func() {
+				err := []*budget{a, b}[i%2].spend(context.Background(), at, limits, kind, end)
+				limited, ok := errors.AsType[*bot.Limited](err)
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case err == nil:
+					passed++
+				case ok:
+					after = max(after, limited.After)
+				default:
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		return passed, after
+	}
+	if n, after := spend(writePost, false); n != 10 || after < 50*time.Second {
+		t.Errorf("%d posts passed, and the others wait %s", n, after)
+	}
+	if n, _ := spend(writeEdit, false); n != 6 {
+		t.Errorf("%d edits passed that are no ends", n)
+	}
+	if n, _ := spend(writeEdit, true); n != 2 {
+		t.Errorf("%d ends passed", n)
+	}
+	at.Workspace = "T2"
+	if n, _ := spend(writePost, false); n != 10 {
+		t.Errorf("%d posts to another workspace passed", n)
+	}
+}
+
+func TestMessagesToAChannelAreApart(t *testing.T) {
+	t.Parallel()
+	b := &budget{rdb: redistest.Client(t), replica: "a"}
+	limits := bot.ChatLimits{Posts: 100, Window: time.Minute, ChannelEvery: 200 * time.Millisecond}
+	post := func(channel string) error {
+		return b.spend(context.Background(), bot.ChatPlace{Platform: "slack", Workspace: "T1", Channel: channel}, limits, writePost, false)
+	}
+	began := time.Now()
+	for range 4 {
+		if err := post("C1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(began); took < 580*time.Millisecond || took > 2*time.Second {
+		t.Errorf("four messages to one channel took %s", took)
+	}
+	began = time.Now()
+	if err := post("C2"); err != nil || time.Since(began) > 150*time.Millisecond {
+		t.Errorf("another channel waited %s: %v", time.Since(began), err)
+	}
+}
+
+func TestAPauseIsKeptAndNeverShortened(t *testing.T) {
+	t.Parallel()
+	b := &budget{rdb: redistest.Client(t), replica: "a"}
+	at := bot.ChatPlace{Platform: "slack", Workspace: "T1", Channel: "C1"}
+	ctx := context.Background()
+	for _, after := range []time.Duration{30 * time.Second, time.Second, 400 * time.Hour} {
+		if err := b.block(ctx, at, writePost, after); err != nil {
+			t.Fatal(err)
+		}
+		limits := bot.ChatLimits{Posts: 1, Edits: 1, Window: time.Second}
+		limited, ok := errors.AsType[*bot.Limited](b.spend(ctx, at, limits, writePost, false))
+		if !ok || limited.After < 29*time.Second || limited.After > longestBlock {
+			t.Errorf("after a pause of %s a post waits %+v", after, limited)
+		}
+		if after == 30*time.Second {
+			if err := b.spend(ctx, at, limits, writeEdit, true); err != nil {
+				t.Errorf("edits wait as well: %v", err)
+			}
+		}
+	}
+}
