@@ -3,6 +3,7 @@ package slacktest
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -42,6 +43,9 @@ type response struct {
 func (s *Server) newTrigger(w *workspace, u *user) *trigger {
 	t := &trigger{id: strings.ToLower(s.id("")) + "." + w.ID + "." + strings.ToLower(secret()), team: w, user: u, made: s.opts.Now()}
 	s.triggers[t.id] = t
+	if len(s.triggers)%1000 == 0 { // A load test makes many; those that are long over are forgotten.
+		maps.DeleteFunc(s.triggers, func(_ string, t *trigger) bool { return s.opts.Now().Sub(t.made) > time.Minute })
+	}
 	return t
 }
 
@@ -50,6 +54,9 @@ func (s *Server) newResponse(kind string, w *workspace, u *user, c *channel, ori
 	r := &response{path: "/" + kind + "/" + w.ID + "/" + s.id("") + "/" + secret(), team: w, user: u, channel: c, original: original, made: s.opts.Now()}
 	r.url = s.url + r.path
 	s.responses[r.path] = r
+	if len(s.responses)%1000 == 0 {
+		maps.DeleteFunc(s.responses, func(_ string, r *response) bool { return s.opts.Now().Sub(r.made) > 2*responseLife })
+	}
 	return r
 }
 

@@ -4,86 +4,175 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
+
+	"sigs.k8s.io/yaml"
 )
 
-// Manifest is an app manifest as far as it decides what the app may do and is
-// told. https://docs.slack.dev/reference/app-manifest
-type Manifest struct {
-	Features struct {
-		SlashCommands []struct {
-			Command      string `json:"command"`
-			URL          string `json:"url"`
-			ShouldEscape bool   `json:"should_escape"`
-		} `json:"slash_commands"`
-		UnfurlDomains []string `json:"unfurl_domains"`
-	} `json:"features"`
-	OAuth struct {
-		Scopes struct {
-			Bot []string `json:"bot"`
-		} `json:"scopes"`
-	} `json:"oauth_config"`
-	Settings struct {
-		Events struct {
-			RequestURL string   `json:"request_url"`
-			Bot        []string `json:"bot_events"`
-		} `json:"event_subscriptions"`
-		Interactivity struct {
-			RequestURL string `json:"request_url"`
-		} `json:"interactivity"`
-		Socket bool `json:"socket_mode_enabled"`
-	} `json:"settings"`
-}
+// The limits of manifests that their types do not say.
+// https://docs.slack.dev/reference/app-manifest
+const (
+	maxAppName         = 35
+	maxDescription     = 140
+	minLongDescription = 174
+	maxLongDescription = 4000
+	maxShortcuts       = 10
+	maxShortcutName    = 24
+	maxShortcutAbout   = 150
+	maxCommands        = 50
+	maxCommand         = 32
+	maxCommandAbout    = 2000
+	maxUsage           = 1000
+	maxDomains         = 5
+	maxBotName         = 80
+	maxBotEvents       = 100
+)
 
 // eventScopes are what an app must ask for to be told of an event.
 // https://docs.slack.dev/reference/events
 var eventScopes = map[string]string{
-	"app_mention": "app_mentions:read", "message.im": "im:history", "message.channels": "channels:history",
-	"message.groups": "groups:history", "link_shared": "links:read",
+	"app_mention": "app_mentions:read", "message.im": "im:history", "message.channels": "channels:history", "message.groups": "groups:history",
+	"link_shared": "links:read", "team_join": "users:read", "user_change": "users:read", "subteam_updated": "usergroups:read", "subteam_created": "usergroups:read",
+	"subteam_members_changed": "usergroups:read", "reaction_added": "reactions:read",
 }
 
-// CheckManifest compares an app manifest, in JSON, with Slack's description of
-// manifests, and returns what is wrong with it in Slack's words.
-func CheckManifest(raw []byte) []string {
-	var given any
-	var m Manifest
-	if err := json.Unmarshal(raw, &given); err != nil {
-		return []string{err.Error()}
+// Install sets the app up as a manifest says, in YAML or JSON: its name, command,
+// scopes, events and addresses, and whether it uses Socket Mode. What Slack would
+// refuse to make an app of is an error that names all that is wrong.
+func (s *Server) Install(manifest []byte) error {
+	raw, err := yaml.YAMLToJSONStrict(manifest)
+	var m obj
+	if err == nil {
+		err = json.Unmarshal(raw, &m)
 	}
-	if err := json.Unmarshal(raw, &m); err != nil {
-		return []string{err.Error()}
+	if err != nil {
+		return fmt.Errorf("slacktest: the manifest: %w", err)
 	}
 	d, err := described()
 	if err != nil {
-		return []string{err.Error()}
+		return err
 	}
-	wrong := say(d.check(d.Types["manifest"], "", given))
-	for _, event := range m.Settings.Events.Bot {
-		if scope := eventScopes[event]; scope != "" && !slices.Contains(m.OAuth.Scopes.Bot, scope) {
-			wrong = append(wrong, fmt.Sprintf("the event %s needs the scope %s", event, scope))
-		}
+	found := d.check(d.Types["manifest"], "", m)
+	if found == nil {
+		found = checkManifest(m)
 	}
-	if len(m.Features.SlashCommands) > 0 && !slices.Contains(m.OAuth.Scopes.Bot, "commands") {
-		wrong = append(wrong, "slash commands need the scope commands")
+	if found != nil {
+		return fmt.Errorf("slacktest: invalid_manifest: %s", strings.Join(say(found), "; "))
 	}
-	return wrong
+	s.SetApp(func(a *App) { a.install(m) })
+	return nil
 }
 
-// Install sets the app up as its manifest says, once that is right: with no more
-// scopes and events than it asks for.
-func (s *Server) Install(raw []byte) error {
-	if wrong := CheckManifest(raw); len(wrong) > 0 {
-		return fmt.Errorf("slacktest: the manifest: %q", wrong)
+// within is what stands in an object at a path of names; nil is nothing.
+func within(o obj, names ...string) any {
+	for _, name := range names[:len(names)-1] {
+		o, _ = o[name].(obj)
 	}
-	var m Manifest
-	if err := json.Unmarshal(raw, &m); err != nil {
-		return fmt.Errorf("slacktest: the manifest: %w", err)
+	return o[names[len(names)-1]]
+}
+
+func texts(v any) []string {
+	var out []string
+	all, _ := v.([]any)
+	for _, item := range all {
+		text, _ := item.(string)
+		out = append(out, text)
 	}
-	s.SetApp(func(a *App) {
-		a.Scopes, a.Events, a.UnfurlDomains = m.OAuth.Scopes.Bot, m.Settings.Events.Bot, m.Features.UnfurlDomains
-		a.Socket, a.EventsURL, a.InteractionsURL = m.Settings.Socket, m.Settings.Events.RequestURL, m.Settings.Interactivity.RequestURL
-		for _, c := range m.Features.SlashCommands {
-			a.Command, a.CommandsURL, a.Escape = c.Command, c.URL, c.ShouldEscape
+	return out
+}
+
+func (a *App) install(m obj) {
+	a.Name, _ = within(m, "display_information", "name").(string)
+	a.Scopes = texts(within(m, "oauth_config", "scopes", "bot"))
+	a.Events = texts(within(m, "settings", "event_subscriptions", "bot_events"))
+	a.UnfurlDomains = texts(within(m, "features", "unfurl_domains"))
+	a.Socket = within(m, "settings", "socket_mode_enabled") == true
+	a.InteractionsURL, _ = within(m, "settings", "interactivity", "request_url").(string)
+	a.EventsURL, _ = within(m, "settings", "event_subscriptions", "request_url").(string)
+	a.CommandsURL = ""
+	commands, _ := within(m, "features", "slash_commands").([]any)
+	for i, c := range objects(commands) {
+		if i == 0 {
+			a.Command, a.CommandsURL, a.Escape = str(c, "command"), str(c, "url"), c["should_escape"] == true
 		}
-	})
-	return nil
+	}
+	if a.Scopes == nil {
+		a.Scopes = []string{} // None is not the stand-in's own.
+	}
+	if a.Events == nil {
+		a.Events = []string{}
+	}
+}
+
+// checkManifest finds what the description does not.
+func checkManifest(m obj) []problem {
+	k := &kit{}
+	about, _ := m["display_information"].(obj)
+	k.text("/display_information", about, "name", maxAppName)
+	k.text("/display_information", about, "description", maxDescription)
+	k.text("/display_information", about, "long_description", maxLongDescription)
+	if text := str(about, "long_description"); text != "" && length(text) < minLongDescription {
+		k.bad("/display_information/long_description", "must be more than %d characters", minLongDescription-1)
+	}
+	features, _ := m["features"].(obj)
+	if bot, ok := features["bot_user"].(obj); ok {
+		k.text("/features/bot_user", bot, "display_name", maxBotName)
+	}
+	k.items("/features/unfurl_domains", list(features, "unfurl_domains"), 0, maxDomains)
+	k.shortcuts(list(features, "shortcuts"))
+	socket := within(m, "settings", "socket_mode_enabled") == true
+	k.commands(list(features, "slash_commands"), socket)
+	scopes, events := texts(within(m, "oauth_config", "scopes", "bot")), texts(within(m, "settings", "event_subscriptions", "bot_events"))
+	if len(events) > maxBotEvents {
+		k.bad("/settings/event_subscriptions/bot_events", "no more than %d items allowed", maxBotEvents)
+	}
+	for _, event := range events {
+		if scope := eventScopes[event]; scope != "" && !slices.Contains(scopes, scope) {
+			k.bad("/settings/event_subscriptions/bot_events", "%s needs the scope %s", event, scope)
+		}
+	}
+	needs := map[string]bool{"commands": len(list(features, "slash_commands"))+len(list(features, "shortcuts")) > 0}
+	for scope, needed := range needs {
+		if needed && !slices.Contains(scopes, scope) {
+			k.bad("/oauth_config/scopes/bot", "the scope %s is missing", scope)
+		}
+	}
+	if len(scopes) > 0 && features["bot_user"] == nil {
+		k.bad("/features", "bot scopes need a bot_user")
+	}
+	if !socket {
+		for _, at := range [][]string{{"settings", "interactivity"}, {"settings", "event_subscriptions"}} {
+			if part, ok := within(m, at...).(obj); ok && str(part, "request_url") == "" {
+				k.bad("/"+strings.Join(at, "/"), "missing required field: request_url")
+			}
+		}
+	}
+	return k.found
+}
+
+func (k *kit) shortcuts(all []any) {
+	k.items("/features/shortcuts", all, 0, maxShortcuts)
+	for i, o := range objects(all) {
+		at := "/features/shortcuts/" + strconv.Itoa(i)
+		k.text(at, o, "name", maxShortcutName)
+		k.text(at, o, "description", maxShortcutAbout)
+		k.text(at, o, "callback_id", maxCallbackID)
+	}
+}
+
+func (k *kit) commands(all []any, socket bool) {
+	k.items("/features/slash_commands", all, 0, maxCommands)
+	for i, o := range objects(all) {
+		at := "/features/slash_commands/" + strconv.Itoa(i)
+		k.text(at, o, "command", maxCommand)
+		k.text(at, o, "description", maxCommandAbout)
+		k.text(at, o, "usage_hint", maxUsage)
+		if !strings.HasPrefix(str(o, "command"), "/") {
+			k.bad(at+"/command", "must begin with a slash")
+		}
+		if !socket && str(o, "url") == "" {
+			k.bad(at, "missing required field: url")
+		}
+	}
 }

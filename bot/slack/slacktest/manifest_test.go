@@ -1,42 +1,46 @@
 package slacktest
 
 import (
-	"slices"
 	"strings"
 	"testing"
 )
 
-func TestManifestsAreHeldToSlacksDescription(t *testing.T) {
-	tests := map[string]struct{ text, want string }{
-		"a small one is taken":              {`{"display_information":{"name":"Berth"}}`, ""},
-		"a field that Slack does not know":  {`{"display_information":{"name":"Berth","colour":"red"}}`, "colour"},
-		"a scope of the wrong type":         {`{"display_information":{"name":"Berth"},"oauth_config":{"scopes":{"bot":"chat:write"}}}`, "bot"},
-		"no name":                           {`{"display_information":{}}`, "name"},
-		"an event without its scope":        {`{"display_information":{"name":"Berth"},"settings":{"event_subscriptions":{"bot_events":["app_mention"]}}}`, "app_mentions:read"},
-		"a command without the scope of it": {`{"display_information":{"name":"Berth"},"features":{"slash_commands":[{"command":"/b","description":"d"}]}}`, "scope commands"},
-		"no JSON":                           {`{`, "JSON"},
+const goodManifest = `
+display_information: {name: Berth}
+features:
+  bot_user: {display_name: berth}
+  slash_commands:
+    - {command: /berth, description: Deploys, url: https://berth.example.org/slack/commands}
+  unfurl_domains: [berth.example.org]
+oauth_config: {scopes: {bot: [commands, chat:write, app_mentions:read]}}
+settings:
+  event_subscriptions: {request_url: https://berth.example.org/slack/events, bot_events: [app_mention]}
+  interactivity: {is_enabled: true, request_url: https://berth.example.org/slack/interactions}
+`
+
+func TestAppIsMadeOfAManifest(t *testing.T) {
+	a := newApp(t, Options{})
+	a.must(a.Install([]byte(goodManifest)))
+	got := a.App()
+	if got.Command != "/berth" || got.CommandsURL != "https://berth.example.org/slack/commands" || got.Socket || strings.Join(got.Scopes, " ") != "commands chat:write app_mentions:read" ||
+		strings.Join(got.Events, " ") != "app_mention" || got.UnfurlDomains[0] != "berth.example.org" || got.EventsURL != "https://berth.example.org/slack/events" {
+		t.Errorf("app %+v", got)
 	}
-	for name, tt := range tests {
+	tests := map[string]struct{ from, to, problem string }{
+		"a field that there is not":         {"{name: Berth}", "{name: Berth, colour: red}", "invalid additional property: colour"},
+		"a name that is too long":           {"name: Berth", "name: " + strings.Repeat("x", 36), "must be less than 36 characters"},
+		"an event that it may not hear":     {"bot_events: [app_mention]", "bot_events: [message.im]", "message.im needs the scope im:history"},
+		"a scope that there is not":         {"chat:write,", "chat:shout,", "must be a valid enum value"},
+		"a command without a slash":         {"command: /berth", "command: berth", "must begin with a slash"},
+		"a command without its scope":       {"[commands, ", "[", "the scope commands is missing"},
+		"no address without Socket Mode":    {"request_url: https://berth.example.org/slack/events, ", "", "missing required field: request_url"},
+		"one key twice, which YAML forbids": {"features:", "settings: {}\nfeatures:", "already set"},
+	}
+	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := CheckManifest([]byte(tt.text))
-			if tt.want == "" && len(got) > 0 || tt.want != "" && !strings.Contains(strings.Join(got, "\n"), tt.want) {
-				t.Errorf("found is %q", got)
+			if err := a.Install([]byte(strings.Replace(goodManifest, test.from, test.to, 1))); err == nil || !strings.Contains(err.Error(), test.problem) {
+				t.Errorf("got %v", err)
 			}
 		})
-	}
-}
-
-func TestInstallGivesTheAppWhatItsManifestAsksFor(t *testing.T) {
-	a := newApp(t, Options{})
-	a.must(a.Install([]byte(`{"display_information":{"name":"Berth"},"oauth_config":{"scopes":{"bot":["app_mentions:read"]}},"settings":{"event_subscriptions":{"bot_events":["app_mention"]},"socket_mode_enabled":true}}`)))
-	app := a.App()
-	if !app.Socket || !slices.Equal(app.Scopes, []string{"app_mentions:read"}) || !slices.Equal(app.Events, []string{"app_mention"}) {
-		t.Errorf("the app is %+v", app)
-	}
-	if out := a.call("chat.postMessage", obj{"channel": "C1", "text": "hello"}); out["error"] != "missing_scope" || len(a.TakeOdd()) != 1 {
-		t.Errorf("without the scope: %v", out)
-	}
-	if a.Install([]byte(`{}`)) == nil {
-		t.Error("nothing is taken for a manifest")
 	}
 }

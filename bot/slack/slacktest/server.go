@@ -56,6 +56,7 @@ type Server struct {
 	teams      []string // ids of workspaces in the order in which they were added
 	workspaces map[string]*workspace
 	tokens     map[string]*workspace
+	revoked    map[string]bool // tokens that served once
 	users      map[string]*user
 	channels   map[string]*channel
 	groups     map[string]*group
@@ -99,7 +100,7 @@ func New(opts Options) *Server {
 		workspaces: map[string]*workspace{}, tokens: map[string]*workspace{}, users: map[string]*user{},
 		channels: map[string]*channel{}, groups: map[string]*group{}, views: map[string]*view{},
 		triggers: map[string]*trigger{}, responses: map[string]*response{}, files: map[string]*file{},
-		tickets: map[string]bool{}, buckets: map[string]*bucket{},
+		tickets: map[string]bool{}, revoked: map[string]bool{}, buckets: map[string]*bucket{},
 	}
 }
 

@@ -37,13 +37,13 @@ type App struct {
 
 // DefaultScopes are those of bot tokens where App names none.
 var DefaultScopes = []string{
-	"app_mentions:read", "channels:history", "channels:read", "chat:write", "chat:write.public", "commands", "files:write",
+	"app_mentions:read", "channels:history", "channels:read", "chat:write", "commands", "files:write",
 	"groups:history", "groups:read", "im:history", "im:read", "im:write", "links:read", "links:write", "reactions:write",
 	"team:read", "usergroups:read", "users:read",
 }
 
 // DefaultEvents are those that an app is subscribed to where App names none.
-var DefaultEvents = []string{"app_home_opened", "app_mention", "link_shared", "message.im"}
+var DefaultEvents = []string{"app_home_opened", "app_mention", "app_uninstalled", "link_shared", "message.im", "tokens_revoked"}
 
 func (a App) withDefaults() App {
 	set := func(field *string, otherwise string) {
@@ -270,6 +270,22 @@ func (s *Server) change(id string, do func(*user)) {
 		do(u)
 		s.touch()
 	}
+}
+
+// Uninstall has a workspace's people take the app out: its token serves no more,
+// and the app is told.
+func (s *Server) Uninstall(team string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.workspaces[team]
+	if w == nil {
+		return
+	}
+	delete(s.tokens, w.BotToken)
+	s.revoked[w.BotToken] = true
+	s.event(w, "tokens_revoked", obj{"type": "tokens_revoked", "tokens": obj{"bot": []any{w.Bot}}})
+	s.event(w, "app_uninstalled", obj{"type": "app_uninstalled"})
+	s.touch()
 }
 
 // Archive archives a channel.

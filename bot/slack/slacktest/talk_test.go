@@ -69,6 +69,19 @@ func TestEventsAreThoseThatTheAppIsSubscribedTo(t *testing.T) {
 	a.must(a.Idle(soon(t)))
 }
 
+func TestAppIsToldThatItWasTakenOut(t *testing.T) {
+	a := newApp(t, Options{})
+	a.Uninstall("T1")
+	kinds := map[any]bool{}
+	for range 2 {
+		kinds[a.next().payload["event"].(obj)["type"]] = true
+	}
+	if out := a.call("auth.test", obj{}); out["error"] != "token_revoked" || !kinds["tokens_revoked"] || !kinds["app_uninstalled"] {
+		t.Errorf("got %v, told %v", out, kinds)
+	}
+	a.must(a.Idle(soon(t)))
+}
+
 func TestChallengeIsAskedFor(t *testing.T) {
 	a := newApp(t, Options{})
 	a.answers(func(g got) (int, string) { return 200, str(g.payload, "challenge") })

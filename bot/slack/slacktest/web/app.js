@@ -41,6 +41,7 @@ async function act(deed) {
   const res = await fetch(root + 'page/do', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ as: state.me, ...deed }) });
   const out = await res.json();
   if (out.error) toast(out.error);
+  document.querySelectorAll('.btn.busy').forEach((b) => b.classList.remove('busy'));
   refresh();
   return out;
 }
