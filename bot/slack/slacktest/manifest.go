@@ -37,28 +37,39 @@ var eventScopes = map[string]string{
 	"subteam_members_changed": "usergroups:read", "reaction_added": "reactions:read",
 }
 
-// Install sets the app up as a manifest says, in YAML or JSON: its name, command,
-// scopes, events and addresses, and whether it uses Socket Mode. What Slack would
-// refuse to make an app of is an error that names all that is wrong.
-func (s *Server) Install(manifest []byte) error {
+// CheckManifest is all that Slack would not like in a manifest, in YAML or JSON;
+// nothing is none.
+func CheckManifest(manifest []byte) []string {
+	_, wrong := readManifest(manifest)
+	return wrong
+}
+
+func readManifest(manifest []byte) (m obj, wrong []string) {
 	raw, err := yaml.YAMLToJSONStrict(manifest)
-	var m obj
 	if err == nil {
 		err = json.Unmarshal(raw, &m)
 	}
 	if err != nil {
-		return fmt.Errorf("slacktest: the manifest: %w", err)
+		return nil, []string{err.Error()}
 	}
 	d, err := described()
 	if err != nil {
-		return err
+		return nil, []string{err.Error()}
 	}
 	found := d.check(d.Types["manifest"], "", m)
 	if found == nil {
 		found = checkManifest(m)
 	}
-	if found != nil {
-		return fmt.Errorf("slacktest: invalid_manifest: %s", strings.Join(say(found), "; "))
+	return m, say(found)
+}
+
+// Install sets the app up as a manifest says, in YAML or JSON: its name, command,
+// scopes, events and addresses, and whether it uses Socket Mode. What Slack would
+// refuse to make an app of is an error that names all that is wrong.
+func (s *Server) Install(manifest []byte) error {
+	m, wrong := readManifest(manifest)
+	if len(wrong) > 0 {
+		return fmt.Errorf("slacktest: invalid_manifest: %s", strings.Join(wrong, "; "))
 	}
 	s.SetApp(func(a *App) { a.install(m) })
 	return nil
