@@ -18,14 +18,14 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // platforms are all of them, with what stands in for them.
-var platforms = map[string]func(*testing.T) *stand{"slack": onSlack, "discord": onDiscord}
+var platforms = map[string]func(t *testing.T, live bool) *stand{"slack": onSlack, "discord": onDiscord}
 
 // TestEveryCardIsTakenAndLooksAsItShould posts every card and edits it to be the
 // same, which the stand-ins take only within their platforms' limits.
 func TestEveryCardIsTakenAndLooksAsItShould(t *testing.T) {
 	for name, start := range platforms {
 		t.Run(name, func(t *testing.T) {
-			s := start(t)
+			s := start(t, false)
 			var written []string
 			for _, card := range chattest.Cards() {
 				t.Run(card.Name, func(t *testing.T) {

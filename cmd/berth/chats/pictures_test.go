@@ -39,7 +39,7 @@ func TestPictures(t *testing.T) {
 	must(t, chromedp.Do(browser, chromedp.Navigate("about:blank")))
 	for name, start := range platforms {
 		t.Run(name, func(t *testing.T) {
-			s := start(t)
+			s := start(t, false)
 			to := filepath.Join(dir, name)
 			must(t, os.MkdirAll(to, 0o755))
 			var shown []string
