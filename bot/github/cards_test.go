@@ -269,7 +269,7 @@ func TestACardThatNobodyToldOfIsMadeByTheSweep(t *testing.T) {
 	}
 	w.must(w.rdb.Del(t.Context(), keyLease("sweep")).Err())
 	w.must(w.replicas[0].surface.sweepOnce(t.Context()))
-	if due := w.rdb.ZRange(t.Context(), keyDue, 0, -1).Val(); !slices.Contains(due, name.String()) {
+	if due := w.rdb.ZRange(t.Context(), keyPrefix+"due", 0, -1).Val(); !slices.Contains(due, name.String()) {
 		t.Errorf("due is %v", due)
 	}
 }

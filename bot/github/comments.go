@@ -312,9 +312,9 @@ func (s *Surface) expect(ctx context.Context, env actions.Name, requestID string
 	_, err := s.rdb.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
 		pipe.SAdd(ctx, keyOpen(env), requestID)
 		pipe.SAdd(ctx, keyAwaiting, env.String())
-		markDue(ctx, pipe, env.String(), s.now())
+		s.due.Mark(ctx, pipe, env.String(), s.now())
 		return nil
 	})
-	s.nudge()
+	s.due.Nudge()
 	return err
 }

@@ -10,7 +10,6 @@ const keyPrefix = "berth:{github}:"
 const (
 	keyIntake   = keyPrefix + "intake"   // stream: deliveries that nobody has handled yet
 	keyDead     = keyPrefix + "dead"     // stream, capped: deliveries that could not be handled
-	keyDue      = keyPrefix + "due"      // sorted set: environment → when to look at it, in Unix milliseconds
 	keyShown    = keyPrefix + "shown"    // hash: environment → what its pull request shows
 	keyProbe    = keyPrefix + "probe"    // written to see whether Redis stores
 	keyAwaiting = keyPrefix + "awaiting" // set: environments with requests whose end is not yet told

@@ -198,13 +198,13 @@ func TestTheSweepShowsWhatNobodyToldOf(t *testing.T) {
 	name := actions.Name{App: "shop", Env: actions.PullRequestName(w.pull)}
 	_, err := w.store.SetLock(t.Context(), name, &actions.Lock{By: "rob", At: time.Now()}, actions.Record{Kind: "environment.locked", Actor: "rob"})
 	w.must(err)
-	w.must(w.rdb.Del(t.Context(), keyLease("sweep"), keyDue).Err())
+	w.must(w.rdb.Del(t.Context(), keyLease("sweep"), keyPrefix+"due").Err())
 	s := w.replicas[0].surface
 	w.must(s.sweepOnce(t.Context()))
-	if n := w.rdb.ZCard(t.Context(), keyDue).Val(); n != 1 {
+	if n := w.rdb.ZCard(t.Context(), keyPrefix+"due").Val(); n != 1 {
 		t.Errorf("%d environments are due, want 1", n)
 	}
-	if _, err := s.showAlone(t.Context(), name.String()); err != nil {
+	if _, err := s.show(t.Context(), name.String()); err != nil {
 		t.Fatal(err)
 	}
 }

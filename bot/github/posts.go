@@ -51,10 +51,10 @@ func (s *Surface) queuePost(ctx context.Context, id string, p post) error {
 	// and comes by here again.
 	_, err = s.rdb.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
 		pipe.SetNX(ctx, keyOnce(id), data, rememberPost)
-		markDue(ctx, pipe, postMark+id, s.now())
+		s.due.Mark(ctx, pipe, postMark+id, s.now())
 		return nil
 	})
-	s.nudge()
+	s.due.Nudge()
 	return err
 }
 

@@ -400,10 +400,10 @@ func (s *Surface) markLate(ctx context.Context, late []string) error {
 	slices.Sort(late)
 	_, err := s.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for _, name := range slices.Compact(late) {
-			markDue(ctx, pipe, name, s.now())
+			s.due.Mark(ctx, pipe, name, s.now())
 		}
 		return nil
 	})
-	s.nudge()
+	s.due.Nudge()
 	return err
 }

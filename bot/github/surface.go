@@ -139,10 +139,9 @@ type Surface struct {
 	public   string
 	replica  string
 	handling set // entries of the intake
-	showing  set // what reporters are at
 	said     set // what was logged once for all
 	tails    tails
-	wake     chan struct{} // holds one: something may be due
+	due      *actions.Agenda // what is to be shown: environments by name, and posts
 	checks   checkCache
 	branches kept[[]string] // by repository, for people who type one
 	now      func() time.Time
@@ -155,7 +154,7 @@ func New(o Options) (*Surface, error) {
 	s := &Surface{
 		rdb: o.Redis, service: o.Service, store: o.Store, requests: o.Requests, catalog: o.Catalog, lines: o.Lines,
 		people: o.People, groups: o.Groups, minimum: o.MinPermission, public: strings.TrimSuffix(o.PublicURL, "/"), replica: o.Replica,
-		wake: make(chan struct{}, 1), now: o.Now, log: o.Log,
+		now: o.Now, log: o.Log,
 	}
 	if s.minimum == "" {
 		s.minimum = "write"
@@ -176,6 +175,7 @@ func New(o Options) (*Surface, error) {
 	if s.client, err = newClient(o, s); err != nil {
 		return nil, err
 	}
+	s.due = newDue(o.Redis, s)
 	s.Team, s.CodeOwners = &Team{s: s}, &CodeOwners{s: s}
 	s.sources = newSources(s.client, archive.NewCache(filepath.Join(o.DataDir, "sources"), archive.Options{Now: s.now, Log: s.log}))
 	s.mailbox = &mailbox{rdb: o.Redis}
@@ -210,9 +210,7 @@ func (s *Surface) Run(ctx context.Context) error {
 	for _, loop := range []func(context.Context){s.mailbox.watch, s.consume, s.reclaim, s.follow, s.sweep} {
 		group.Go(func() { loop(ctx) })
 	}
-	for range reporters {
-		group.Go(func() { s.report(ctx) })
-	}
+	group.Go(func() { s.due.Run(ctx, reporters, s.show) })
 	group.Wait()
 	return nil
 }

@@ -215,12 +215,13 @@ func (w *world) settled() {
 	w.t.Helper()
 	w.must(w.Flush(w.t.Context()))
 	for deadline := time.Now().Add(20 * time.Second); ; pause(w.t.Context(), 20*time.Millisecond) {
-		due := w.rdb.ZCard(w.t.Context(), keyDue).Val()
+		due, err := w.rdb.Eval(w.t.Context(), `return redis.call('ZCARD', KEYS[1]) + redis.call('ZCARD', KEYS[2])`, []string{keyPrefix + "due", keyPrefix + "held"}).Int()
+		w.must(err)
 		if due == 0 && w.rdb.XLen(w.t.Context(), keyIntake).Val() == 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			w.t.Fatalf("not settled: %v due", w.rdb.ZRangeWithScores(w.t.Context(), keyDue, 0, -1).Val())
+			w.t.Fatalf("not settled: %v due", w.rdb.ZRangeWithScores(w.t.Context(), keyPrefix+"due", 0, -1).Val())
 		}
 	}
 }
