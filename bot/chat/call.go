@@ -51,25 +51,25 @@ func (s *Surface) tellNews(ctx context.Context, k *card, v View) error {
 	return nil
 }
 
-// callByCard is whom a card that is made just now calls itself, since it tells
-// all there is to tell. It is kept as told before the card is made: should that
-// fail, the next try is as new.
-func (s *Surface) callByCard(ctx context.Context, k *card, v View) (call []string, err error) {
+// callByCard is whom a card calls itself when it is made, and what it tells by
+// that.
+func (s *Surface) callByCard(ctx context.Context, k *card, v View) (call []string, tells map[string]string, err error) {
 	for _, n := range NewsOf(v) {
 		names, _, err := s.called(ctx, k, v, n)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, name := range names {
 			if !slices.Contains(call, name) && len(call) < maxCalled {
 				call = append(call, name)
 			}
 		}
-		if err := s.saveTold(ctx, k, n.Kind, n.Key); err != nil {
-			return nil, err
+		if tells == nil {
+			tells = map[string]string{}
 		}
+		tells[n.Kind] = n.Key
 	}
-	return call, nil
+	return call, tells, nil
 }
 
 // called is whom a piece of news calls where a card stands, and whether it is to

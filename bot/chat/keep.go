@@ -62,6 +62,9 @@ type written struct {
 	Begun time.Time    `json:"begun,omitzero"`  // it may have been posted since, and nobody was told
 	Tries int          `json:"tries,omitempty"` // how often it was made anew
 	Gone  bool         `json:"gone,omitempty"`  // it is written no more
+	// Told is the news, by kind, that the message that may have been posted since
+	// Begun tells by itself. Once it stands that is told.
+	Told map[string]string `json:"told,omitempty"`
 }
 
 // card is what Redis knows of a card.
@@ -130,14 +133,24 @@ func (s *Surface) moveCard(ctx context.Context, k *card, to bot.ChatPlace) error
 	return storeError(s.rdb.HSet(ctx, keyCard(k.id), "place", place).Err())
 }
 
-// saveSlot keeps what is known of a message.
+// saveSlot keeps what is known of a message, and with one that stands what it has
+// told.
 func (s *Surface) saveSlot(ctx context.Context, k *card, slot string, w written) error {
+	var told map[string]string
+	if w.Sent.ID != "" {
+		told, w.Told = w.Told, nil
+	}
 	text, err := json.Marshal(w)
 	if err != nil {
 		return err
 	}
+	fields := []any{"m:" + slot, text}
+	for kind, key := range told {
+		fields = append(fields, "told:"+kind, key)
+		k.told[kind] = key
+	}
 	k.slots[slot] = w
-	return storeError(s.rdb.HSet(context.WithoutCancel(ctx), keyCard(k.id), "m:"+slot, text).Err())
+	return storeError(s.rdb.HSet(context.WithoutCancel(ctx), keyCard(k.id), fields...).Err())
 }
 
 // saveTold keeps that a piece of news was told, or need not be.

@@ -16,8 +16,13 @@ type draft struct {
 	message bot.ChatMessage
 	end     bool          // it says how its request ended
 	apart   time.Duration // how far its edits are apart, unless it says the end
+	// urgent edits are what people wait for: the budget keeps some room for them, and
+	// for ends.
+	urgent bool
 	// anew has it made anew when somebody deleted it.
 	anew bool
+	// told is the news, by kind, that it tells by itself when it is made.
+	told map[string]string
 }
 
 // errBusy says that somebody else writes the card just now.
@@ -33,7 +38,7 @@ func (s *Surface) put(ctx context.Context, k *card, d draft) (again time.Duratio
 			return err
 		}
 		if known { // another may have written it since k was read
-			k.slots, k.place = fresh.slots, fresh.place
+			k.slots, k.told, k.place = fresh.slots, fresh.told, fresh.place
 		}
 		again, err = s.putNow(ctx, k, d)
 		return err
@@ -57,6 +62,13 @@ func (s *Surface) putNow(ctx context.Context, k *card, d draft) (again time.Dura
 		if w.Sent, err = s.find(ctx, d.at, postKey(k.id, d.slot, w.Tries), w.Begun.Add(-findSkew)); err != nil {
 			return 0, err
 		}
+		if w.Sent.ID != "" { // and has called whom it was to call then
+			w.Begun = time.Time{}
+			if err := s.saveSlot(ctx, k, d.slot, w); err != nil {
+				return 0, err
+			}
+			w.Told = nil
+		}
 	}
 	if w.Sent.ID != "" {
 		if w.Sum == sum && w.End == d.end {
@@ -66,7 +78,7 @@ func (s *Surface) putNow(ctx context.Context, k *card, d draft) (again time.Dura
 			return wait, nil
 		}
 		if w.Sum != sum {
-			err = s.edit(ctx, w.Sent, d.message, d.end && !w.End)
+			err = s.edit(ctx, w.Sent, d.message, d.urgent || d.end && !w.End)
 		}
 		switch {
 		case err == nil:
@@ -87,14 +99,14 @@ func (s *Surface) putNow(ctx context.Context, k *card, d draft) (again time.Dura
 // postNow makes a message, and keeps before that it may be made, so that it is
 // looked for when nobody hears of it any more.
 func (s *Surface) postNow(ctx context.Context, k *card, d draft, w written, sum string) error {
-	w.Begun = s.now()
+	w.Begun, w.Told = s.now(), d.told
 	if err := s.saveSlot(ctx, k, d.slot, w); err != nil {
 		return err
 	}
 	sent, err := s.post(ctx, d.at, postKey(k.id, d.slot, w.Tries), d.message)
 	if err != nil {
 		if _, limited := errors.AsType[*bot.Limited](err); limited || !passing(err) { // it was not made
-			w.Begun = time.Time{}
+			w.Begun, w.Told = time.Time{}, nil
 			if errKept := s.saveSlot(ctx, k, d.slot, w); errKept != nil {
 				return errKept
 			}

@@ -14,8 +14,9 @@ import (
 
 const (
 	// progressEvery is how far edits of the message about a run are apart, and how
-	// often a run that goes on is looked at.
-	progressEvery = 3 * time.Second
+	// often a run that goes on is looked at. One that goes on for long is looked at
+	// less and less, to progressMost.
+	progressEvery, progressMost = 3 * time.Second, 20 * time.Second
 	// busyPause is when somebody else's write of a card is looked after, and
 	// busyMost how long that is waited for on the spot.
 	busyPause, busyMost = 50 * time.Millisecond, 4 * time.Second
@@ -246,12 +247,10 @@ func (s *Surface) level(ctx context.Context, k *card, v View) (again time.Durati
 	}
 	d := draft{
 		slot: slotCard, at: k.place, message: RequestCard(v), end: v.Request.State.Ended(), apart: p.Limits().EditEvery,
-		anew: v.Request.State == approvals.StatePending,
+		urgent: true, anew: v.Request.State == approvals.StatePending,
 	}
-	w := k.slots[slotCard]
-	if w.Sent.ID == "" && w.Begun.IsZero() {
-		// It is new, so that it calls people itself.
-		if d.message.Call, err = s.callByCard(ctx, k, v); err != nil {
+	if k.slots[slotCard].Sent.ID == "" { // it calls people itself when it is made
+		if d.message.Call, d.told, err = s.callByCard(ctx, k, v); err != nil {
 			return 0, err
 		}
 	}
@@ -285,6 +284,10 @@ func (s *Surface) levelDirectly(ctx context.Context, k *card, v View, d draft, r
 	}
 	v.Place, d.at = to, to
 	d.message = RequestCard(v)
+	var err error
+	if d.message.Call, d.told, err = s.callByCard(ctx, k, v); err != nil {
+		return 0, err
+	}
 	again, err := s.put(ctx, k, d)
 	if code := actions.CodeOf(err); code == actions.CodeForbidden || code == actions.CodeNotFound || code == actions.CodeInvalid {
 		return 0, errors.Join(refused, err, s.closeCard(ctx, k))
@@ -303,7 +306,8 @@ func (s *Surface) showProgress(ctx context.Context, k *card, v View) (again time
 	if w := k.slots[slotProgress]; w.Gone || w.Sent.ID == "" && w.Begun.IsZero() && run.State == actions.RunSucceeded {
 		return 0, nil
 	}
-	again, err = s.put(ctx, k, draft{slot: slotProgress, at: threadOf(k), message: ProgressMessage(v), end: !running, apart: progressEvery})
+	pace := min(max(progressEvery, v.Now.Sub(run.StartedAt)/10), progressMost)
+	again, err = s.put(ctx, k, draft{slot: slotProgress, at: threadOf(k), message: ProgressMessage(v), end: !running, apart: pace})
 	switch actions.CodeOf(err) {
 	case actions.CodeForbidden, actions.CodeNotFound, actions.CodeInvalid:
 		s.log.WarnContext(ctx, "how far a run is cannot be shown", "request_id", k.request, "place", k.place.ID(), "error", err)
@@ -312,7 +316,7 @@ func (s *Surface) showProgress(ctx context.Context, k *card, v View) (again time
 		return 0, s.saveSlot(ctx, k, slotProgress, w)
 	}
 	if running && err == nil {
-		again = soonest(again, progressEvery)
+		again = soonest(again, pace)
 	}
 	return again, err
 }
