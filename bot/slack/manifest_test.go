@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"sigs.k8s.io/yaml"
 
@@ -75,55 +74,6 @@ func TestAManifestNeedsAnAddressThatSlackCanCall(t *testing.T) {
 	raw := manifestJSON(t, "https://evil.org/\nx: y", true)
 	if bytes.Contains(raw, []byte("evil")) {
 		t.Errorf("an address that is none stands in %s", raw)
-	}
-}
-
-// The lengths are those that the schema of the types does not have.
-// Source: https://docs.slack.dev/reference/app-manifest
-func TestTheManifestsTextsAreShortEnough(t *testing.T) {
-	var m struct {
-		Display struct {
-			Name, Description string
-			Long              string `json:"long_description"`
-		} `json:"display_information"`
-		Features struct {
-			Bot struct {
-				Name string `json:"display_name"`
-			} `json:"bot_user"`
-			Shortcuts []struct {
-				Name, Description string
-				Callback          string `json:"callback_id"`
-			}
-			Commands []struct {
-				Command, Description string
-				Hint                 string `json:"usage_hint"`
-			} `json:"slash_commands"`
-		}
-	}
-	if err := yaml.Unmarshal(manifestJSON(t, "https://berth.example.org", false), &m); err != nil {
-		t.Fatal(err)
-	}
-	within := func(what, text string, least, most int) {
-		if n := utf8.RuneCountInString(text); n < least || n > most {
-			t.Errorf("%s has %d characters, not %d to %d", what, n, least, most)
-		}
-	}
-	within("the name", m.Display.Name, 1, 35)
-	within("the description", m.Display.Description, 1, 140)
-	within("the long description", m.Display.Long, 175, 4000)
-	within("the bot's name", m.Features.Bot.Name, 1, 80)
-	for _, s := range m.Features.Shortcuts {
-		within("a shortcut's name", s.Name, 1, 24)
-		within("a shortcut's description", s.Description, 1, 150)
-		within("a shortcut's id", s.Callback, 1, 255)
-	}
-	for _, c := range m.Features.Commands {
-		within("a command", c.Command, 2, 32)
-		within("a command's description", c.Description, 1, 2000)
-		within("a command's hint", c.Hint, 1, 1000)
-	}
-	if len(m.Features.Shortcuts) != 2 || len(m.Features.Commands) != 1 {
-		t.Errorf("it has %+v", m.Features)
 	}
 }
 

@@ -239,9 +239,16 @@ func runLine(v *view) (string, fieldErrors) {
 	return strings.Join(words, " "), wrong
 }
 
+// menu is what a menu could offer. Slack wants the list even if it is empty, which
+// slack-go's type leaves out.
+// Source: https://docs.slack.dev/reference/interaction-payloads/block_suggestion-payload
+type menu struct {
+	Options []*slackapi.OptionBlockObject `json:"options"`
+}
+
 // options answers a menu that asks what it could offer.
 func (s *Surface) options(ctx context.Context, in *interaction) reply {
-	out := slackapi.OptionsResponse{Options: []*slackapi.OptionBlockObject{}}
+	out := menu{Options: []*slackapi.OptionBlockObject{}}
 	if in.ActionID != fieldTarget || s.suggest == nil || in.View == nil {
 		return reply{status: http.StatusOK, body: out}
 	}
