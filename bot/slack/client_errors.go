@@ -110,6 +110,7 @@ var verdicts = map[string]verdict{
 	"cannot_unfurl_url":        {actions.CodeInvalid, "Slack shows nothing for that address. Its domain has to stand under App Unfurl Domains in the app's settings."},
 	"cannot_unfurl_message":    {actions.CodeInvalid, "Slack shows nothing for addresses in that message."},
 	"missing_unfurls":          {actions.CodeInvalid, "There is nothing to show for that address."},
+	"invalid_thread_ts":        {actions.CodeInvalid, "That is no thread of Slack's."},
 	"cannot_reply_to_message":  {actions.CodeInvalid, "Slack takes no replies to that message."},
 	"unknown_method":           {actions.CodeInvalid, "Slack does not know what Berth asks for. Look whether `slack.api_url` is right."},
 	"method_deprecated":        {actions.CodeInvalid, "Slack does not do any more what Berth asks for; Berth needs an update."},
