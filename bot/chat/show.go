@@ -87,13 +87,16 @@ func (s *Surface) show(ctx context.Context, name actions.Name) (again time.Durat
 	for platform := range s.platforms {
 		group.Go(func() {
 			for i, k := range cards {
-				if k.place.Platform != platform || views[i] == nil {
+				if k.asked.Platform != platform || views[i] == nil {
 					continue
 				}
 				wait, err := s.showOne(ctx, k, *views[i])
 				mu.Lock()
 				again, errs = soonest(again, wait), append(errs, err)
 				mu.Unlock()
+				if err != nil && passing(err) {
+					return // it would be as long in not answering about the next one
+				}
 			}
 		})
 	}
