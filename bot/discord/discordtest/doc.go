@@ -24,6 +24,13 @@
 // within Discord's three seconds; the user then reads "The application did not
 // respond".
 //
+// A browser that opens / on the server finds a chat: whoever is there acts as any
+// of the people, types "/berth …" with its suggestions or "@berth …", clicks and
+// submits, live. ?as=USER&channel=CHANNEL&thread=THREAD choose what is seen, and
+// theme=light its colours. One message alone, for a picture, is drawn by
+// /page/message/CHANNEL/ID?bare=1, with as=USER for an ephemeral one: take the
+// element #bare once body[data-ready] is there.
+//
 // What it knows and does not: messages have no nonce when they are read later,
 // as Discord's do not; of components it has buttons, string menus, text inputs
 // and labels, not those of IS_COMPONENTS_V2; permissions are those of channels

@@ -1,0 +1,235 @@
+// Keeps the page as the server has it. Only what differs is replaced, so that an
+// opened file, a selection or a half-written form stays.
+"use strict";
+
+const $ = (q, from = document) => from.querySelector(q);
+const here = new URLSearchParams(location.search);
+const state = { as: here.get("as") || "", channel: here.get("channel") || "", thread: here.get("thread") || "" };
+const shown = new Map(); // an element's id or name → the HTML that it was made from
+
+async function post(what, body) {
+  const res = await fetch("/page/" + what, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ as: state.as, ...body }) });
+  const out = await res.json().catch(() => ({ error: "The stand-in does not answer." }));
+  return res.ok ? out : { error: out.error || "That did not work." };
+}
+
+function toast(text) {
+  const t = $("#toast");
+  t.textContent = text;
+  t.hidden = false;
+  clearTimeout(toast.timer);
+  toast.timer = setTimeout(() => { t.hidden = true; }, 4000);
+}
+
+function made(html) {
+  const t = document.createElement("template");
+  t.innerHTML = html;
+  return t.content.firstElementChild;
+}
+
+function put(el, name, html) {
+  if (shown.get(name) === html) return false;
+  shown.set(name, html);
+  el.innerHTML = html;
+  return true;
+}
+
+function list(el, name, items) {
+  const pane = el.parentElement;
+  const low = pane.scrollHeight - pane.scrollTop - pane.clientHeight < 60;
+  const ids = new Set(items.map((i) => i.id));
+  for (const old of [...el.children]) if (!ids.has(old.id)) { shown.delete(name + old.id); old.remove(); }
+  let at = el.firstElementChild;
+  for (const item of items) {
+    const now = at && at.id === item.id ? at : document.getElementById(item.id);
+    if (now && el.contains(now) && shown.get(name + item.id) === item.html) {
+      if (now !== at) el.insertBefore(now, at);
+      at = now.nextElementSibling;
+      continue;
+    }
+    const fresh = made(item.html);
+    shown.set(name + item.id, item.html);
+    if (now && el.contains(now)) {
+      const open = [...now.querySelectorAll("details")].map((d) => d.open);
+      fresh.querySelectorAll("details").forEach((d, i) => { d.open = !!open[i]; });
+      now.replaceWith(fresh);
+    } else el.insertBefore(fresh, at);
+    at = fresh.nextElementSibling;
+  }
+  if (low) pane.scrollTop = pane.scrollHeight;
+}
+
+function clear(el, name) {
+  el.replaceChildren();
+  for (const key of [...shown.keys()]) if (key.startsWith(name)) shown.delete(key);
+}
+
+let busy = false, again = false;
+async function refresh() {
+  if (busy) { again = true; return; }
+  busy = true;
+  try {
+    const res = await fetch("/page/view?" + new URLSearchParams(state));
+    if (res.ok) draw(await res.json());
+  } catch { /* The stand-in is gone; the live stream tries again. */ } finally {
+    busy = false;
+    if (again) { again = false; refresh(); }
+  }
+}
+
+function draw(v) {
+  const moved = v.channel !== draw.channel || v.as !== draw.as;
+  if (moved) clear($("#messages"), "c:");
+  if (moved || v.thread !== draw.thread) clear($("#threadmessages"), "t:");
+  Object.assign(draw, { channel: v.channel, as: v.as, thread: v.thread });
+  Object.assign(state, { as: v.as, channel: v.channel, thread: v.thread });
+  history.replaceState(null, "", "?" + new URLSearchParams(Object.entries({ ...Object.fromEntries(here), ...state }).filter(([, x]) => x)));
+  put($("#sidebar"), "sidebar", v.sidebar);
+  put($("#header"), "header", v.header);
+  $("#main textarea").placeholder = v.placeholder;
+  $("#thread").hidden = !v.thread;
+  put($(".threadhead"), "threadhead", v.threadHeader);
+  list($("#messages"), "c:", v.messages);
+  list($("#threadmessages"), "t:", v.threadMessages);
+  const id = v.modal ? v.modal.id : "";
+  if (draw.modal !== id) {
+    draw.modal = id;
+    $("#modal").innerHTML = v.modal ? v.modal.html : "";
+    const first = $("#modal input, #modal textarea");
+    if (first) first.focus();
+  }
+}
+
+function go(to) {
+  Object.assign(state, to);
+  refresh();
+}
+
+document.addEventListener("click", async (e) => {
+  const el = e.target.closest("[data-as],[data-channel],[data-thread],[data-custom],[data-dismiss],[data-close],[data-menu]");
+  if (!el || el.tagName === "SELECT") return;
+  const d = el.dataset;
+  if (d.as) go({ as: d.as });
+  else if (d.channel) go({ channel: d.channel, thread: d.thread || "" });
+  else if (d.thread !== undefined) go({ thread: d.thread });
+  else if (d.dismiss) await post("dismiss", { message: d.dismiss });
+  else if (d.close) { await post("close", { interaction: d.close }); refresh(); }
+  else if (d.menu) {
+    const out = await post("menu", { message: el.closest(".message").dataset.id, command: d.menu });
+    if (out.error) toast(out.error);
+  } else if (d.custom) {
+    el.classList.add("busy");
+    const out = await post("click", { message: el.closest(".message").dataset.id, id: d.custom });
+    el.classList.remove("busy");
+    if (out.error) toast(out.error);
+  }
+});
+
+document.addEventListener("change", async (e) => {
+  if (!e.target.matches("select[data-custom]")) return;
+  const out = await post("choose", { message: e.target.closest(".message").dataset.id, id: e.target.dataset.custom, choice: [e.target.value] });
+  if (out.error) toast(out.error);
+});
+
+document.addEventListener("submit", async (e) => {
+  e.preventDefault();
+  const form = e.target;
+  if (!form.matches(".modal")) return;
+  const error = $(".error", form);
+  const out = await post("submit", { interaction: form.dataset.interaction, values: Object.fromEntries(new FormData(form)) });
+  error.hidden = !out.error;
+  error.textContent = out.error || "";
+});
+
+document.addEventListener("keydown", (e) => {
+  if (e.key === "Escape" && draw.modal) post("close", { interaction: draw.modal }).then(refresh);
+});
+
+for (const form of document.querySelectorAll(".composer")) {
+  const text = $("textarea", form), offers = $(".offers", form), error = $(".error", form);
+  let items = [], on = 0, asked = 0, timer;
+  const place = () => (form.dataset.for === "thread" ? state.thread : state.channel);
+  const grow = () => { text.style.height = "auto"; text.style.height = text.scrollHeight + "px"; };
+  const close = () => { items = []; offers.hidden = true; };
+
+  function show() {
+    offers.replaceChildren(...items.map((item, i) => {
+      const b = document.createElement("button"), name = document.createElement("b"), hint = document.createElement("small");
+      b.type = "button";
+      b.className = item.kind + (i === on ? " on" : "");
+      name.textContent = item.label;
+      hint.textContent = item.hint;
+      b.append(name, hint);
+      b.addEventListener("mousedown", (e) => { e.preventDefault(); choose(i); });
+      return b;
+    }));
+    offers.hidden = items.length === 0;
+    const chosen = offers.children[on];
+    if (chosen) chosen.scrollIntoView({ block: "nearest" });
+  }
+
+  function choose(i) {
+    if (!items[i] || items[i].kind === "error") return;
+    text.value = items[i].insert;
+    grow();
+    offer();
+  }
+
+  async function offer() {
+    const mine = ++asked;
+    if (!text.value.startsWith("/")) { close(); return; }
+    const res = await fetch("/page/suggest?" + new URLSearchParams({ as: state.as, channel: place(), text: text.value }));
+    const found = res.ok ? await res.json() : [];
+    if (mine !== asked) return;
+    items = found.filter((f) => f.insert.trimEnd() !== text.value.trimEnd() || f.kind === "error");
+    on = 0;
+    show();
+  }
+
+  async function send() {
+    const typed = text.value;
+    if (!typed.trim()) return;
+    asked++;
+    close();
+    text.value = "";
+    grow();
+    const out = await post("type", { channel: place(), text: typed.startsWith("/") ? typed.trimEnd() : typed });
+    error.hidden = !out.error;
+    error.textContent = out.error || "";
+    if (out.error && !text.value) { text.value = typed; grow(); }
+  }
+
+  text.addEventListener("input", () => {
+    grow();
+    error.hidden = true;
+    clearTimeout(timer);
+    timer = setTimeout(offer, 120);
+  });
+  // Enter sends; a line break is typed with Shift.
+  let shifted = false;
+  text.addEventListener("beforeinput", (e) => {
+    if ((e.inputType === "insertLineBreak" || e.data === "\n") && !shifted) e.preventDefault();
+  });
+  text.addEventListener("blur", () => setTimeout(close, 150));
+  text.addEventListener("keydown", (e) => {
+    if (e.isComposing) return;
+    shifted = e.shiftKey;
+    const open = !offers.hidden && items.length > 0;
+    if (open && (e.key === "ArrowDown" || e.key === "ArrowUp")) {
+      e.preventDefault();
+      on = (on + (e.key === "ArrowDown" ? 1 : items.length - 1)) % items.length;
+      show();
+    } else if (open && e.key === "Tab") { e.preventDefault(); choose(on); }
+    else if (e.key === "Escape") close();
+    else if (e.key === "Enter" && !e.shiftKey) {
+      e.preventDefault();
+      // A command that is not complete yet is completed, as the client does.
+      if (open && items[on].kind === "command" && items[on].insert.startsWith(text.value) && text.value.trimEnd() !== items[on].insert.trimEnd()) choose(on);
+      else { clearTimeout(timer); send(); }
+    }
+  });
+}
+
+const live = new EventSource("/page/live");
+live.onmessage = refresh;
+refresh();
