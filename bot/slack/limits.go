@@ -17,9 +17,6 @@ const (
 	// Source: https://docs.slack.dev/reference/block-kit/blocks/header-block
 	maxHeader = 150
 
-	// Source: https://docs.slack.dev/reference/block-kit/blocks/context-block
-	maxContextElements = 10
-
 	// Source: https://docs.slack.dev/reference/block-kit/composition-objects/text-object
 	maxTextObject = 3000
 
@@ -29,10 +26,6 @@ const (
 	// Source: https://docs.slack.dev/reference/block-kit/block-elements/button-element
 	maxButtonText  = 75
 	maxButtonValue = 2000
-	maxButtonURL   = 3000
-	maxActionID    = 255
-	// Source: https://docs.slack.dev/reference/block-kit/blocks/section-block
-	maxBlockID = 255
 
 	// Source: https://docs.slack.dev/reference/block-kit/composition-objects/confirmation-dialog-object
 	maxConfirmTitle  = 100
@@ -50,10 +43,10 @@ const (
 	// Source: view_too_large of https://docs.slack.dev/reference/methods/views.open
 	maxView = 250_000
 
-	// maxText is where Slack cuts the text of a message, and wiseText how much of
-	// it Slack advises.
-	// Source: https://docs.slack.dev/changelog/2018-truncating-really-long-messages
-	maxText  = 40_000
+	// wiseText is how long Slack advises the text of a message to be; it takes no
+	// longer one in an edit.
+	// Sources: https://docs.slack.dev/reference/methods/chat.postMessage#truncating and
+	// msg_too_long of https://docs.slack.dev/reference/methods/chat.update
 	wiseText = 4000
 
 	// maxMessage is how much the blocks of a message may hold together, as JSON: what

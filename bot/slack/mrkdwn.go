@@ -174,13 +174,18 @@ func (r *reader) literal(code string) {
 	}
 }
 
-// maxIndent is how deep lists stand below each other to the eye.
-const maxIndent = 6
+const (
+	// maxIndent is how deep lists stand below each other to the eye.
+	maxIndent = 6
+	// step is how far a list is indented below another: by spaces that are not run
+	// together.
+	step = "\u2003\u2003"
+)
 
 func (r *reader) list(n *ast.List) {
 	outer := r.indent
 	number := n.Start
-	depth := width(outer) / 4
+	depth := width(outer) / width(step)
 	for item := n.FirstChild(); item != nil; item = item.NextSibling() {
 		bullet := []string{"• ", "◦ ", "▪ "}[depth%3]
 		if n.IsOrdered() {
@@ -192,7 +197,7 @@ func (r *reader) list(n *ast.List) {
 		}
 		r.bullet = outer + bullet
 		if depth < maxIndent {
-			r.indent = outer + "    "
+			r.indent = outer + step
 		}
 		r.blocks(item, n.IsTight)
 		if r.bullet != "" { // there was nothing in it
@@ -222,7 +227,7 @@ func (r *reader) inlineOne(n ast.Node, s span) {
 		s.text = r.plain(n.Value)
 		r.put(s)
 	case *ast.CodeSpan:
-		s.text, s.code = strings.ReplaceAll(string(n.Text(r.src)), "\n", " "), true //nolint:staticcheck // Text is what a code span's raw children hold, joined
+		s.text, s.code = r.raw(n), true
 		r.put(s)
 	case *ast.Emphasis:
 		if n.Level > 1 {
@@ -260,6 +265,17 @@ func (r *reader) inlineOne(n ast.Node, s span) {
 	default:
 		r.inline(n, s)
 	}
+}
+
+// raw is the text of inline code, on one line.
+func (r *reader) raw(n ast.Node) string {
+	var b strings.Builder
+	for c := n.FirstChild(); c != nil; c = c.NextSibling() {
+		if t, ok := c.(*ast.Text); ok {
+			b.Write(t.Segment.Value(r.src))
+		}
+	}
+	return strings.ReplaceAll(b.String(), "\n", " ")
 }
 
 // plain is text without Markdown's escapes and entities. The marks that keep

@@ -39,7 +39,7 @@ func TestMarkdownForSlack(t *testing.T) {
 		"code with a backtick":                   {bot.Code("a`b", 10), "`aˋb`"},
 		"code with two backticks":                {"``` a``b ```", "`aˋˋb`"},
 		"a heading is bold":                      {"### Plan\ntext", "*Plan*\ntext"},
-		"a list":                                 {"- a\n- b\n  - c\n\nd", "• a\n• b\n    ◦ c\n\nd"},
+		"a list":                                 {"- a\n- b\n  - c\n\nd", "• a\n• b\n\u2003\u2003◦ c\n\nd"},
 		"a numbered list":                        {"3. a\n4. b", "3. a\n4. b"},
 		"things to do":                           {"- [ ] a\n- [x] b", "• ☐ a\n• ☑ b"},
 		"a quotation":                            {"> a\n> b\n\nc", "> a\n> b\n\nc"},
@@ -96,7 +96,7 @@ func read(s string) string {
 	s = regexp.MustCompile(`<https?://[^\s<>|]+\|([^<>\n]+)>`).ReplaceAllString(s, "$1")
 	s = strings.NewReplacer("&amp;", "&", "&lt;", "<", "&gt;", ">").Replace(s)
 	return strings.Map(func(r rune) rune {
-		if strings.ContainsRune("*_~`\u200b \n\t", r) {
+		if strings.ContainsRune("*_~`\u200b\u2003 \n\t", r) {
 			return -1
 		}
 		for _, look := range looks {

@@ -49,9 +49,9 @@ const (
 	maxSmall = 600
 	// minArea is what every text gets at least, so that its cut can be told.
 	minArea = 150
-	// maxFallback is how much of a message notifications and screen readers get:
-	// with what calls people, less than wiseText.
-	maxFallback = 3000
+	// maxFallback is how much of a message notifications and screen readers get
+	// besides what calls people.
+	maxFallback = wiseText - 1000
 )
 
 // render makes a message fit into room. calls are mentions, as call writes them.
