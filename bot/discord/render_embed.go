@@ -1,6 +1,7 @@
 package discord
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -21,6 +22,9 @@ type block struct {
 // some for what they are about.
 const maxFacts = 2500
 
+// maxBesideFile is how long a text may be that has a file with all of it below.
+const maxBesideFile = 1800
+
 // embeds are a message's: its text, fields, and short parts in one, and longer
 // parts in more of them below it. Where all is more than Discord takes, the
 // longest texts are cut, and what is cut goes along as a file unless it is read
@@ -29,19 +33,24 @@ func (p *payload) embeds(m bot.ChatMessage) []*discordgo.MessageEmbed {
 	first := &discordgo.MessageEmbed{Title: titleOf(m), Fields: facts(m.Fields), Color: colours[m.Tone]}
 	small := plainLine(markdown(m.Small))
 	left := maxEmbedsText - markSize - size(first.Title) - min(size(small), maxFooter)
+	left -= maxFields // for what stands in place of an empty name or text
 	for _, f := range first.Fields {
 		left -= size(f.Name) + size(f.Value)
 	}
 
-	blocks := []*block{{text: markdown(m.Text), most: maxEmbedText - markSize}}
+	most := maxEmbedText
+	if m.File != nil {
+		most = maxBesideFile
+	}
+	blocks := []*block{{text: markdown(m.Text), most: most - markSize}}
 	fields := len(first.Fields) // and those of parts
 	own := 1                    // embeds
 	for _, part := range m.Parts {
-		b := &block{title: escape(clipLine(part.Title, maxEmbedTitle/2)), text: markdown(part.Text), most: maxEmbedText}
+		b := &block{title: escape(clipLine(part.Title, maxEmbedTitle/2)), text: markdown(part.Text), most: most}
 		if b.title == "" && b.text == "" {
 			continue
 		}
-		if own == 1 && fields < maxFields-1 && b.title != "" && b.text != "" && size(b.text) <= maxFieldValue {
+		if own == 1 && fields < maxFields-1 && size(b.text) <= maxFieldValue {
 			b.most = maxFieldValue
 			fields++
 		} else if own++; own > maxEmbeds {
@@ -61,10 +70,9 @@ func (p *payload) embeds(m bot.ChatMessage) []*discordgo.MessageEmbed {
 		case i == 0:
 			first.Description = text
 		case b.most == maxFieldValue:
-			if text == "" {
-				text = "–" // nothing of it fits, and Discord takes no empty field
-			}
-			first.Fields = append(first.Fields, &discordgo.MessageEmbedField{Name: b.title, Value: text})
+			// What is empty, or was left no room, is a character that is not seen:
+			// Discord takes no empty field.
+			first.Fields = append(first.Fields, &discordgo.MessageEmbedField{Name: cmp.Or(b.title, seam), Value: cmp.Or(text, seam)})
 		default:
 			embeds = append(embeds, &discordgo.MessageEmbed{Title: b.title, Description: text, Color: colours[m.Tone]})
 		}
@@ -111,13 +119,33 @@ func facts(all []bot.ChatField) []*discordgo.MessageEmbedField {
 			}
 			value, _ = cut(value, most, "[…]")
 			sum += size(name) + size(value)
-			fields = append(fields, &discordgo.MessageEmbedField{Name: name, Value: value, Inline: true})
+			fields = append(fields, &discordgo.MessageEmbedField{Name: name, Value: value, Inline: narrow(value)})
 		}
 		if sum <= maxFacts {
 			break
 		}
 	}
 	return fields
+}
+
+// What a field may have to stand beside two others, whose columns are narrow.
+const (
+	maxInline     = 60 // characters
+	maxInlineWord = 22 // of one word
+)
+
+// narrow tells whether a value is short enough to stand beside others.
+func narrow(value string) bool {
+	value = unmarked(value)
+	if strings.Contains(value, fence) || size(value) > maxInline {
+		return false
+	}
+	for _, word := range strings.Fields(value) {
+		if size(word) > maxInlineWord {
+			return false
+		}
+	}
+	return true
 }
 
 // share gives each block its room: short ones all they need, and the others the
