@@ -24,8 +24,8 @@ demo: ## A pull request, /deploy, a cluster, a URL: the whole of it on this mach
 	@go build -o bin/ ./cmd/demo
 	@KEEP="$(KEEP)" bin/demo
 
-test: ## Run every test under the race detector, against a real Redis, Kubernetes API, name server, certificate authority and PostgreSQL
-	@.ci/need redis-server gcc:gcc,libc6-dev named:bind9 nsupdate:bind9-dnsutils pdns_server:pdns-server,pdns-backend-sqlite3 pg_ctlcluster:postgresql sqlite3 node:nodejs,npm # the race detector needs a C compiler
+test: ## Run every test under the race detector, against a real Redis, Kubernetes API, name server, certificate authority, PostgreSQL and browser
+	@.ci/need redis-server gcc:gcc,libc6-dev named:bind9 nsupdate:bind9-dnsutils pdns_server:pdns-server,pdns-backend-sqlite3 pg_ctlcluster:postgresql sqlite3 node:nodejs,npm chromium # the race detector needs a C compiler
 	@DEVCLUSTER="$(DEVCLUSTER)"; export DEVCLUSTER; \
 	go test -race ./... && go test -C cmd/devcluster ./...
 

@@ -142,15 +142,19 @@ func (d *demo) chat(ctx context.Context) error {
 	}
 	d.out.step("and in Slack the card is the environment's now:")
 	d.out.block(asked.Words)
-	d.out.typed(person, "/berth cleanup pr-"+fmt.Sprint(c.pull))
 	if d.keep {
 		return nil
 	}
-	if _, err := c.slack.Command(slackAna, slackChannel, "cleanup pr-"+fmt.Sprint(c.pull)); err != nil {
+	command = fmt.Sprintf("cleanup pr-%d", c.pull)
+	d.out.typed(person, "/berth "+command)
+	if _, err := c.slack.Command(slackAna, slackChannel, command); err != nil {
 		return err
 	}
-	_, err = d.awaitSlack(ctx, "is cleaned up")
-	return err
+	if _, err := d.awaitSlack(ctx, "is cleaned up"); err != nil {
+		return err
+	}
+	d.out.step("and it is gone")
+	return nil
 }
 
 // awaitSlack waits for a card about the environment that says words.

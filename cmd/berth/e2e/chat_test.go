@@ -155,12 +155,12 @@ func TestADecisionAnywhereShowsEverywhere(t *testing.T) {
 		kill  int // after so many steps the replica that is spoken to dies; -1 never
 		where []string
 	}{
-		"Discord, then the pull request": {[]step{(*talk).benApprovesInDiscord, (*talk).cemApprovesOnThePullRequest}, -1, []string{"in Discord", "GitHub"}},
-		"the pull request, then Discord": {[]step{(*talk).cemApprovesOnThePullRequest, (*talk).benApprovesInDiscord}, -1, []string{"in Discord", "GitHub"}},
-		"Slack, then Discord":            {[]step{(*talk).cemApprovesInSlack, (*talk).benApprovesInDiscord}, -1, []string{"in Slack", "in Discord"}},
-		"the replica that asked dies":    {[]step{(*talk).benApprovesInDiscord, (*talk).cemApprovesOnThePullRequest}, 0, []string{"in Discord", "GitHub"}},
-		"it dies between the decisions":  {[]step{(*talk).benApprovesInDiscord, (*talk).cemApprovesOnThePullRequest}, 1, []string{"in Discord", "GitHub"}},
-		"it dies while it runs":          {[]step{(*talk).benApprovesInDiscord, (*talk).cemApprovesInSlack}, 2, []string{"in Slack", "in Discord"}},
+		"Discord, then the pull request": {[]step{(*talk).benApprovesInDiscord, (*talk).cemApprovesOnThePullRequest}, -1, []string{"in Discord", "acme/shop#"}},
+		"the pull request, then Discord": {[]step{(*talk).cemApprovesOnThePullRequest, (*talk).benApprovesInDiscord}, -1, []string{"in Discord", "acme/shop#"}},
+		"Slack, then Discord":            {[]step{(*talk).cemApprovesInSlack, (*talk).benApprovesInDiscord}, -1, []string{"agreed here", "in Discord"}},
+		"the replica that asked dies":    {[]step{(*talk).benApprovesInDiscord, (*talk).cemApprovesOnThePullRequest}, 0, []string{"in Discord", "acme/shop#"}},
+		"it dies between the decisions":  {[]step{(*talk).benApprovesInDiscord, (*talk).cemApprovesOnThePullRequest}, 1, []string{"in Discord", "acme/shop#"}},
+		"it dies while it runs":          {[]step{(*talk).benApprovesInDiscord, (*talk).cemApprovesInSlack}, 2, []string{"agreed here", "in Discord"}},
 	}
 	for name, order := range orders {
 		t.Run(name, func(t *testing.T) {
