@@ -30,6 +30,7 @@ var (
 	unknownMember      = &refusal{status: 404, code: 10007, message: "Unknown Member"}
 	unknownMessage     = &refusal{status: 404, code: 10008, message: "Unknown Message"}
 	unknownUser        = &refusal{status: 404, code: 10013, message: "Unknown User"}
+	unknownEmoji       = &refusal{status: 400, code: 10014, message: "Unknown Emoji"}
 	unknownWebhook     = &refusal{status: 404, code: 10015, message: "Unknown Webhook"}
 	unknownInteraction = &refusal{status: 404, code: 10062, message: "Unknown interaction"}
 	unknownCommand     = &refusal{status: 404, code: 10063, message: "Unknown application command"}

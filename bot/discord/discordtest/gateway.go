@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -209,6 +210,9 @@ func (s *Server) checkFrame(raw []byte) {
 		// Client libraries write these into all that they send.
 		delete(m, "s")
 		delete(m, "t")
+		if identify, ok := m["d"].(map[string]any); ok && m["op"] == 2.0 {
+			modern(identify)
+		}
 	}
 	bs, err := checkType("gatewaySend", v)
 	s.mu.Lock()
@@ -218,6 +222,27 @@ func (s *Server) checkFrame(raw []byte) {
 	}
 	for _, b := range bs {
 		s.strange("gateway: %s", b)
+	}
+}
+
+// modern makes an identification as older client libraries write it, which Discord
+// still takes, as the description has it: names of properties began with "$", and
+// a presence had one game.
+func modern(identify map[string]any) {
+	if properties, ok := identify["properties"].(map[string]any); ok {
+		for name, value := range properties {
+			if bare, old := strings.CutPrefix(name, "$"); old {
+				delete(properties, name)
+				if bare == "os" || bare == "browser" || bare == "device" {
+					properties[bare] = value
+				}
+			}
+		}
+	}
+	if presence, ok := identify["presence"].(map[string]any); ok {
+		if _, old := presence["game"]; old && presence["activities"] == nil {
+			delete(identify, "presence")
+		}
 	}
 }
 

@@ -175,6 +175,7 @@ type Message struct {
 	ReplyTo   string // the message that it replies to
 	Nonce     string
 	Edits     int
+	Reactions []string // the application's, as emoji
 	Pings     []string // whom it notified: ids of accounts and roles, "everyone"
 	At        time.Time
 	Edited    time.Time // zero when it was not
@@ -198,7 +199,7 @@ func snapshot(m *message) Message {
 	out := Message{
 		ID: m.id, Channel: m.channel.id, Author: m.author.id, Bot: m.author.bot, Content: m.body.Content, Embeds: m.body.Embeds,
 		Components: m.body.Components, Attachments: m.body.Attachments, Thinking: m.flags&flagLoading != 0, ReplyTo: m.refersTo,
-		Edits: m.edits, Pings: m.pings, At: m.at, Edited: m.edited,
+		Edits: m.edits, Reactions: m.reactions, Pings: m.pings, At: m.at, Edited: m.edited,
 	}
 	if m.to != nil {
 		out.Ephemeral, out.To = true, m.to.id

@@ -39,6 +39,7 @@ var routes = []*route{
 	define("GET /channels/{channel}/messages/{message}", "", (*Server).getMessage),
 	define("PATCH /channels/{channel}/messages/{message}", "editMessage", (*Server).editMessage, per(5, 5*time.Second)),
 	define("DELETE /channels/{channel}/messages/{message}", "", (*Server).deleteMessage, silent, per(5, time.Second)),
+	define("PUT /channels/{channel}/messages/{message}/reactions/{emoji}/@me", "", (*Server).addReaction, silent, per(1, 250*time.Millisecond)),
 	define("POST /channels/{channel}/messages/{message}/threads", "startThread", (*Server).startThread, created, per(50, 5*time.Minute)),
 	define("POST /channels/{channel}/threads", "createThread", (*Server).createThread, created, per(50, 5*time.Minute)),
 	define("GET /guilds/{guild}", "", (*Server).getGuild, asks("with_counts")),

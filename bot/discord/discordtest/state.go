@@ -12,6 +12,7 @@ import (
 // Permissions that the stand-in looks at.
 // Source: https://docs.discord.com/developers/topics/permissions#permissions-bitwise-permission-flags
 const (
+	AddReactions          = 1 << 6
 	ViewChannel           = 1 << 10
 	SendMessages          = 1 << 11
 	ManageMessages        = 1 << 13
@@ -25,7 +26,7 @@ const (
 )
 
 // everything is what members may do in a channel that denies nothing.
-const everything = ViewChannel | SendMessages | EmbedLinks | AttachFiles | ReadMessageHistory | UseCommands | CreatePublicThreads | SendMessagesInThreads
+const everything = AddReactions | ViewChannel | SendMessages | EmbedLinks | AttachFiles | ReadMessageHistory | UseCommands | CreatePublicThreads | SendMessagesInThreads
 
 // Types of channels.
 // Source: https://docs.discord.com/developers/resources/channel#channel-object-channel-types
@@ -126,6 +127,7 @@ type message struct {
 	roles       []string
 	everyone    bool
 	dismissed   bool
+	reactions   []string // the application's, as emoji
 }
 
 // body is what is replaced by an edit.
