@@ -65,13 +65,13 @@ img { display: block; width: 100% }
 </style><body>
 `
 
-// draw makes a picture of a page once its body says that it is ready.
+// draw makes a picture of a page once it is ready, which Slack's says of its body.
 func draw(browser context.Context, address, to string, width int64) error {
 	tab, done := chromedp.NewContext(browser)
 	defer done()
 	tab, cancel := context.WithTimeout(tab, drawWithin)
 	defer cancel()
-	err := chromedp.Do(tab, chromedp.EmulateViewport(width, 60), chromedp.Navigate(address), chromedp.WaitReady(chromedp.CSS(`body[data-ready]`)))
+	err := chromedp.Do(tab, chromedp.EmulateViewport(width, 60), chromedp.Navigate(address), chromedp.WaitReady(chromedp.CSS(`body[data-ready], #bare > *`)))
 	if err != nil {
 		return fmt.Errorf("draw %s: %w", address, err)
 	}
