@@ -49,7 +49,7 @@ func (s *Surface) placeOf(ctx context.Context, guild, id string) (bot.ChatPlace,
 			return bot.ChatPlace{}, err
 		}
 		if channel.ID != id {
-			return bot.ChatPlace{}, errors.New("Discord answered with another channel")
+			return bot.ChatPlace{}, errors.New("another channel was answered with")
 		}
 		s.channels.put(channel)
 	}

@@ -156,7 +156,7 @@ func (c *connection) giveUp(opened <-chan error, why error) error {
 	for {
 		c.cut()
 		select {
-		case <-opened:
+		case <-opened: // what it failed with is our own doing
 			return why
 		case <-time.After(50 * time.Millisecond): // it may be dialling yet
 		}

@@ -190,12 +190,7 @@ func timeOf(id string) time.Time {
 	if err != nil {
 		n = math.MaxUint64
 	}
-	return time.UnixMilli(int64(n>>22) + discordEpoch).UTC() //nolint:gosec // 42 bits
-}
-
-// idAt is the smallest id of that time.
-func idAt(t time.Time) string {
-	return strconv.FormatInt(max(t.UnixMilli()-discordEpoch, 0)<<22, 10)
+	return time.UnixMilli(int64(n>>22) + discordEpoch).UTC()
 }
 
 // commandData is what an application command, or one that is being typed, says.

@@ -25,6 +25,8 @@ const (
 	// maxRedial is the longest that is waited before the gateway is dialled again,
 	// which counts as nothing until a session is begun.
 	maxRedial = 10 * time.Second
+	// steady is how long a session lasts that counts as a good one.
+	steady = time.Minute
 	// hopeless is how long is waited after what only a person can mend.
 	hopeless = 5 * time.Minute
 	// atOnce is how many events of a connection are handled at the same time; beyond
@@ -53,8 +55,8 @@ const (
 
 var (
 	errLost     = errors.New("the connection was lost")
-	errNotReady = errors.New("Discord did not begin a session in time")
-	errSpent    = errors.New("Discord lets no more sessions begin today")
+	errNotReady = errors.New("no session was begun in time")
+	errSpent    = errors.New("no more sessions may begin today")
 )
 
 // aboutGateway is what Discord says of its gateway.
@@ -76,11 +78,14 @@ func (s *Surface) gatewayBot(ctx context.Context) (aboutGateway, error) {
 	}
 	u, err := url.Parse(about.URL)
 	if err != nil || u.Scheme != "wss" && u.Scheme != "ws" || u.Host == "" {
-		return aboutGateway{}, fmt.Errorf("Discord's gateway %.200q is no address", about.URL) //nolint:staticcheck // a name
+		return aboutGateway{}, fmt.Errorf("the gateway %.200q is no address", about.URL)
 	}
 	// discordgo adds the version that it knows, in what then is no part of the
 	// request any more.
-	u.Path, u.RawQuery, u.Fragment = "/", "v=10&encoding=json", ""
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	u.RawQuery, u.Fragment = "v=10&encoding=json", ""
 	about.URL = u.String() + "#"
 	about.Shards = min(max(about.Shards, 1), 1000)
 	return about, nil
@@ -128,7 +133,8 @@ func (s *Surface) shard(ctx context.Context, n, count int, reshard func()) {
 	s.gateway.lead(n, count, s.now())
 	defer s.gateway.leave(n)
 	var c *connection
-	for failures := 0; ctx.Err() == nil; {
+	failures := 0                       // in a row, without a session between them
+	for flaps := 0; ctx.Err() == nil; { // sessions that were lost soon after they were there
 		began := time.Now()
 		err := error(nil)
 		if c == nil {
@@ -140,11 +146,14 @@ func (s *Surface) shard(ctx context.Context, n, count int, reshard func()) {
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) > maxPause {
-			failures = 0
-		}
-		v := verdictOf(err, failures)
 		failures++
+		if time.Since(began) > steady {
+			flaps = 0
+		}
+		if errors.Is(err, errLost) {
+			failures, flaps = 0, flaps+1
+		}
+		v := verdictOf(err, failures, flaps)
 		s.gateway.down(n, v.say(err), s.now())
 		if v.level == hopelessly {
 			s.log.ErrorContext(ctx, "Discord's gateway does not take Berth: "+v.fix, "shard", n, "error", err, "again_in", v.pause.String())
@@ -187,8 +196,9 @@ func (v verdict) say(err error) string {
 	return err.Error()
 }
 
-// verdictOf decides what is done after so many failures in a row.
-func verdictOf(err error, failures int) verdict {
+// verdictOf decides what is done after so many failures in a row, or sessions
+// that were lost soon.
+func verdictOf(err error, failures, flaps int) verdict {
 	code := 0
 	if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
 		code = closed.Code
@@ -212,8 +222,8 @@ func verdictOf(err error, failures int) verdict {
 		return verdict{fresh: true, pause: time.Second + rand.N(4*time.Second) + backOff(failures, maxPause)/2} //nolint:gosec // no secret
 	case errors.Is(err, errNotReady):
 		return verdict{fresh: true, pause: 5*time.Second + jittered(backOff(failures, maxPause))}
-	case errors.Is(err, errLost) && failures == 0:
-		return verdict{pause: rand.N(500 * time.Millisecond)} //nolint:gosec // no secret
+	case errors.Is(err, errLost): // resuming costs none of the sessions that may begin in a day
+		return verdict{pause: rand.N(500*time.Millisecond) + min(time.Duration(flaps-1)*100*time.Millisecond, maxRedial)} //nolint:gosec // no secret
 	default:
 		return verdict{pause: jittered(backOff(failures, maxRedial))}
 	}
@@ -227,7 +237,7 @@ func (e *spentError) Unwrap() error { return errSpent }
 
 // backOff is how long is waited after so many failures in a row.
 func backOff(failures int, most time.Duration) time.Duration {
-	return min(time.Second<<min(failures, 10), most)
+	return min(time.Second<<min(max(failures-1, 0), 10), most)
 }
 
 // jittered is d, or up to half as long again, so that replicas do not all try at

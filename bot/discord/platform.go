@@ -138,6 +138,9 @@ func (s *Surface) Answer(ctx context.Context, e bot.ChatEvent, nth int, m bot.Ch
 		if !over(err) {
 			return err
 		}
+		if age := s.now().Sub(e.At); age < tooEarly && age > -tooEarly {
+			return actions.Wrap(opAnswer, actions.CodeUnavailable, err, "Discord does not know yet that the interaction was taken.")
+		}
 		s.log.DebugContext(ctx, "an interaction's time is over; its answer goes by direct message", "event_id", e.ID)
 	}
 	at := bot.ChatPlace{Platform: bot.PlatformDiscord, User: e.User}
@@ -190,7 +193,15 @@ func (s *Surface) Unfurl(context.Context, bot.ChatEvent, map[string]bot.ChatMess
 	return errors.ErrUnsupported
 }
 
-const opPost = "discord.post"
+const (
+	opPost   = "discord.post"
+	opAnswer = "discord.answer"
+)
+
+// tooEarly is how long after an interaction Discord's not knowing it may mean that
+// the word that it was taken, for which there are 3 s, is still on its way: it was
+// stored, and may be done, before that.
+const tooEarly = 5 * time.Second
 
 // codeOf is Discord's own code of a failure, 0 when there is none.
 func codeOf(err error) int {

@@ -132,7 +132,7 @@ type slash struct {
 	ID          string        `json:"id,omitempty"`
 	Type        int           `json:"type"`
 	Name        string        `json:"name"`
-	Description string        `json:"description"`
+	Description string        `json:"description,omitempty"` // those of messages have none
 	Options     []slashOption `json:"options,omitempty"`
 	// Only global commands have these two.
 	Integrations []int `json:"integration_types,omitempty"`

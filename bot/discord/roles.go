@@ -95,7 +95,7 @@ func (r *Roles) of(ctx context.Context, guild, account string) ([]string, error)
 	case err != nil:
 		return nil, err
 	case member.User != nil && member.User.ID != account:
-		return nil, errors.New("Discord answered with another account")
+		return nil, errors.New("another account was answered with")
 	default:
 		member.Roles = append(member.Roles, guild)
 	}

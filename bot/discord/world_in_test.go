@@ -203,7 +203,7 @@ var testVerbs = []Verb{
 }
 
 // interactionID is an id of testNow.
-var interactionID = idAt(testNow)
+var interactionID = fmt.Sprint((testNow.UnixMilli() - discordEpoch) << 22)
 
 // done is an interaction in JSON.
 func done(kind int, data string, more ...string) string {
