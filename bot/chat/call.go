@@ -88,7 +88,7 @@ func (s *Surface) called(ctx context.Context, k *card, v View, n News) (names []
 		add(r.Requester.Identity, "requester")
 		needed = true
 	}
-	if k.place.Channel != "" { // nobody else reads somebody's direct messages
+	if !private(k, r) { // nobody else reads somebody's direct messages
 		var groups []string
 		if n.Deciders {
 			groups = groupsOf(bot.Lacking(r))
@@ -133,6 +133,21 @@ func isHome(k *card, r *approvals.Request) bool {
 	}
 	at, err := bot.ParseChatPlace(r.Place.Surface, r.Place.ID)
 	return err == nil && channelOf(at) == channelOf(k.asked)
+}
+
+// private tells whether a card stands in somebody's direct messages. A channel of
+// Discord without a guild is such, unless it is one that a route names.
+func private(k *card, r *approvals.Request) bool {
+	switch {
+	case k.place.Channel == "":
+		return true
+	case k.place.Platform == bot.PlatformSlack:
+		return strings.HasPrefix(k.place.Channel, "D")
+	case k.place.Platform == bot.PlatformDiscord:
+		return k.place.Workspace == "" && isHome(k, r)
+	default:
+		return false
+	}
 }
 
 func groupsOf(needs []bot.Need) (groups []string) {
