@@ -105,12 +105,22 @@ func (s *Server) deliver(d *delivery) Ack {
 	a.Took = time.Since(begun)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !a.OK() {
+	if !a.OK() && !s.closed() { // What Close cut off is nobody's fault.
 		s.failures = append(s.failures, Failure{s.opts.Now(), d.what, a})
 		s.opts.Log.Warn("not acknowledged", "what", d.what, "error", a.Error, "status", a.Status)
 	}
 	s.touch()
 	return a
+}
+
+// closed says whether the server was closed.
+func (s *Server) closed() bool {
+	select {
+	case <-s.closing:
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *Server) overHTTP(app App, d *delivery) Ack {
@@ -170,10 +180,8 @@ func (s *Server) overHTTP(app App, d *delivery) Ack {
 // send delivers an event in the background, again when it is not acknowledged.
 // s.mu is held.
 func (s *Server) send(payload obj) {
-	select {
-	case <-s.closing:
+	if s.closed() {
 		return
-	default:
 	}
 	s.pending++
 	s.sending.Add(1)

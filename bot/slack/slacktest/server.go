@@ -163,13 +163,11 @@ func (s *Server) Start() error {
 // wait for their next try are given up.
 func (s *Server) Close() {
 	s.mu.Lock()
-	select {
-	case <-s.closing:
+	if s.closed() {
 		s.mu.Unlock()
 		return
-	default:
-		close(s.closing)
 	}
+	close(s.closing)
 	server, sockets := s.http, append([]*socket(nil), s.sockets...)
 	s.mu.Unlock()
 	for _, k := range sockets {
