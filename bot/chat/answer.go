@@ -29,7 +29,7 @@ func (s *Surface) platform(name string) (Platform, error) {
 // post makes a message within the budget. It returns *bot.Limited when that is
 // spent, and then has done nothing. Its other errors are Platform's.
 func (s *Surface) post(ctx context.Context, at bot.ChatPlace, key string, m bot.ChatMessage) (sent bot.ChatSent, err error) {
-	err = s.write(ctx, at, writePost, false, func(ctx context.Context, p Platform) error {
+	err = s.write(ctx, at, writePost, key, false, func(ctx context.Context, p Platform) error {
 		sent, err = p.Post(ctx, at, key, m)
 		return err
 	})
@@ -40,17 +40,17 @@ func (s *Surface) post(ctx context.Context, at bot.ChatPlace, key string, m bot.
 // end, for which some of the budget is left over by what only changes on the way
 // there. Its errors are post's.
 func (s *Surface) edit(ctx context.Context, sent bot.ChatSent, m bot.ChatMessage, end bool) error {
-	return s.write(ctx, sent.Place, writeEdit, end, func(ctx context.Context, p Platform) error { return p.Edit(ctx, sent, m) })
+	return s.write(ctx, sent.Place, writeEdit, sent.ID, end, func(ctx context.Context, p Platform) error { return p.Edit(ctx, sent, m) })
 }
 
 // write calls a platform within the budget, and keeps to the pause that it asks
 // for.
-func (s *Surface) write(ctx context.Context, at bot.ChatPlace, kind string, end bool, call func(context.Context, Platform) error) error {
+func (s *Surface) write(ctx context.Context, at bot.ChatPlace, kind, who string, end bool, call func(context.Context, Platform) error) error {
 	p, err := s.platform(at.Platform)
 	if err != nil {
 		return err
 	}
-	if err := s.budget.spend(ctx, at, p.Limits(), kind, end); err != nil {
+	if err := s.budget.spend(ctx, at, p.Limits(), kind, who, end); err != nil {
 		return err
 	}
 	work, cancel := context.WithTimeout(ctx, callTimeout)

@@ -2,7 +2,9 @@ package chat
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -22,7 +24,7 @@ func TestBudgetIsOneForAllReplicas(t *testing.T) {
 		var group sync.WaitGroup
 		for i := range 40 {
 			group.Go(func() {
-				err := []*budget{a, b}[i%2].spend(context.Background(), at, limits, kind, end)
+				err := []*budget{a, b}[i%2].spend(context.Background(), at, limits, kind, fmt.Sprint("w", i), end)
 				limited, ok := errors.AsType[*bot.Limited](err)
 				mu.Lock()
 				defer mu.Unlock()
@@ -59,7 +61,7 @@ func TestMessagesToAChannelAreApart(t *testing.T) {
 	b := &budget{rdb: redistest.Client(t), replica: "a"}
 	limits := bot.ChatLimits{Posts: 100, Window: time.Minute, ChannelEvery: 200 * time.Millisecond}
 	post := func(channel string) error {
-		return b.spend(context.Background(), bot.ChatPlace{Platform: "slack", Workspace: "T1", Channel: channel}, limits, writePost, false)
+		return b.spend(context.Background(), bot.ChatPlace{Platform: "slack", Workspace: "T1", Channel: channel}, limits, writePost, rand.Text(), false)
 	}
 	began := time.Now()
 	for range 4 {
@@ -86,14 +88,54 @@ func TestAPauseIsKeptAndNeverShortened(t *testing.T) {
 			t.Fatal(err)
 		}
 		limits := bot.ChatLimits{Posts: 1, Edits: 1, Window: time.Second}
-		limited, ok := errors.AsType[*bot.Limited](b.spend(ctx, at, limits, writePost, false))
+		limited, ok := errors.AsType[*bot.Limited](b.spend(ctx, at, limits, writePost, "w", false))
 		if !ok || limited.After < 29*time.Second || limited.After > longestBlock {
 			t.Errorf("after a pause of %s a post waits %+v", after, limited)
 		}
 		if after == 30*time.Second {
-			if err := b.spend(ctx, at, limits, writeEdit, true); err != nil {
+			if err := b.spend(ctx, at, limits, writeEdit, "w", true); err != nil {
 				t.Errorf("edits wait as well: %v", err)
 			}
 		}
+	}
+}
+
+// Many want to write to a channel that takes one in 50 ms. Each is told when
+// to come back, and does so once or twice.
+func TestManyWhoWaitStandInALine(t *testing.T) {
+	t.Parallel()
+	b := &budget{rdb: redistest.Client(t), replica: "a"}
+	limits := bot.ChatLimits{Posts: 1000, Window: time.Minute, ChannelEvery: 50 * time.Millisecond}
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	asked := 0
+	began := time.Now()
+	for i := range 150 {
+		group.Go(func() {
+			for {
+				err := b.spend(context.Background(), bot.ChatPlace{Platform: "slack", Workspace: "T1", Channel: "C1"}, limits, writePost, fmt.Sprint("w", i), false)
+				mu.Lock()
+				asked++
+				mu.Unlock()
+				limited, ok := errors.AsType[*bot.Limited](err)
+				if err == nil {
+					return
+				}
+				if !ok {
+					t.Error(err)
+					return
+				}
+				if err := pause(context.Background(), limited.After); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if took := time.Since(began); took < 7400*time.Millisecond || took > 9*time.Second {
+		t.Errorf("150 messages took %s", took)
+	}
+	if asked > 4*150 {
+		t.Errorf("they asked %d times", asked)
 	}
 }

@@ -2,7 +2,6 @@ package chat
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -26,18 +25,18 @@ func (s *Surface) do(ctx context.Context, platform, id string) (again time.Durat
 	if err != nil {
 		return 0, unavailable("chat.event", err)
 	}
-	k, err := readStored(platform, id, body)
+	e, err := readEvent(platform, id, body)
 	if err != nil {
 		s.log.ErrorContext(ctx, "what was stored is no event; it is left alone", "platform", platform, "event_id", id, "error", err)
 		return 0, s.finish(ctx, platform, id)
 	}
-	switch k.Kind {
+	switch e.Kind {
 	case bot.ChatCommand:
-		again, err = s.doCommand(ctx, &k)
+		err = s.doCommand(ctx, e)
 	case bot.ChatHome:
-		err = s.openPage(ctx, k.ChatEvent)
+		err = s.openPage(ctx, e)
 	case bot.ChatLinks:
-		again, err = s.unfurl(ctx, k.ChatEvent)
+		again, err = s.unfurl(ctx, e)
 	}
 	if again > 0 || err != nil {
 		return again, err
@@ -55,33 +54,23 @@ func (s *Surface) finish(ctx context.Context, platform, id string) error {
 
 // doCommand does a command and answers. Who waits for long is told so, and who
 // waited in vain as well.
-func (s *Surface) doCommand(ctx context.Context, k *stored) (again time.Duration, err error) {
-	t, done := s.troubles.begin(k.Place.Platform, k.ID, s.began(k.ChatEvent))
-	defer func() { done(err != nil || again > 0) }()
-	defer s.tellWhenSlow(ctx, k, t)()
+func (s *Surface) doCommand(ctx context.Context, e bot.ChatEvent) (err error) {
+	t, done := s.troubles.begin(e.Place.Platform, e.ID, s.began(e))
+	defer func() { done(err != nil) }()
+	defer s.tellWhenSlow(ctx, e, t)()
 
-	in, reply, err := s.execute(ctx, k.ChatEvent)
+	in, reply, err := s.execute(ctx, e)
 	if err != nil {
-		return 0, s.failed(ctx, k, t, err)
+		return s.failed(ctx, e, t, err)
 	}
 	m := s.replyMessage(ctx, in, reply)
-	if again, err = s.showCard(ctx, k, reply, &m); err != nil {
-		return 0, s.failed(ctx, k, t, err)
+	if err := s.showCard(ctx, e, reply, &m); err != nil {
+		return s.failed(ctx, e, t, err)
 	}
-	if !k.Answered {
-		if err := s.tell(ctx, k, t, m); err != nil {
-			return 0, s.failed(ctx, k, t, err)
-		}
+	if err := s.tell(ctx, e, t, m); err != nil {
+		return s.failed(ctx, e, t, err)
 	}
-	if again > 0 && s.late(k, t) {
-		s.log.WarnContext(ctx, "there was no room for a card for too long", "platform", k.Place.Platform, "event_id", k.ID)
-		again = 0
-	}
-	if again > 0 && !k.Answered {
-		k.Answered = true
-		err = s.keep(ctx, k)
-	}
-	return again, err
+	return nil
 }
 
 // execute does the line of a command as if whoever did the event had typed it at
@@ -149,23 +138,26 @@ func (s *Surface) decidesOn(ctx context.Context, e bot.ChatEvent) (string, error
 }
 
 // showCard has the card of the request that an answer is about stand where it was
-// asked for, or decided on, and adds to the answer where that is. It returns when
-// to try again, if there is no room for it yet.
-func (s *Surface) showCard(ctx context.Context, k *stored, reply bot.Reply, m *bot.ChatMessage) (again time.Duration, err error) {
-	if reply.Request == nil || reply.Tone != bot.ToneAccepted && (reply.Tone != bot.ToneInfo || !s.decides(k.Line)) {
-		return 0, nil
+// asked for, or decided on, and adds to the answer where that is.
+func (s *Surface) showCard(ctx context.Context, e bot.ChatEvent, reply bot.Reply, m *bot.ChatMessage) error {
+	if reply.Request == nil || reply.Tone != bot.ToneAccepted && (reply.Tone != bot.ToneInfo || !s.decides(e.Line)) {
+		return nil
 	}
-	at := k.Place
-	if k.Clicked && at.Thread == k.Message {
+	at := e.Place
+	if e.Clicked && at.Thread == e.Message {
 		at.Thread = "" // the card itself, on which a thread hangs
 	}
 	sent, err := s.showRequest(ctx, at, reply.Request)
 	limited, _ := errors.AsType[*bot.Limited](err)
 	switch {
 	case limited != nil:
-		return max(limited.After, 50*time.Millisecond), nil
+		// It is known to be wanted, and whoever shows the environment makes it.
+		if err := s.agenda.Mark(ctx, s.rdb, reply.Request.Order.Env.String(), s.now().Add(limited.After)).Err(); err != nil {
+			return unavailable("chat.card", err)
+		}
+		m.Text += "\n\nIts card follows as soon as there is room for another message here."
 	case err != nil && passing(err):
-		return 0, err
+		return err
 	case err != nil:
 		s.log.WarnContext(ctx, "a card could not be shown", "request_id", reply.Request.ID, "place", at.ID(), "error", err)
 		m.Text += "\n\nIts card cannot be shown here: " + bot.Escape(actions.Message(err), 300)
@@ -174,7 +166,7 @@ func (s *Surface) showCard(ctx context.Context, k *stored, reply bot.Reply, m *b
 	case reply.Tone == bot.ToneAccepted && sent.URL != "":
 		m.Text += "\n\n[Its card](" + sent.URL + ") says how it goes."
 	}
-	return 0, nil
+	return nil
 }
 
 // decides tells whether a line approves or denies.
@@ -185,7 +177,7 @@ func (s *Surface) decides(line string) bool {
 
 // elsewhere tells whether what was to stand at a place went to somebody directly.
 func elsewhere(at bot.ChatPlace, sent bot.ChatSent) bool {
-	return at.Channel != "" && sent.Place.Channel != at.Channel
+	return sent.ID != "" && at.Channel != "" && sent.Place.Channel != at.Channel
 }
 
 func linked(sent bot.ChatSent) string {
@@ -201,16 +193,4 @@ func invite(platform string) string {
 		return "`/invite @Berth` in this channel lets it."
 	}
 	return "Somebody who runs this server can give Berth the permissions to see this channel and to send messages in it."
-}
-
-// keep stores how far an event is.
-func (s *Surface) keep(ctx context.Context, k *stored) error {
-	body, err := json.Marshal(k)
-	if err != nil {
-		return actions.Wrap("chat.event", actions.CodeInternal, err, "The event cannot be stored.")
-	}
-	if err := s.rdb.SetXX(context.WithoutCancel(ctx), keyEvent(k.Place.Platform, k.ID), body, redis.KeepTTL).Err(); err != nil && !errors.Is(err, redis.Nil) {
-		return unavailable("chat.event", err)
-	}
-	return nil
 }

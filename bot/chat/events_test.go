@@ -318,8 +318,8 @@ func TestTakeRefusesWhatIsNoEvent(t *testing.T) {
 	}
 }
 
-func FuzzReadStored(f *testing.F) {
-	body, err := json.Marshal(stored{ChatEvent: event("e1", "U1", "deploy shop/pr-7"), Answered: true})
+func FuzzReadEvent(f *testing.F) {
+	body, err := json.Marshal(event("e1", "U1", "deploy shop/pr-7"))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -327,7 +327,7 @@ func FuzzReadStored(f *testing.F) {
 	f.Add("slack", "e1", `{"id":"e1","place":{"platform":"slack"},"links":[null]}`)
 	f.Add("slack", "", `{}`)
 	f.Fuzz(func(t *testing.T, platform, id, body string) {
-		k, err := readStored(platform, id, body)
+		k, err := readEvent(platform, id, body)
 		if err != nil {
 			if actions.CodeOf(err) != actions.CodeInvalid {
 				t.Errorf("code %s", actions.CodeOf(err))
@@ -338,7 +338,7 @@ func FuzzReadStored(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if same, err := readStored(k.Place.Platform, k.ID, string(again)); err != nil || same.ID != k.ID || same.Line != k.Line || !same.At.Equal(k.At) {
+		if same, err := readEvent(k.Place.Platform, k.ID, string(again)); err != nil || same.ID != k.ID || same.Line != k.Line || !same.At.Equal(k.At) {
 			t.Errorf("%+v was read back as %+v: %v", k, same, err)
 		}
 	})

@@ -23,14 +23,6 @@ const (
 	longestID = 200
 )
 
-// stored is an event as Redis keeps it.
-type stored struct {
-	bot.ChatEvent
-	// Answered tells that its answer was given, and that something else is left to
-	// be done.
-	Answered bool `json:"answered,omitempty"`
-}
-
 // Take stores what somebody did, so that it is done whatever becomes of this
 // process. Taking the same event again changes nothing. It returns CodeInvalid
 // for an event that is none, and CodeUnavailable when Redis does not answer
@@ -49,7 +41,7 @@ func (s *Surface) Take(ctx context.Context, e bot.ChatEvent) error {
 	case e.Kind != bot.ChatCommand && e.Kind != bot.ChatHome && e.Kind != bot.ChatLinks:
 		return actions.Errorf(op, actions.CodeInvalid, "The event is of no known kind.")
 	}
-	body, err := json.Marshal(stored{ChatEvent: e})
+	body, err := json.Marshal(e)
 	if err != nil {
 		return actions.Wrap(op, actions.CodeInvalid, err, "The event cannot be stored.")
 	}
@@ -165,14 +157,13 @@ func unavailable(op string, err error) error {
 	return &actions.Error{Op: op, Code: actions.CodeUnavailable, Msg: "Berth's store did not answer; try again in a moment.", Err: err, Retry: true}
 }
 
-// readStored reads what Take wrote. It returns CodeInvalid for anything else.
-func readStored(platform, id, body string) (stored, error) {
-	var k stored
-	if err := json.Unmarshal([]byte(body), &k); err != nil {
-		return k, actions.Wrap("chat.event", actions.CodeInvalid, err, "What was stored is no event.")
+// readEvent reads what Take wrote. It returns CodeInvalid for anything else.
+func readEvent(platform, id, body string) (e bot.ChatEvent, err error) {
+	if err := json.Unmarshal([]byte(body), &e); err != nil {
+		return e, actions.Wrap("chat.event", actions.CodeInvalid, err, "What was stored is no event.")
 	}
-	if k.Place.Platform != platform || k.ID != id {
-		return k, actions.Errorf("chat.event", actions.CodeInvalid, "What was stored is another event.")
+	if e.Place.Platform != platform || e.ID != id {
+		return e, actions.Errorf("chat.event", actions.CodeInvalid, "What was stored is another event.")
 	}
-	return k, nil
+	return e, nil
 }

@@ -26,8 +26,8 @@ func keyEvent(platform, id string) string { return keyPrefix + "event:" + platfo
 // keyPage is what is known of somebody's page: a hash.
 func keyPage(who string) string { return keyPrefix + "page:" + who }
 
-// keySpent are the writes of one kind to a workspace, keyBlocked its pause, and
-// keyNext when the next message may go to a channel of it.
+// keySpent are the writes of one kind to a workspace, keyBlocked its pause, keyLine
+// those that wait, and keyNext when the next message may go to a channel of it.
 func keySpent(workspace, kind string) string { return keyPrefix + "spent:" + workspace + ":" + kind }
 func keyBlocked(workspace, kind string) string {
 	return keyPrefix + "blocked:" + workspace + ":" + kind
@@ -35,3 +35,4 @@ func keyBlocked(workspace, kind string) string {
 func keyNext(workspace, channel string) string {
 	return keyPrefix + "next:" + workspace + ":" + channel
 }
+func keyLine(workspace, what string) string { return keyPrefix + "line:" + workspace + ":" + what }

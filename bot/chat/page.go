@@ -112,7 +112,7 @@ func (s *Surface) showPage(ctx context.Context, who string) error {
 	if known["sum"] == sum {
 		return nil
 	}
-	err = s.write(ctx, at, writeEdit, false, func(ctx context.Context, p Platform) error { return p.Page(ctx, of.workspace, of.user, page) })
+	err = s.write(ctx, at, writeEdit, markPage+who, false, func(ctx context.Context, p Platform) error { return p.Page(ctx, of.workspace, of.user, page) })
 	switch {
 	case err == nil:
 		// The page may have been opened again meanwhile; then it is marked, too.

@@ -88,18 +88,18 @@ func (s *Surface) began(e bot.ChatEvent) time.Time {
 
 // tellWhenSlow tells whoever waits that it takes longer, should it. What it
 // returns ends that.
-func (s *Surface) tellWhenSlow(ctx context.Context, k *stored, t *trouble) (stop func()) {
+func (s *Surface) tellWhenSlow(ctx context.Context, e bot.ChatEvent, t *trouble) (stop func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ended = false
-	if t.slow || k.Answered {
+	if t.slow {
 		return func() {}
 	}
 	timer := time.AfterFunc(max(slowGrace, slowAfter-s.now().Sub(t.began)), func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if !t.ended {
-			s.tellSlow(ctx, k.ChatEvent, t)
+			s.tellSlow(ctx, e, t)
 		}
 	})
 	return func() {
@@ -130,13 +130,13 @@ func (s *Surface) tellSlow(ctx context.Context, e bot.ChatEvent, t *trouble) {
 
 // tell gives the answer. Whom the platform does not let Berth reach cannot be
 // told, which ends it too.
-func (s *Surface) tell(ctx context.Context, k *stored, t *trouble, m bot.ChatMessage) error {
+func (s *Surface) tell(ctx context.Context, e bot.ChatEvent, t *trouble, m bot.ChatMessage) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ended = true
-	err := s.answer(ctx, k.ChatEvent, t.answers, m)
+	err := s.answer(ctx, e, t.answers, m)
 	if err != nil && !passing(err) {
-		s.log.WarnContext(ctx, "an answer reaches nobody", "platform", k.Place.Platform, "event_id", k.ID, "identity", k.Identity, "error", err)
+		s.log.WarnContext(ctx, "an answer reaches nobody", "platform", e.Place.Platform, "event_id", e.ID, "identity", e.Identity, "error", err)
 		err = nil
 	}
 	if err == nil {
@@ -146,13 +146,13 @@ func (s *Surface) tell(ctx context.Context, k *stored, t *trouble, m bot.ChatMes
 }
 
 // late tells whether an event is tried no more.
-func (s *Surface) late(k *stored, t *trouble) bool {
-	return s.now().After(t.began.Add(giveUpAfter)) && s.now().After(k.Until)
+func (s *Surface) late(e bot.ChatEvent, t *trouble) bool {
+	return s.now().After(t.began.Add(giveUpAfter)) && s.now().After(e.Until)
 }
 
 // failed tells what becomes of a try that failed: it is err as long as it is tried
 // again, and nil once whoever waits was told that it is not.
-func (s *Surface) failed(ctx context.Context, k *stored, t *trouble, err error) error {
+func (s *Surface) failed(ctx context.Context, e bot.ChatEvent, t *trouble, err error) error {
 	if !passing(err) {
 		t.mu.Lock()
 		t.faults++
@@ -161,19 +161,16 @@ func (s *Surface) failed(ctx context.Context, k *stored, t *trouble, err error) 
 		if faults < maxFaults {
 			return err
 		}
-	} else if !s.late(k, t) {
-		if s.now().Sub(t.began) >= slowAfter && !k.Answered {
+	} else if !s.late(e, t) {
+		if s.now().Sub(t.began) >= slowAfter {
 			t.mu.Lock()
-			s.tellSlow(ctx, k.ChatEvent, t)
+			s.tellSlow(ctx, e, t)
 			t.mu.Unlock()
 		}
 		return err
 	}
-	s.log.ErrorContext(ctx, "a command could not be done, and is tried no more", "platform", k.Place.Platform, "event_id", k.ID, "identity", k.Identity, "error", err)
-	if k.Answered {
-		return nil
-	}
-	return s.tell(context.WithoutCancel(ctx), k, t, bot.ChatMessage{
+	s.log.ErrorContext(ctx, "a command could not be done, and is tried no more", "platform", e.Place.Platform, "event_id", e.ID, "identity", e.Identity, "error", err)
+	return s.tell(context.WithoutCancel(ctx), e, t, bot.ChatMessage{
 		Tone: bot.ChatBad, Icon: "⛔",
 		Text: "Berth tried this for a while and could not bring it to its end: " + bot.Escape(actions.Message(err), 500) +
 			" It is tried no more. `/berth status` or `/berth list` shows whether something came of it; then ask again.",
