@@ -206,6 +206,10 @@ func (s *Server) use(userID, messageID string, which func(Component) bool, value
 		return Interaction{}, err
 	}
 	in.target, in.component, in.values = m, c, values
+	if m.clicks == nil {
+		m.clicks = map[*user]*interaction{}
+	}
+	m.clicks[u] = in
 	return s.begin(in), nil
 }
 

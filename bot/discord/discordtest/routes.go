@@ -297,6 +297,9 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, rt *route, no *r
 	no.write(w)
 }
 
+// keptRequests is how many requests are remembered at least.
+const keptRequests = 50_000
+
 // record keeps a request. The caller holds s.mu.
 func (s *Server) record(c *call, no *refusal) {
 	q := Request{Time: s.opts.Now().UTC(), Method: c.Method, Path: c.URL.RequestURI()}
@@ -312,7 +315,9 @@ func (s *Server) record(c *call, no *refusal) {
 	if no != nil {
 		q.Status, q.Code = no.status, no.code
 	}
-	s.requests = append(s.requests, q)
+	if s.requests = append(s.requests, q); len(s.requests) > 2*keptRequests {
+		s.requests = slices.Clone(s.requests[keptRequests:])
+	}
 	s.opts.Log.Debug("discord request", "method", q.Method, "path", q.Path, "status", q.Status, "code", q.Code)
 	s.touch()
 }

@@ -88,6 +88,10 @@ type Server struct {
 	muted        bool // heartbeats are not acknowledged
 }
 
+// keptConnections is how many connections to an endpoint are kept for the next
+// interactions.
+const keptConnections = 256
+
 // New makes a server that does not listen yet; it is an http.Handler. Its URLs
 // then begin with http://discord.test, unless Start gives it a real address.
 func New(opts Options) *Server {
@@ -115,9 +119,11 @@ func New(opts Options) *Server {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
+	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // It is what the standard library has there.
+	transport.MaxIdleConnsPerHost = keptConnections
 	s := &Server{
 		opts: opts, url: "http://discord.test", closing: make(chan struct{}), changed: make(chan struct{}),
-		client: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		users:  map[string]*user{}, guilds: map[string]*guild{}, channels: map[string]*channel{}, messages: map[string]*message{},
 		files: map[string]file{}, commands: map[string][]*command{}, interactions: map[string]*interaction{},
 		byToken: map[string]*interaction{}, sessions: map[string]*session{},
@@ -204,6 +210,7 @@ func (s *Server) Close() {
 		}
 	}
 	s.working.Wait()
+	s.client.CloseIdleConnections()
 }
 
 // URL is the server's address, without a trailing slash: that of its page.

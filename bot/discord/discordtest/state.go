@@ -127,6 +127,7 @@ type message struct {
 	roles       []string
 	everyone    bool
 	dismissed   bool
+	clicks      map[*user]*interaction // the last of each
 	reactions   []string // the application's, as emoji
 }
 

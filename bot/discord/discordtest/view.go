@@ -124,20 +124,10 @@ func (s *Server) draw(m *message, u *user) shownMessage {
 			out.Menu = append(out.Menu, cmd.Name)
 		}
 	}
-	if in := s.latestClick(m, u); in != nil && in.failed != "" {
+	if in := m.clicks[u]; in != nil && in.failed != "" {
 		out.Failed = "This interaction failed"
 	}
 	return out
-}
-
-// latestClick is the last that somebody did with a message.
-func (s *Server) latestClick(m *message, u *user) *interaction {
-	for _, in := range slices.Backward(s.order) {
-		if in.target == m && in.user == u && in.kind == interactionComponent {
-			return in
-		}
-	}
-	return nil
 }
 
 func drawEmbed(e Embed, md markdown) shownEmbed {
