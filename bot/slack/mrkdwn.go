@@ -267,7 +267,8 @@ func (r *reader) inlineOne(n ast.Node, s span) {
 	}
 }
 
-// raw is the text of inline code, on one line.
+// raw is the text of inline code, on one line. What bot.Code does for the sake of
+// tables is undone.
 func (r *reader) raw(n ast.Node) string {
 	var b strings.Builder
 	for c := n.FirstChild(); c != nil; c = c.NextSibling() {
@@ -275,7 +276,7 @@ func (r *reader) raw(n ast.Node) string {
 			b.Write(t.Segment.Value(r.src))
 		}
 	}
-	return strings.ReplaceAll(b.String(), "\n", " ")
+	return strings.NewReplacer("\n", " ", "\\|", "|").Replace(b.String())
 }
 
 // plain is text without Markdown's escapes and entities. The marks that keep

@@ -18,7 +18,7 @@ const (
 // ours, a letter that looks the same stands in its place. In code none counts
 // but the backtick.
 // Source: https://docs.slack.dev/messaging/formatting-message-text
-var looks = map[rune]rune{'*': '∗', '_': '＿', '~': '∼', '`': 'ˋ'}
+var looks = map[rune]rune{'*': '∗', '_': 'ˍ', '~': '∼', '`': 'ˋ'}
 
 // marks are those of looks that may not stand as they are in a text.
 type marks map[rune]bool
@@ -170,7 +170,7 @@ func (s span) write(b *strings.Builder, m marks, before, after rune) {
 	b.WriteString(around)
 	switch {
 	case s.link != "":
-		b.WriteString("<" + escape(s.link) + "|" + literal(text, m, before, after) + ">")
+		b.WriteString("<" + escape(s.link) + "|" + strings.ReplaceAll(literal(text, m, before, after), ":"+apart+"//", "://") + ">")
 	case s.code:
 		b.WriteString(escape(strings.ReplaceAll(text, "`", string(looks['`']))))
 	default:
@@ -207,7 +207,8 @@ func reverse(ascii string) string {
 	return string(b)
 }
 
-// literal is text that reads as it is: no markup, no emoji.
+// literal is text that reads as it is: no markup, no emoji, no address that some
+// client makes a link of all the same.
 func literal(s string, m marks, before, after rune) string {
 	var b strings.Builder
 	b.Grow(len(s) + 8)
@@ -220,7 +221,7 @@ func literal(s string, m marks, before, after rune) string {
 		switch {
 		case m[r] && atEdge(r, before, following):
 			b.WriteRune(looks[r])
-		case r == ':' && shortcode(rest):
+		case r == ':' && (shortcode(rest) || strings.HasPrefix(rest, "//")):
 			b.WriteString(":" + apart)
 		default:
 			b.WriteRune(r)
