@@ -1,7 +1,6 @@
 package slack
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net/http/httptest"
@@ -19,15 +18,13 @@ type town struct {
 	t     *testing.T
 	shelf *shelf
 	guess *guesser
-	log   *bytes.Buffer
-	out   *locked
+	log   *locked
 }
 
 // newTown is a town in which the app is what its manifest makes it.
 func newTown(t *testing.T, socket bool, o slacktest.Options) *town {
 	t.Helper()
-	town := &town{Server: slacktest.Run(t, o), t: t, shelf: newShelf(), guess: &guesser{}, log: &bytes.Buffer{}}
-	town.out = &locked{b: town.log}
+	town := &town{Server: slacktest.Run(t, o), t: t, shelf: newShelf(), guess: &guesser{}, log: &locked{}}
 	town.AddWorkspace(slacktest.Workspace{ID: "T1", Name: "Acme", Bot: "U0BOTA"})
 	town.AddWorkspace(slacktest.Workspace{ID: "T2", Name: "Globex", Bot: "U0BOTB"})
 	for _, u := range []slacktest.User{{ID: "U1", Name: "ana"}, {ID: "U2", Name: "ben"}, {ID: "U5", Team: "T2", Name: "eva"}, {ID: "U9", Team: "T9", Name: "zoe"}} {
@@ -54,7 +51,7 @@ func (w *town) replica(change ...func(*Options)) (*Surface, func()) {
 	w.t.Helper()
 	o := Options{
 		BotToken: "xoxb-T1", Workspaces: map[string]string{"T2": "xoxb-T2"}, APIURL: w.APIURL(), PublicURL: "https://berth.example.org",
-		Log: slog.New(slog.NewTextHandler(w.out, nil)),
+		Log: slog.New(slog.NewTextHandler(w.log, nil)),
 	}
 	if app := w.App(); app.Socket {
 		o.AppToken = app.Token

@@ -117,6 +117,7 @@ type api struct {
 	change  chan struct{}
 	reply   map[string]func(c called) (int, any) // by method
 	teams   map[string]string                    // by token
+	scopes  string                               // of all tokens; "" is what Berth asks for, "-" says none
 }
 
 func newAPI(t *testing.T) *api {
@@ -162,7 +163,13 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 		status, out = special(c)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-OAuth-Scopes", strings.Join(Scopes(), ","))
+	switch a.scopes {
+	case "-":
+	case "":
+		w.Header().Set("X-OAuth-Scopes", strings.Join(Scopes(), ","))
+	default:
+		w.Header().Set("X-OAuth-Scopes", a.scopes)
+	}
 	if status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "7")
 	}
@@ -252,16 +259,16 @@ type world struct {
 	shelf *shelf
 	guess *guesser
 	clock *clock
-	log   *bytes.Buffer
+	log   *locked
 	front http.Handler
 }
 
 func newWorld(t *testing.T, change ...func(*Options)) *world {
 	t.Helper()
-	w := &world{api: newAPI(t), shelf: newShelf(), guess: &guesser{}, clock: &clock{at: time.Unix(1_700_000_000, 0).UTC()}, log: &bytes.Buffer{}}
+	w := &world{api: newAPI(t), shelf: newShelf(), guess: &guesser{}, clock: &clock{at: time.Unix(1_700_000_000, 0).UTC()}, log: &locked{}}
 	o := Options{
 		SigningSecret: testSecret, BotToken: "xoxb-home", Workspaces: map[string]string{"T2": "xoxb-two"}, APIURL: w.api.URL + "/api/",
-		PublicURL: "https://berth.example.org", Replica: "r1", Now: w.clock.now, Log: slog.New(slog.NewTextHandler(&locked{b: w.log}, nil)),
+		PublicURL: "https://berth.example.org", Replica: "r1", Now: w.clock.now, Log: slog.New(slog.NewTextHandler(w.log, nil)),
 	}
 	for _, c := range change {
 		c(&o)
@@ -293,13 +300,19 @@ func (w *world) running(t *testing.T) *world {
 // locked is a buffer that several write to.
 type locked struct {
 	mu sync.Mutex
-	b  *bytes.Buffer
+	b  bytes.Buffer
 }
 
 func (l *locked) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // sign is Slack's signature of a body.
