@@ -134,37 +134,41 @@ func (s *Surface) lookAll(ctx context.Context, name actions.Name, cards []*card)
 	requests := map[string]*approvals.Request{}
 	views := make([]*View, len(cards))
 	for i, k := range cards {
-		r, known := requests[k.request]
-		if !known {
-			var err error
-			r, err = s.requests.Get(ctx, k.request)
-			if actions.CodeOf(err) == actions.CodeNotFound {
-				r, err = nil, nil
-			}
-			if err != nil {
-				return nil, err
-			}
-			requests[k.request] = r
+		v, err := s.lookAtCard(ctx, name, k, requests)
+		switch {
+		case actions.CodeOf(err) == actions.CodeNotFound:
+			err = s.closeCard(ctx, k)
+		case err != nil && !passing(err): // the others can be shown all the same
+			s.log.ErrorContext(ctx, "what a card is to show cannot be read", "request_id", k.request, "env", name.String(), "error", err)
+			err = nil
+		case err == nil:
+			views[i] = &v
 		}
-		if r == nil {
-			if err := s.closeCard(ctx, k); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		v, err := s.look(ctx, k.place, name, r)
 		if err != nil {
 			return nil, err
 		}
-		if w := k.slots[slotProgress]; !w.Gone && !(w.End && r.State.Ended()) { // else it is told to its end
-			if err := s.lookAtRun(ctx, &v); err != nil {
-				return nil, err
-			}
-		}
-		views[i] = &v
 	}
 	markOld(cards, views)
 	return views, nil
+}
+
+// lookAtCard reads what one card shows; requests are those that were read
+// already. It returns CodeNotFound when its request is not kept any more.
+func (s *Surface) lookAtCard(ctx context.Context, name actions.Name, k *card, requests map[string]*approvals.Request) (v View, err error) {
+	r := requests[k.request]
+	if r == nil {
+		if r, err = s.requests.Get(ctx, k.request); err != nil {
+			return v, err
+		}
+		requests[k.request] = r
+	}
+	if v, err = s.look(ctx, k.place, name, r); err != nil {
+		return v, err
+	}
+	if w := k.slots[slotProgress]; w.Gone || w.End && r.State.Ended() {
+		return v, nil // it is told to its end
+	}
+	return v, s.lookAtRun(ctx, &v)
 }
 
 // markOld finds the cards whose environment a newer one in the same channel
@@ -275,11 +279,11 @@ func (s *Surface) level(ctx context.Context, k *card, v View) (again time.Durati
 	}
 }
 
-// levelDirectly has a card that may not stand where it was to stand go to who
-// asked, as a direct message. refused is why.
+// levelDirectly has a card that may not stand where its request was made go to
+// who asked, as a direct message. refused is why.
 func (s *Surface) levelDirectly(ctx context.Context, k *card, v View, d draft, refused error) (time.Duration, error) {
 	to, ok := accountPlace(k.place, v.Request.Requester.Identity)
-	if !ok || k.place.Channel == "" {
+	if !ok || k.place.Channel == "" || !isHome(k, v.Request) {
 		return 0, errors.Join(refused, s.closeCard(ctx, k))
 	}
 	if err := s.moveCard(ctx, k, to); err != nil {

@@ -435,6 +435,11 @@ func TestAChannelThatBerthMayNotWriteIn(t *testing.T) {
 	if calls := h.slack.called(); !slices.Equal(calls, []string{"slack:U1"}) {
 		t.Errorf("called were %v, want ana for the end", calls)
 	}
+	// Where nobody asked, nobody gets it instead.
+	closed = true
+	if _, err := h.showRequest(t.Context(), bot.ChatPlace{Platform: bot.PlatformSlack, Channel: "C9"}, r); actions.CodeOf(err) != actions.CodeForbidden {
+		t.Errorf("in a channel that a route names: %v", err)
+	}
 	// Who asked has no account there.
 	closed = true
 	h.discord.fail = forbid
