@@ -56,6 +56,9 @@ func (s *Surface) newConnection(ctx context.Context, n, count int) (*connection,
 	if about.Starts.Remaining <= 0 && about.Starts.ResetAfter > 0 {
 		return nil, &spentError{after: min(time.Duration(about.Starts.ResetAfter)*time.Millisecond, 24*time.Hour)}
 	}
+	if wait := s.begins.turn(n, about.Starts.AtOnce, time.Now()); wait > 0 {
+		s.sleep(ctx, wait)
+	}
 	session, err := discordgo.New(s.client.token)
 	if err != nil {
 		return nil, err
@@ -72,7 +75,7 @@ func (s *Surface) newConnection(ctx context.Context, n, count int) (*connection,
 	session.Identify.Shard = &[2]int{n, count}
 	session.Client = &http.Client{Transport: gatewayAddress(about.URL)}
 	session.Dialer = &websocket.Dialer{Proxy: http.ProxyFromEnvironment, HandshakeTimeout: readyWithin, NetDialContext: c.dial}
-	session.AddHandler(func(_ *discordgo.Session, e *discordgo.Event) { c.event(e) })
+	session.AddHandler(func(_ *discordgo.Session, e *discordgo.Event) { c.event(e) }) //nolint:contextcheck // what came is done, also when the connection ends
 	session.AddHandler(func(*discordgo.Session, *discordgo.Disconnect) { signal(c.lost) })
 	return c, nil
 }
@@ -156,7 +159,8 @@ func (c *connection) giveUp(opened <-chan error, why error) error {
 	for {
 		c.cut()
 		select {
-		case <-opened: // what it failed with is our own doing
+		case err := <-opened:
+			c.s.log.Debug("a connection to Discord's gateway was given up", "shard", c.n, "error", err)
 			return why
 		case <-time.After(50 * time.Millisecond): // it may be dialling yet
 		}

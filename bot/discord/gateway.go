@@ -67,6 +67,7 @@ type aboutGateway struct {
 	Starts struct {
 		Remaining  int   `json:"remaining"`
 		ResetAfter int64 `json:"reset_after"` // milliseconds
+		AtOnce     int   `json:"max_concurrency"`
 	} `json:"session_start_limit"`
 }
 
@@ -169,6 +170,34 @@ func (s *Surface) shard(ctx context.Context, n, count int, reshard func()) {
 		}
 		s.sleep(ctx, v.pause)
 	}
+}
+
+// beginEvery is how far the beginnings of sessions are apart whose shards have the
+// same remainder by max_concurrency.
+// Source: https://docs.discord.com/developers/events/gateway#sharding-max-concurrency
+const beginEvery = 5 * time.Second
+
+// begins knows when this replica began sessions. The zero value is ready.
+type begins struct {
+	mu   sync.Mutex
+	next map[int]time.Time // by remainder
+}
+
+// turn is how long shard n has to wait until it may begin a session; it then has
+// its turn.
+func (b *begins) turn(n, atOnce int, now time.Time) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.next == nil {
+		b.next = map[int]time.Time{}
+	}
+	key := n % max(atOnce, 1)
+	at := b.next[key]
+	if at.Before(now) {
+		at = now
+	}
+	b.next[key] = at.Add(beginEvery)
+	return at.Sub(now)
 }
 
 // level is how bad a verdict is.

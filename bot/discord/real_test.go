@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -413,9 +414,21 @@ func TestShardsOfDiscordsGateway(t *testing.T) {
 	leases := &leases{}
 	listens := func(o *Options) { o.Gateway, o.Lead = true, leases.lead }
 	first, second := newBerth(t, g, in, listens), newBerth(t, g, in, listens)
+	var waits atomic.Int32
+	for _, b := range []*berth{first, second} {
+		b.sleep = func(ctx context.Context, d time.Duration) {
+			if d > 4*time.Second {
+				waits.Add(1)
+			}
+			sleep(ctx, time.Millisecond)
+		}
+	}
 	stop := first.run()
 	second.run()
 	g.until(func() bool { return g.Sessions() == 3 })
+	if waits.Load() == 0 {
+		t.Error("sessions were begun without the five seconds between them that Discord wants")
+	}
 	if _, err := g.Mention(g.ana, g.channel, "status"); err != nil {
 		t.Fatal(err)
 	}

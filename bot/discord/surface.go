@@ -89,6 +89,7 @@ type Surface struct {
 	listening bool // over the gateway
 	work      work
 	gateway   gatewayState
+	begins    begins
 	channels  channels
 	checked   checkCache
 	patience  time.Duration // how long storing an event is tried
