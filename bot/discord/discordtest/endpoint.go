@@ -204,10 +204,9 @@ func (s *Server) deliver(in *interaction, url string, payload obj) {
 	default:
 		if no == nil {
 			no = s.respond(in, c)
-		} else {
-			s.strange("interaction %s (%s): the endpoint's answer cannot be read: %s", in.id, in.what(), no.message)
 		}
 		if no != nil {
+			s.strange("interaction %s (%s): the endpoint's answer is refused: %d %s", in.id, in.what(), no.code, no.message)
 			s.fail(in)
 		}
 	}

@@ -158,6 +158,9 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	if no != nil {
 		s.countInvalid(no)
 	}
+	if no == emptyMessage {
+		s.strange("%s: %s", rt.name, no.message)
+	}
 	s.record(c, no)
 	s.mu.Unlock()
 	if fault != nil && fault.lose {

@@ -128,7 +128,7 @@ type message struct {
 	everyone    bool
 	dismissed   bool
 	clicks      map[*user]*interaction // the last of each
-	reactions   []string // the application's, as emoji
+	reactions   []string               // the application's, as emoji
 }
 
 // body is what is replaced by an edit.

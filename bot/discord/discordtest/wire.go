@@ -22,7 +22,7 @@ func wireUser(u *user) obj {
 func (s *Server) wireApplication() obj {
 	out := obj{
 		"id": s.app.id, "name": s.app.name, "icon": nil, "description": s.description, "summary": "", "bot_public": false,
-		"bot_require_code_grant": false, "verify_key": s.PublicKey(), "team": nil, "flags": s.applicationFlags(),
+		"bot_require_code_grant": false, "verify_key": s.PublicKey(), "team": nil, "flags": s.applicationFlags(), "flags_new": fmt.Sprint(s.applicationFlags()),
 		"bot": wireUser(s.app), "approximate_guild_count": len(s.guilds), "event_webhooks_status": 1,
 	}
 	if s.endpoint != "" {
@@ -97,6 +97,7 @@ func wireChannel(c *channel) obj {
 		out["last_message_id"] = c.last
 	}
 	if c.guild == nil {
+		out["name"] = nil
 		out["recipients"] = []any{wireUser(c.with)}
 		return out
 	}

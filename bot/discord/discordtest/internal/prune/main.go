@@ -67,6 +67,9 @@ func prune(in, out string) error {
 		packed.Types[name] = p.schema(schema)
 	}
 	for name, schema := range doc.Definitions {
+		if strings.HasSuffix(name, "Flags") {
+			delete(schema, "const") // There is one flag so far, which may be absent.
+		}
 		packed.Definitions[p.short[name]] = p.schema(schema)
 	}
 	text, err := json.Marshal(packed)
