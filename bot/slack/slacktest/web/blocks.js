@@ -11,7 +11,7 @@ const unknown = (b) => h('div.unknown', {}, `A ${b.type} block, which this stand
 
 export function text(t, ctx) {
   if (!t) return null;
-  return t.type === 'mrkdwn' ? mrkdwn(t.text, ctx.names) : h('div.plain', {}, plain(t.text, t.emoji !== false));
+  return t.type === 'mrkdwn' ? mrkdwn(t.text, { ...ctx.names, verbatim: t.verbatim }) : h('div.plain', {}, plain(t.text, t.emoji !== false));
 }
 
 const draw = {

@@ -14,7 +14,7 @@ const rules = [
   [new RegExp(before + '\\*(?=\\S)([^*\\n]*[^\\s*])\\*' + after), (m, names) => [decode(m[1]), h('b', {}, inline(m[2], names))]],
   [new RegExp(before + '_(?=\\S)([^_\\n]*[^\\s_])_' + after), (m, names) => [decode(m[1]), h('i', {}, inline(m[2], names))]],
   [new RegExp(before + '~(?=\\S)([^~\\n]*[^\\s~])~' + after), (m, names) => [decode(m[1]), h('s', {}, inline(m[2], names))]],
-  [/(^|[\s(])(https?:\/\/[^\s<>|)]+)/, (m) => [m[1], h('a', { href: decode(m[2]), target: '_blank', rel: 'noreferrer' }, decode(m[2]))]],
+  [/(^|[\s(])(https?:\/\/[^\s<>|)]+)/, (m) => [m[1], h('a', { href: decode(m[2]), target: '_blank', rel: 'noreferrer' }, decode(m[2]))], 'unless verbatim'],
 ];
 
 export function inline(s, names) {
@@ -22,6 +22,7 @@ export function inline(s, names) {
   while (s) {
     let first = null, rule = null;
     for (const r of rules) {
+      if (r[2] && names.verbatim) continue; // plain text stays that: https://docs.slack.dev/reference/block-kit/composition-objects/text-object
       const m = r[0].exec(s);
       if (m && (!first || m.index < first.index)) [first, rule] = [m, r];
     }
