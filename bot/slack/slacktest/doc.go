@@ -22,7 +22,18 @@
 //	sl.Submit(sl.View("U1").ID, map[string]string{"Why?": "it is time"})
 //
 // A browser that opens the server sees a chat client in which people type, click
-// and fill in modals, live.
+// and fill in modals, live. All its addresses are relative: with Options.URL the
+// server can be mounted below a path of another one. For pictures,
+// /page/message/CHANNEL/TS?bare=1 and /page/view/ID?bare=1 draw one message or view
+// alone, with times in UTC; the page's body has the attribute data-ready once it
+// is drawn, and as=USER shows what that person alone sees. [Server.Preview] shows
+// a message or a view so without anybody having got it; over HTTP, its JSON is
+// sent to POST /page/preview, which answers {"path": …}.
+//
+// [Server.Fail], [Server.Slow], [Server.Gone], [Server.Deactivate],
+// [Server.Uninstall], [Server.Kick], [Server.Archive], [Server.Disconnect] and
+// [Server.Refresh] are what goes wrong with Slack. [Server.Install] makes the app
+// of its manifest, with those scopes and events and no others.
 //
 // The file testdata/slack.json.gz is made from the types of npm @slack/web-api
 // 8.2.0 and @slack/types 3.2.0, which are under the MIT licence: the arguments of

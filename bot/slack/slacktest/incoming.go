@@ -105,6 +105,8 @@ var (
 	typedUser    = regexp.MustCompile(`(^|\s)@([\w.-]+)`)
 	typedChannel = regexp.MustCompile(`(^|\s)#([\w-]+)`)
 	typedLink    = regexp.MustCompile(`(^|[\s(])(https?://[^\s<>|)]+)`)
+	formedName   = regexp.MustCompile(`<([@#][A-Z0-9]+(?:\|[^&<]*)?)&gt;`)
+	formedLink   = regexp.MustCompile(`<(https?://[^>|]+)`)
 )
 
 // escaped writes accounts, channels and links of a text as Slack does. s.mu is
@@ -151,7 +153,7 @@ func (s *Server) Say(userID, channelID, thread, text string) (Message, error) {
 	text = strings.ReplaceAll(s.escaped(text), "\x00", "<@"+w.Bot+">")
 	// What is in Slack's own form already stays so.
 	text = strings.NewReplacer("&lt;@", "<@", "&lt;#", "<#").Replace(text)
-	text = regexp.MustCompile(`<([@#][A-Z0-9]+(?:\|[^&<]*)?)&gt;`).ReplaceAllString(text, "<$1>")
+	text = formedName.ReplaceAllString(text, "<$1>")
 	m := &message{channel: c, ts: s.timestamp(), thread: thread, author: u, text: text}
 	c.messages = append(c.messages, m)
 	s.touch()
@@ -184,7 +186,7 @@ func (s *Server) announce(m *message, w *workspace) {
 		}
 	}
 	var links []any
-	for _, found := range regexp.MustCompile(`<(https?://[^>|]+)`).FindAllStringSubmatch(m.text, -1) {
+	for _, found := range formedLink.FindAllStringSubmatch(m.text, -1) {
 		if s.unfurls(found[1]) {
 			_, rest, _ := strings.Cut(found[1], "://")
 			host, _, _ := strings.Cut(rest, "/")
@@ -201,6 +203,22 @@ func (s *Server) announce(m *message, w *workspace) {
 		}
 		s.event(w, "link_shared", e)
 	}
+}
+
+// echo tells the app of its own message, or edit, in a direct message: Slack does,
+// and an app that does not see that answers itself without end. s.mu is held.
+func (s *Server) echo(m *message, edited bool) {
+	heard := s.app.EventsURL != "" || (s.app.Socket && len(s.sockets) > 0)
+	if m.channel.dm == nil || m.only != nil || !heard {
+		return
+	}
+	w := s.workspaces[m.channel.Team]
+	e := s.json(m, true)
+	e["channel"], e["channel_type"], e["event_ts"] = m.channel.ID, "im", m.ts
+	if edited {
+		e = obj{"type": "message", "subtype": "message_changed", "hidden": true, "message": s.json(m, true), "channel": m.channel.ID, "channel_type": "im", "ts": m.edited, "event_ts": m.edited}
+	}
+	s.event(w, "message.im", clone(e).(obj))
 }
 
 // event delivers one that the app is subscribed to. s.mu is held.

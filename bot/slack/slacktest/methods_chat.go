@@ -29,6 +29,7 @@ func (s *Server) postMessage(c *call) (obj, *fail) {
 	m.thread, m.broadcast = root, c.truth("reply_broadcast")
 	m.name = c.str("username")
 	m.plain = c.args["mrkdwn"] == false
+	s.echo(m, false)
 	return obj{"channel": to.ID, "ts": m.ts, "message": s.json(m, true)}, nil
 }
 
@@ -192,6 +193,7 @@ func (s *Server) updateMessage(c *call) (obj, *fail) {
 	m.edited = s.timestamp()
 	m.edits++
 	s.touch()
+	s.echo(m, true)
 	return obj{"channel": m.channel.ID, "ts": m.ts, "text": m.text, "message": s.json(m, true)}, nil
 }
 

@@ -69,6 +69,19 @@ func TestEventsAreThoseThatTheAppIsSubscribedTo(t *testing.T) {
 	a.must(a.Idle(soon(t)))
 }
 
+func TestAppHearsItselfInDirectMessages(t *testing.T) {
+	a := newApp(t, Options{})
+	out := a.ok("chat.postMessage", obj{"channel": "U1", "text": "for you"})
+	if e := a.next().payload["event"].(obj); e["bot_id"] == nil || e["user"] != a.team.Bot || e["channel"] != out["channel"] {
+		t.Errorf("event %v", e)
+	}
+	a.ok("chat.update", obj{"channel": out["channel"], "ts": out["ts"], "text": "for you still"})
+	if e := a.next().payload["event"].(obj); e["subtype"] != "message_changed" || e["user"] != nil {
+		t.Errorf("event %v", e)
+	}
+	a.must(a.Idle(soon(t)))
+}
+
 func TestAppIsToldThatItWasTakenOut(t *testing.T) {
 	a := newApp(t, Options{})
 	a.Uninstall("T1")
