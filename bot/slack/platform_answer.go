@@ -26,11 +26,16 @@ func (s *Surface) Answer(ctx context.Context, e bot.ChatEvent, nth int, m bot.Ch
 		}
 	}
 	m.Call = nil
-	at := bot.ChatPlace{Platform: bot.PlatformSlack, Workspace: e.Place.Workspace, User: e.User}
-	if e.Private {
-		at.Channel, at.Thread = e.Place.Channel, e.Place.Thread
+	key := "a:" + e.ID + ":" + strconv.Itoa(nth)
+	direct := bot.ChatPlace{Platform: bot.PlatformSlack, Workspace: e.Place.Workspace, User: e.User}
+	if e.Private && e.Place.Channel != "" {
+		there := direct
+		there.Channel, there.Thread = e.Place.Channel, e.Place.Thread
+		if _, err = s.Post(ctx, there, key, m); !closed(err) {
+			return err
+		}
 	}
-	_, err = s.Post(ctx, at, "a:"+e.ID+":"+strconv.Itoa(nth), m)
+	_, err = s.Post(ctx, direct, key, m)
 	return err
 }
 

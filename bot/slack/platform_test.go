@@ -235,16 +235,17 @@ func TestAnswers(t *testing.T) {
 		direct int // and in direct messages
 		thread bool
 	}{
-		"without an address it stands in the channel":         {only: 1},
-		"a mention in a thread is answered there":             {change: func(o *office, e *bot.ChatEvent) { e.Place.Thread = o.said(e) }, only: 1, thread: true},
-		"where she is no member it is a direct message":       {change: func(o *office, e *bot.ChatEvent) { o.Kick("C1", "U1") }, direct: 1},
-		"where Berth is no member it is a direct message":     {change: func(o *office, e *bot.ChatEvent) { e.Place.Channel = "C2" }, direct: 1},
-		"in a direct message it is one":                       {change: func(o *office, e *bot.ChatEvent) { e.Private, e.Place.Channel = true, o.DM("U1") }, direct: 1},
-		"an address that is used up is none":                  {change: func(o *office, e *bot.ChatEvent) { e.Answer = o.URL() + "/gone" }, only: 1},
-		"an address that is no address is none":               {change: func(o *office, e *bot.ChatEvent) { e.Answer = "ftp://x" }, only: 1},
-		"an address whose time is over is not used":           {change: func(o *office, e *bot.ChatEvent) { e.Answer, e.Until = "http://127.0.0.1:1/", o.now.now() }, only: 1},
-		"a window that was closed is none":                    {change: func(o *office, e *bot.ChatEvent) { e.Answer = viewAnswer + "V404" }, only: 1},
-		"a window that was closed and no channel is a direct": {change: func(o *office, e *bot.ChatEvent) { e.Answer, e.Place.Channel = viewAnswer+"V404", "" }, direct: 1},
+		"without an address it stands in the channel":          {only: 1},
+		"a mention in a thread is answered there":              {change: func(o *office, e *bot.ChatEvent) { e.Place.Thread = o.said(e) }, only: 1, thread: true},
+		"where she is no member it is a direct message":        {change: func(o *office, e *bot.ChatEvent) { o.Kick("C1", "U1") }, direct: 1},
+		"where Berth is no member it is a direct message":      {change: func(o *office, e *bot.ChatEvent) { e.Place.Channel = "C2" }, direct: 1},
+		"in a direct message it is one":                        {change: func(o *office, e *bot.ChatEvent) { e.Private, e.Place.Channel = true, o.DM("U1") }, direct: 1},
+		"between two people it is a direct message of Berth's": {change: func(o *office, e *bot.ChatEvent) { e.Private, e.Place.Channel = true, "D0OTHERS" }, direct: 1},
+		"an address that is used up is none":                   {change: func(o *office, e *bot.ChatEvent) { e.Answer = o.URL() + "/gone" }, only: 1},
+		"an address that is no address is none":                {change: func(o *office, e *bot.ChatEvent) { e.Answer = "ftp://x" }, only: 1},
+		"an address whose time is over is not used":            {change: func(o *office, e *bot.ChatEvent) { e.Answer, e.Until = "http://127.0.0.1:1/", o.now.now() }, only: 1},
+		"a window that was closed is none":                     {change: func(o *office, e *bot.ChatEvent) { e.Answer = viewAnswer + "V404" }, only: 1},
+		"a window that was closed and no channel is a direct":  {change: func(o *office, e *bot.ChatEvent) { e.Answer, e.Place.Channel = viewAnswer+"V404", "" }, direct: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOffice(t)

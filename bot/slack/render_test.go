@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -239,4 +240,49 @@ func TestButtonValues(t *testing.T) {
 			t.Errorf("%s is taken: %+v", name, v)
 		}
 	}
+}
+
+// FuzzButtonValue holds that what is read of a button's value is what was put
+// there, and that nothing else is taken.
+func FuzzButtonValue(f *testing.F) {
+	for _, seed := range []string{`{"line":"approve 01jd","digest":"0123"}`, `{"line":""}`, `{"line":"a","show":true}x`, `null`, `[]`, `{"line":"a","LINE":"b"}`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		v, err := parseButtonValue(s)
+		if err != nil {
+			return
+		}
+		text, err := marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := parseButtonValue(text); err != nil || again != v {
+			t.Fatalf("%q is read as %+v, and that as %+v (%v)", s, v, again, err)
+		}
+	})
+}
+
+// FuzzAnswerAddress holds that no address but Slack's own is answered at.
+func FuzzAnswerAddress(f *testing.F) {
+	for _, seed := range []string{"https://hooks.slack.com/commands/1/2/3", "https://slack.com@evil.org/", "https://evil.org/#.slack.com", "https://evil.org\\.slack.com/", "//slack.com", "https://slack.com:443/", "https://[::1]/.slack.com"} {
+		f.Add(seed)
+	}
+	s, err := New(Options{BotToken: "xoxb-1"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, address string) {
+		if !s.api.answers(address) {
+			return
+		}
+		req, err := http.NewRequest(http.MethodPost, address, nil)
+		if err != nil {
+			return // it is not called either
+		}
+		if host := strings.ToLower(req.URL.Host); req.URL.Scheme != "https" || req.URL.User != nil ||
+			host != "slack.com" && host != "slack-gov.com" && !strings.HasSuffix(host, ".slack.com") && !strings.HasSuffix(host, ".slack-gov.com") {
+			t.Fatalf("%q is answered at %q", address, host)
+		}
+	})
 }
