@@ -67,6 +67,14 @@ const (
 	maxPerMinute = 120
 )
 
+// lateness is by how much a heartbeat may be late beyond half its interval, for
+// the way that it takes.
+const lateness = time.Second
+
+// identifyEvery is how far identifies are apart, where max_concurrency is 1.
+// Source: https://docs.discord.com/developers/events/gateway#rate-limiting
+const identifyEvery = 5 * time.Second
+
 // replayed is how many events a session keeps for those who resume it.
 const replayed = 1000
 
@@ -155,8 +163,7 @@ func (s *Server) serveGateway(w http.ResponseWriter, r *http.Request) {
 func (s *Server) listen(c *connection) {
 	var sent []time.Time
 	for {
-		// One heartbeat may be late by half its interval.
-		_ = c.ws.SetReadDeadline(time.Now().Add(s.opts.Heartbeat * 3 / 2)) // A connection without deadlines fails at the next line.
+		_ = c.ws.SetReadDeadline(time.Now().Add(s.opts.Heartbeat*3/2 + lateness)) // A connection without deadlines fails at the next line.
 		_, raw, err := c.ws.ReadMessage()
 		if err != nil {
 			select {
@@ -304,6 +311,12 @@ func (s *Server) identify(c *connection, raw json.RawMessage) {
 		c.end(closeInvalidShard)
 		return
 	}
+	if now := s.opts.Now(); s.limits.on && now.Sub(s.identified) < identifyEvery {
+		s.strange("gateway: identified %s after the one before; they are to be 5 s apart", now.Sub(s.identified))
+		c.send(opInvalidSession, nil, "", false)
+		return
+	}
+	s.identified = s.opts.Now()
 	for _, other := range s.sessions {
 		if other.conn != nil && other.shard == shard {
 			s.strange("gateway: shard %v has two connections at once; both get all events", shard)

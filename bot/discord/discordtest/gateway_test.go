@@ -240,6 +240,26 @@ func TestTwoConnectionsOfOneShardAreOdd(t *testing.T) {
 	w.Forgive()
 }
 
+func TestIdentifiesAreFiveSecondsApart(t *testing.T) {
+	w := newWorld(t, Options{RateLimits: true})
+	first := identity(w, talking)
+	first["shard"] = []int{0, 2}
+	c := dial(w, "?v=10&encoding=json")
+	c.send(opIdentify, first)
+	c.event("READY")
+	second := identity(w, talking)
+	second["shard"] = []int{1, 2}
+	other := dial(w, "?v=10&encoding=json")
+	other.send(opIdentify, second)
+	if f := other.next(); f.Op != opInvalidSession || len(w.Odd()) != 1 {
+		t.Errorf("%+v %v", f, w.Odd())
+	}
+	w.Forgive()
+	w.later(5 * time.Second)
+	other.send(opIdentify, second)
+	other.event("READY")
+}
+
 func TestAClientWithoutHeartbeatsIsDropped(t *testing.T) {
 	w := newWorld(t, Options{Heartbeat: 50 * time.Millisecond})
 	c := dial(w, "?v=10&encoding=json")

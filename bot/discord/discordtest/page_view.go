@@ -37,6 +37,8 @@ type sideChannel struct {
 	ID, Name, Letter string
 	Hue              int
 	Here, Direct     bool
+	Unread           bool
+	Pings            int
 	Threads          []sideChannel
 }
 
@@ -66,6 +68,9 @@ func (s *Server) view(as, channelID, threadID string) (*view, error) {
 			return &view{}, nil
 		}
 		u = people[0]
+	}
+	if s.shared(u) {
+		s.direct(u) // So that they can write to the bot.
 	}
 	places := s.places(u)
 	ch := s.channels[channelID]
@@ -137,9 +142,12 @@ func (s *Server) side(u *user, here *channel, threadID string) []sideGuild {
 		shown := sideGuild{Name: g.name}
 		for _, ch := range s.channelsOf(g) {
 			entry := sideChannel{ID: ch.id, Name: ch.name, Here: ch == here && s.channels[threadID] == nil}
+			entry.Unread, entry.Pings = s.unread(ch, u)
 			for _, tid := range sortedKeys(s.channels) {
 				if t := s.channels[tid]; t.parent == ch {
-					entry.Threads = append(entry.Threads, sideChannel{ID: t.id, Name: t.name, Here: t.id == threadID})
+					thread := sideChannel{ID: t.id, Name: t.name, Here: t.id == threadID}
+					thread.Unread, thread.Pings = s.unread(t, u)
+					entry.Threads = append(entry.Threads, thread)
 				}
 			}
 			shown.Channels = append(shown.Channels, entry)
@@ -148,10 +156,49 @@ func (s *Server) side(u *user, here *channel, threadID string) []sideGuild {
 	}
 	direct := sideGuild{Name: "Direct messages"}
 	if u.dm != "" {
-		direct.Channels = append(direct.Channels, sideChannel{ID: u.dm, Name: s.app.name, Letter: letter(s.app.name), Direct: true, Here: here != nil && here.id == u.dm})
+		entry := sideChannel{ID: u.dm, Name: s.app.name, Letter: letter(s.app.name), Direct: true, Here: here != nil && here.id == u.dm}
+		entry.Unread, entry.Pings = s.unread(s.channels[u.dm], u)
+		direct.Channels = append(direct.Channels, entry)
 		guilds = append(guilds, direct)
 	}
 	return guilds
+}
+
+// unread tells whether there is something new for somebody, and how often it
+// calls them.
+func (s *Server) unread(ch *channel, u *user) (any bool, pings int) {
+	for _, m := range slices.Backward(ch.messages) {
+		if seen := u.read[ch.id]; seen != "" && !older(seen, m.id) {
+			break
+		}
+		if m.author == u || m.to != nil && m.to != u {
+			continue
+		}
+		any = true
+		if s.calls(m, u) {
+			pings++
+		}
+	}
+	return any, pings
+}
+
+// calls tells whether a message notified somebody.
+func (s *Server) calls(m *message, u *user) bool {
+	if m.everyone || slices.Contains(m.pings, u.id) {
+		return true
+	}
+	g := m.channel.guild
+	return g != nil && g.members[u.id] != nil && slices.ContainsFunc(g.members[u.id].roles, func(r string) bool { return slices.Contains(m.pings, r) })
+}
+
+// saw keeps that somebody was shown a channel.
+func (u *user) saw(ch *channel) {
+	if u.read == nil {
+		u.read = map[string]string{}
+	}
+	if n := len(ch.messages); n > 0 {
+		u.read[ch.id] = ch.messages[n-1].id
+	}
 }
 
 func (s *Server) sidePeople(people []*user, me *user, ch *channel) []sidePerson {
@@ -207,6 +254,7 @@ func (s *Server) conversation(page *pager, ch *channel, u *user) []fragment {
 	if len(all) > shownLimit {
 		all = all[len(all)-shownLimit:]
 	}
+	u.saw(ch)
 	out := []fragment{}
 	var above *message
 	day := ""

@@ -85,7 +85,8 @@ type Server struct {
 	sessions     map[string]*session
 	connections  int // live ones
 	mostAtOnce   int
-	muted        bool // heartbeats are not acknowledged
+	identified   time.Time // when a session was last begun
+	muted        bool      // heartbeats are not acknowledged
 }
 
 // keptConnections is how many connections to an endpoint are kept for the next

@@ -50,7 +50,8 @@ const (
 type user struct {
 	id, name, username string
 	bot, noDMs         bool
-	dm                 string // the channel with the bot, once there is one
+	dm                 string            // the channel with the bot, once there is one
+	read               map[string]string // by channel: the newest message that the page showed them
 }
 
 // shown is what people read.

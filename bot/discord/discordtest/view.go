@@ -86,12 +86,7 @@ func (s *Server) draw(m *message, u *user) shownMessage {
 		Thinking: m.flags&flagLoading != 0, Only: m.to != nil, Content: md.block(m.body.Content),
 	}
 	if u != nil {
-		out.Mentioned = slices.Contains(m.pings, u.id) && m.channel.guild != nil || m.everyone
-		if g := m.channel.guild; g != nil && g.members[u.id] != nil {
-			for _, r := range g.members[u.id].roles {
-				out.Mentioned = out.Mentioned || slices.Contains(m.pings, r)
-			}
-		}
+		out.Mentioned = m.channel.guild != nil && s.calls(m, u)
 	}
 	if m.flags&flagSuppressEmbeds == 0 {
 		for _, e := range m.body.Embeds {
