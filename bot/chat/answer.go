@@ -87,6 +87,9 @@ func (s *Surface) answer(ctx context.Context, e bot.ChatEvent, nth int, m bot.Ch
 		return err
 	}
 	for try := 1; ; try++ {
+		if err := ctx.Err(); err != nil {
+			return err // another may be at it by now
+		}
 		err = s.answerOnce(ctx, p, e, nth, m)
 		if err == nil {
 			return nil

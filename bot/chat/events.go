@@ -32,7 +32,7 @@ func (s *Surface) do(ctx context.Context, platform, id string) (again time.Durat
 	}
 	switch e.Kind {
 	case bot.ChatCommand:
-		err = s.doCommand(ctx, e)
+		return 0, s.doCommand(ctx, e)
 	case bot.ChatHome:
 		err = s.openPage(ctx, e)
 	case bot.ChatLinks:
@@ -57,6 +57,9 @@ func (s *Surface) finish(ctx context.Context, platform, id string) error {
 func (s *Surface) doCommand(ctx context.Context, e bot.ChatEvent) (err error) {
 	t, done := s.troubles.begin(e.Place.Platform, e.ID, s.began(e))
 	defer func() { done(err != nil) }()
+	if t.isTold() { // all that is left is to keep that
+		return s.finish(ctx, e.Place.Platform, e.ID)
+	}
 	defer s.tellWhenSlow(ctx, e, t)()
 
 	in, reply, err := s.execute(ctx, e)
@@ -70,7 +73,7 @@ func (s *Surface) doCommand(ctx context.Context, e bot.ChatEvent) (err error) {
 	if err := s.tell(ctx, e, t, m); err != nil {
 		return s.failed(ctx, e, t, err)
 	}
-	return nil
+	return s.finish(ctx, e.Place.Platform, e.ID)
 }
 
 // execute does the line of a command as if whoever did the event had typed it at

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -66,7 +67,7 @@ func TestRedisFreezes(t *testing.T) {
 		for i := range each {
 			name, _ := id(what, i)
 			a.done(t, a.rdb, name)
-			if n := slack.count(name); n != 1 {
+			if n := slack.accepted(name); n != 1 {
 				t.Errorf("%s has %d answers", name, n)
 			}
 		}
@@ -95,11 +96,11 @@ func TestTakeIsBounded(t *testing.T) {
 	w := newReplica(t, server.Client(t), "a", newPlatform(bot.PlatformSlack))
 	server.Pause(t)
 	t.Cleanup(func() { server.Resume(t) })
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
 	defer cancel()
 	var group sync.WaitGroup
 	var mu sync.Mutex
-	soon, began := 0, time.Now()
+	refused := 0
 	for i := range takeMost + 1000 {
 		group.Go(func() {
 			err := w.Take(ctx, event(fmt.Sprint(i), "U1", "help"))
@@ -108,13 +109,26 @@ func TestTakeIsBounded(t *testing.T) {
 			if actions.CodeOf(err) != actions.CodeUnavailable {
 				t.Errorf("got %v", err)
 			}
-			if time.Since(began) < 800*time.Millisecond {
-				soon++
+			if errors.Is(err, errTooMany) {
+				refused++
 			}
 		})
 	}
 	group.Wait()
-	if soon == 0 {
+	if refused == 0 {
 		t.Error("none was refused at once")
 	}
+}
+
+// accepted is how often an event was answered, besides word that it takes long,
+// which a busy machine may earn.
+func (p *platform) accepted(event string) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, a := range p.answers {
+		if a.event == event && a.m.Tone == bot.ChatWorking {
+			n++
+		}
+	}
+	return n
 }

@@ -24,7 +24,7 @@ const (
 	doers, showers = 48, 16
 	// holdLease is how long what a replica does stays with it once it is killed: people
 	// wait for it, and Redis may be away for some seconds.
-	holdLease = 10 * time.Second
+	holdLease = 15 * time.Second
 	// doTimeout bounds one try of an event, and showTimeout one look at what is
 	// shown.
 	doTimeout, showTimeout = 40 * time.Second, 40 * time.Second

@@ -28,6 +28,7 @@ type trouble struct {
 	answers int       // that were given
 	slow    bool      // they were told that it takes long
 	ended   bool      // of this try
+	told    bool      // they have the last answer
 	faults  int
 	active  int
 }
@@ -141,8 +142,15 @@ func (s *Surface) tell(ctx context.Context, e bot.ChatEvent, t *trouble, m bot.C
 	}
 	if err == nil {
 		t.answers++
+		t.told = true
 	}
 	return err
+}
+
+func (t *trouble) isTold() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.told
 }
 
 // late tells whether an event is tried no more.
@@ -170,9 +178,12 @@ func (s *Surface) failed(ctx context.Context, e bot.ChatEvent, t *trouble, err e
 		return err
 	}
 	s.log.ErrorContext(ctx, "a command could not be done, and is tried no more", "platform", e.Place.Platform, "event_id", e.ID, "identity", e.Identity, "error", err)
-	return s.tell(context.WithoutCancel(ctx), e, t, bot.ChatMessage{
+	if err := s.tell(context.WithoutCancel(ctx), e, t, bot.ChatMessage{
 		Tone: bot.ChatBad, Icon: "⛔",
 		Text: "Berth tried this for a while and could not bring it to its end: " + bot.Escape(actions.Message(err), 500) +
 			" It is tried no more. `/berth status` or `/berth list` shows whether something came of it; then ask again.",
-	})
+	}); err != nil {
+		return err
+	}
+	return s.finish(ctx, e.Place.Platform, e.ID)
 }
