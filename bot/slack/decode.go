@@ -201,7 +201,7 @@ func decodeInteraction(payload []byte) (*interaction, error) {
 		!optional(in.User.TeamID), !optional(in.Channel.ID), !optional(in.Container.ChannelID), !optional(in.Message.Team),
 		!stamped(in.Message.TS), !stamped(in.Message.ThreadTS), !stamped(in.Container.MessageTS), !stamped(in.Container.ThreadTS),
 		in.Team != nil && !optional(in.Team.ID), in.Enterprise != nil && !optional(in.Enterprise.ID),
-		in.View != nil && (!optional(in.View.TeamID) || !optional(in.View.InstalledIn)):
+		in.View != nil && (!optional(in.View.ID) || !optional(in.View.TeamID) || !optional(in.View.InstalledIn)):
 		return nil, errMalformed
 	}
 	for _, r := range in.ResponseURLs {

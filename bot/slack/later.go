@@ -48,6 +48,9 @@ type later struct {
 	s     *Surface
 	slots chan struct{}
 	queue chan kept
+
+	mu   sync.Mutex
+	over bool // nobody looks at the queue any more
 }
 
 // kept is an arrival that waits. pending is the try that is under way, if one
@@ -90,13 +93,9 @@ func (s *Surface) take(ctx context.Context, a arrival, hold, tell bool) taken {
 	if !hold {
 		return unheld
 	}
-	select {
-	case s.later.slots <- struct{}{}:
-	default:
+	if !s.later.hold(kept{arrival: a, pending: pending, until: s.now().Add(holdFor), tell: tell}) {
 		return unheld
 	}
-	// There is room for all that have a slot.
-	s.later.queue <- kept{arrival: a, pending: pending, until: s.now().Add(holdFor), tell: tell}
 	return held
 }
 
@@ -117,6 +116,22 @@ func (s *Surface) store(ctx context.Context, a arrival) error {
 	return s.intake.Take(ctx, a.ChatEvent)
 }
 
+// hold takes k in, unless there is no room or run has ended.
+func (l *later) hold(k kept) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		return false
+	}
+	select {
+	case l.slots <- struct{}{}:
+	default:
+		return false
+	}
+	l.queue <- k // there is room for all that have a slot
+	return true
+}
+
 // run sees through what is held, until ctx ends; then each is tried once more,
 // and told if that fails.
 func (l *later) run(ctx context.Context) {
@@ -125,6 +140,9 @@ func (l *later) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			l.mu.Lock()
+			l.over = true
+			l.mu.Unlock()
 			for {
 				select {
 				case k := <-l.queue:
@@ -183,7 +201,7 @@ func (l *later) try(ctx context.Context, k *kept) bool {
 const (
 	waitingText = "Berth's store does not answer at the moment. Berth goes on trying for a minute; if that is in vain, you are told here."
 	givenUpText = "This was not done, as far as Berth can see: its store did not answer for a minute. Look with `/berth status` once it does, and then type it again."
-	refusedText = "This was not taken: Berth's store does not answer, and too much is waiting for it already. Type it again in a few minutes."
+	refusedText = "This was not taken, as far as Berth can see: its store does not answer, and nothing more can wait for it. Look with `/berth status` in a few minutes, and then type it again."
 	foreignText = "Berth has no token of this Slack workspace, so that it cannot work here. Whoever runs Berth has to add the workspace to `slack.workspaces` in its config."
 )
 

@@ -312,17 +312,7 @@ func (c *connection) handle(ctx context.Context, r *socketmode.Request) {
 	s := c.k.s
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	var out reply
-	switch r.Type {
-	case socketmode.RequestTypeSlashCommands:
-		out = s.commandEnvelope(work, r.EnvelopeID, r.Payload)
-	case socketmode.RequestTypeInteractive:
-		out = s.interactionEnvelope(work, r.Payload)
-	case socketmode.RequestTypeEventsAPI:
-		out = s.eventEnvelope(work, r.Payload)
-	default:
-		out = ok // of a kind that came after this was written
-	}
+	out := s.envelope(work, r)
 	switch out.status {
 	case http.StatusServiceUnavailable:
 		return
@@ -336,6 +326,20 @@ func (c *connection) handle(ctx context.Context, r *socketmode.Request) {
 	if err := c.acknowledge(answer); err != nil {
 		s.log.WarnContext(ctx, "an envelope of Socket Mode could not be acknowledged; it is one even if it comes again", "error", err)
 	}
+}
+
+// envelope does what an envelope holds, by the code that does what comes over
+// HTTP.
+func (s *Surface) envelope(ctx context.Context, r *socketmode.Request) reply {
+	switch r.Type {
+	case socketmode.RequestTypeSlashCommands:
+		return s.commandEnvelope(ctx, r.EnvelopeID, r.Payload)
+	case socketmode.RequestTypeInteractive:
+		return s.interactionEnvelope(ctx, r.Payload)
+	case socketmode.RequestTypeEventsAPI:
+		return s.eventEnvelope(ctx, r.Payload)
+	}
+	return ok // of a kind that came after this was written
 }
 
 // acknowledge answers an envelope over c, or over the newest connection when c
