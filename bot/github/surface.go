@@ -183,6 +183,9 @@ func New(o Options) (*Surface, error) {
 	return s, nil
 }
 
+// Web is where people read the repositories: "https://github.com".
+func (s *Surface) Web() string { return s.client.web() }
+
 // Attach gives the Surface its Commands, which may need the Surface themselves
 // (as sources). It must be called before Run when Options had none.
 func (s *Surface) Attach(service Commands) { s.service = service }

@@ -56,7 +56,7 @@ func (s *server) openChats(values secrets, service *bot.Service) error {
 		Rules: s.channelRules, PublicURL: publicURL(cfg), Replica: s.replica, Now: s.clock.Now, Log: s.log,
 	}
 	if s.github != nil {
-		opts.Refs = s.github
+		opts.Refs, opts.RepoURL = s.github, s.github.Web()
 	}
 	if s.chats.chat, err = chat.New(opts); err != nil {
 		return err
