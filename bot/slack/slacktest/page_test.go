@@ -188,3 +188,36 @@ func TestOneMessageIsDrawnAlone(t *testing.T) {
 		t.Errorf("a header of mrkdwn: %v", err)
 	}
 }
+
+func TestMarkupIsDrawnAndNeverRun(t *testing.T) {
+	a := newApp(t, Options{})
+	say := func(text string) {
+		t.Helper()
+		a.ok("chat.postMessage", obj{"channel": "C1", "text": text})
+	}
+	say("*bold* _italic_ ~gone~ `code *not bold*` snake_case_name 2*3*4 :rocket: &lt;b&gt; &amp;amp; <https://example.org|a *link*> <@U1> <#C1> <!subteam^S1> <!here>")
+	say("> quoted\n> twice\nafter\n```\nfirst  line\n  <b>second</b> *raw*\n```\nend")
+	say("<script>alert(1)</script> <javascript:alert(1)|click> <img src=x onerror=alert(1)>")
+	a.ok("chat.postMessage", obj{"channel": "C1", "text": "all kinds", "blocks": []any{
+		obj{"type": "rich_text", "elements": []any{obj{"type": "rich_text_section", "elements": []any{obj{"type": "text", "text": "rich ", "style": obj{"bold": true}}, obj{"type": "emoji", "name": "tada"}}}, obj{"type": "rich_text_list", "style": "bullet", "elements": []any{obj{"type": "rich_text_section", "elements": []any{obj{"type": "text", "text": "one"}}}}}}},
+		obj{"type": "markdown", "text": "# Title\n**bold** and [a link](https://example.org)\n- item\n\n```go\nx := 1\n```"},
+		actions(obj{"type": "static_select", "action_id": "pick", "placeholder": plainText("Pick one"), "options": []any{obj{"text": plainText("First"), "value": "1"}}}, obj{"type": "checkboxes", "action_id": "tick", "options": []any{obj{"text": plainText("Yes"), "value": "y"}}}, button("Plain", "p")),
+	}})
+	ctx := browse(t, a.URL()+"/", 700, 900)
+	run(ctx, t, chromedp.WaitVisible(chromedp.CSS(`#messages [data-action=pick]`)))
+	picture(ctx, t, "markup.png")
+	html, err := chromedp.Run(ctx, chromedp.InnerHTML(chromedp.CSS(`#messages`)))
+	a.must(err)
+	for _, want := range []string{
+		`<b>bold</b> <i>italic</i> <s>gone</s> <code>code *not bold*</code> snake_case_name 2*3*4 🚀 &lt;b&gt; &amp;amp;`, `<span class="mention">@ana</span>`, `<span class="mention">#deploys</span>`,
+		`<span class="mention">@db</span>`, `<span class="mention">@here</span>`, `<blockquote>quoted<br>twice</blockquote>`, "<pre>first  line\n  &lt;b&gt;second&lt;/b&gt; *raw*</pre>", `<b>rich </b>🎉`, `<li><div class="rich-section">one</div></li>`,
+		`&lt;script&gt;alert(1)&lt;/script&gt;`, `&lt;javascript:alert(1)|click&gt;`, `<b>Title</b>`, `• item`,
+	} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page has no %s\n%s", want, html)
+		}
+	}
+	if strings.Contains(html, "<script") || strings.Contains(html, "<img") || strings.Contains(html, `href="javascript`) {
+		t.Error("markup of a message became the page's")
+	}
+}

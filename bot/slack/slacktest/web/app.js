@@ -149,7 +149,7 @@ function draw() {
   $('messages').classList.toggle('home', !!home);
   drawComposer($('composer'), c, '');
   if (home) drawHome();
-  else fill($('messages'), [state.messages.length ? null : h('p.empty', {}, c?.dm ? `Type \u201c${state.app.command} help\u201d, or just \u201chelp\u201d.` : `Nothing was said here yet. Try ${state.app.command} help.`), ...list(state.messages.filter((m) => !m.thread_ts || m.thread_ts === m.ts || m.only || m.broadcast), 'main')].filter(Boolean));
+  else fill($('messages'), [state.messages.length ? null : h('p.empty', {}, c?.dm ? `Type \u201c${state.app.command} help\u201d, or just \u201chelp\u201d.` : `Nothing was said here yet. Try ${state.app.command} help.`), ...list(state.messages.filter((m) => !m.thread_ts || m.thread_ts === m.ts || m.broadcast), 'main')].filter(Boolean));
   drawThread(c);
   drawModal();
   document.title = (c ? (c.dm ? state.app.name : '#' + c.name) + ' \u00b7 ' : '') + 'Slack stand-in';

@@ -70,7 +70,7 @@ export function mrkdwn(text, names) {
   const out = [];
   const pieces = text.split(/```\n?([\s\S]*?)```/);
   pieces.forEach((piece, i) => {
-    if (i % 2) out.push(h('pre', {}, decode(piece.replace(/<([^<>|\n]+)(?:\|([^<>\n]*))?>/g, (all, a, b) => b ?? a).replace(/\n$/, ''))));
+    if (i % 2) out.push(h('pre', {}, decode(piece.replace(/<((?:https?:|mailto:|[@#!])[^<>|\n]*)(?:\|([^<>\n]*))?>/g, (all, a, b) => b ?? a).replace(/\n$/, ''))));
     else out.push(...lines(i ? piece.replace(/^\n/, '') : piece, names, i < pieces.length - 1));
   });
   return h('div.mrkdwn', {}, out);
