@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,23 +43,42 @@ func TestPictures(t *testing.T) {
 			s := start(t, false)
 			to := filepath.Join(dir, name)
 			must(t, os.MkdirAll(to, 0o755))
-			var shown []string
+			var shown, chosen []string
 			for _, card := range chattest.Cards() {
 				made, _ := s.post(t, card.Name, card.Message)
 				file := strings.NewReplacer(" ", "_", ",", "").Replace(card.Name) + ".png"
 				must(t, draw(browser, s.page(made), filepath.Join(to, file), 640))
-				shown = append(shown, fmt.Sprintf(`<figure><figcaption>%s</figcaption><img src="%s"></figure>`, card.Name, file))
+				figure := fmt.Sprintf(`<figure><figcaption>%s</figcaption><img src="%s"></figure>`, card.Name, file)
+				shown = append(shown, figure)
+				if slices.Contains(inDocs, card.Name) {
+					chosen = append(chosen, figure)
+				}
 			}
-			sheet := filepath.Join(to, "sheet.html")
-			must(t, os.WriteFile(sheet, []byte(sheetHead+strings.Join(shown, "\n")+`<script>document.body.dataset.ready = ""</script>`), 0o644))
-			must(t, draw(browser, "file://"+sheet, filepath.Join(to, "sheet.png"), 2000))
+			must(t, sheet(browser, to, "sheet", shown, 2000))
+			must(t, sheet(browser, to, "cards-"+name, chosen, 1320))
 		})
 	}
 }
 
+// inDocs are the cards of the sheets "cards-…", which stand in docs/pictures.
+var inDocs = []string{
+	"request waiting for two groups", "request that takes data away", "request to which one agreed", "request done", "request denied",
+	"progress of a run", "news asked of a request", "environment sleeping", "environment running, but a part is not well",
+}
+
+// sheet draws pictures side by side.
+func sheet(browser context.Context, dir, name string, figures []string, width int64) error {
+	content := sheetHead + strings.Join(figures, "\n") + `<script>document.body.dataset.ready = ""</script>`
+	source := filepath.Join(dir, name+".html")
+	if err := os.WriteFile(source, []byte(content), 0o644); err != nil {
+		return err
+	}
+	return draw(browser, "file://"+source, filepath.Join(dir, name+".png"), width)
+}
+
 // sheetHead begins a sheet of pictures.
 const sheetHead = `<!doctype html><meta charset="utf-8"><style>
-body { columns: 4; column-gap: 12px; margin: 12px; font: 12px sans-serif; background: #ddd }
+body { columns: 440px auto; column-gap: 12px; margin: 12px; font: 12px sans-serif; background: #ddd }
 figure { break-inside: avoid; margin: 0 0 12px; background: #fff; border: 1px solid #999 }
 figcaption { padding: 3px 6px; background: #333; color: #fff }
 img { display: block; width: 100% }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -111,7 +112,7 @@ func read(kind string, raw []byte) (any, error) {
 		parts := multipart.NewReader(bytes.NewReader(raw), params["boundary"])
 		for {
 			p, err := parts.NextPart()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return v, nil
 			}
 			if err != nil {
@@ -258,8 +259,10 @@ func onDiscord(t *testing.T, live bool) *stand {
 		alone:    func() int { return len(s.Ephemerals(ana)) },
 		called:   map[string]string{"discord:987": "discord:" + ben, "discord-role:81/99": "discord-role:" + guild + "/" + role},
 		platform: platform, at: bot.ChatPlace{Platform: bot.PlatformDiscord, Workspace: guild, Channel: channel}, sent: r, url: s.URL(),
-		odd:  s.Odd,
-		page: func(m bot.ChatSent) string { return s.URL() + "/page/message/" + m.Place.Channel + "/" + m.ID + "?bare=1" },
+		odd: s.Odd,
+		page: func(m bot.ChatSent) string {
+			return s.URL() + "/page/message/" + m.Place.Channel + "/" + m.ID + "?bare=1"
+		},
 	}
 }
 
