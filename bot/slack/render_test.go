@@ -120,6 +120,13 @@ func TestViews(t *testing.T) {
 			t.Error("that it was cut is not said")
 		}
 	})
+	t.Run("a long answer of nothing but what is escaped", func(t *testing.T) {
+		v := messageModal(bot.ChatMessage{Title: "Log", Text: bot.Block(strings.Repeat("<<<<&&&&>>>>\n", 30_000), "")})
+		checked(t, v.Blocks.BlockSet, "view")
+		if text, err := json.Marshal(v); err != nil || len(text) > maxView {
+			t.Errorf("it has %d bytes (%v)", len(text), err)
+		}
+	})
 	t.Run("somebody's page", func(t *testing.T) {
 		card := requestCard()
 		card.Parts = nil
@@ -196,7 +203,11 @@ func TestWhateverIsSaidSlackTakesIt(t *testing.T) {
 			t.Errorf("the text has %d characters", n)
 		}
 		(&checker{}).markup("text", sent.text)
-		checked(t, messageModal(m).Blocks.BlockSet, "view")
+		window := messageModal(m)
+		checked(t, window.Blocks.BlockSet, "view")
+		if text, err := json.Marshal(window); err != nil || len(text) > maxView {
+			t.Errorf("the window has %d bytes (%v)", len(text), err)
+		}
 		checked(t, render(m, "", unfurlRoom).blocks, "message")
 		if t.Failed() {
 			t.Fatalf("message %d: %+v", i, m)

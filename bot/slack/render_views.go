@@ -1,6 +1,7 @@
 package slack
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 
@@ -47,11 +48,12 @@ func renderView(m bot.ChatMessage) rendered {
 	}
 }
 
-// viewSize is how many bytes of JSON blocks are.
+// viewSize is how many bytes of JSON blocks are in a view, where slack-go writes
+// each & in six.
 func viewSize(blocks []slackapi.Block) int {
-	text, err := marshal(blocks)
+	text, err := json.Marshal(blocks)
 	if err != nil {
-		return 0
+		return 0 // which sending it finds as well
 	}
 	return len(text)
 }
