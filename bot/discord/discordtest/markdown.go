@@ -33,7 +33,9 @@ var (
 	slashRef  = regexp.MustCompile(`^</([^:>]{1,100}):\d{1,20}>`)
 	timeRef   = regexp.MustCompile(`^<t:(-?\d{1,13})(?::([tTdDfFR]))?>`)
 	angled    = regexp.MustCompile(`^<(https?://[^\s<>]+)>`)
-	bareURL   = regexp.MustCompile(`^https?://[^\s<]+`)
+	// messageLink leads to a channel, or to a message in it; clients say which.
+	messageLink = regexp.MustCompile(`^https://discord\.com/channels/(?:\d+|@me)/(\d+)(?:/(\d+))?$`)
+	bareURL     = regexp.MustCompile(`^https?://[^\s<]+`)
 )
 
 // block renders a text of several lines.
@@ -204,7 +206,11 @@ func (m markdown) token(b *strings.Builder, text string, i, depth int) int {
 		if strings.HasSuffix(link, ")") && !strings.Contains(link, "(") {
 			link = strings.TrimSuffix(link, ")")
 		}
-		writeLink(b, link, html.EscapeString(link))
+		text := html.EscapeString(link)
+		if to := messageLink.FindStringSubmatch(link); to != nil {
+			text = "#" + html.EscapeString(m.name('#', to[1])) + " › message"
+		}
+		writeLink(b, link, text)
 		return len(link)
 	case '@':
 		for _, all := range []string{"@everyone", "@here"} {

@@ -35,7 +35,7 @@ func browser(t *testing.T) context.Context {
 	for _, name := range []string{"no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync"} {
 		options = append(options, chromedp.Flag(name, true))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	t.Cleanup(cancel)
 	ctx, stop := chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(stop)
@@ -74,8 +74,8 @@ func playBot(w *world) {
 		case in["type"] == 2.0 && strings.Contains(string(encode(data)), "nothing"):
 			out.WriteHeader(http.StatusInternalServerError)
 		case in["type"] == 2.0:
-			w.api("POST", "channels/"+w.channel+"/messages", strings.ReplaceAll(bigCard, "ROLE", w.admin))
-			reply(out, `{"type":4,"data":{"content":"Asked for. [The card](https://discord.com/channels/1/2/3) is in this channel.","flags":64}}`)
+			id := w.api("POST", "channels/"+w.channel+"/messages", strings.ReplaceAll(bigCard, "ROLE", w.admin)).body["id"].(string)
+			reply(out, `{"type":4,"data":{"content":"Asked for. [The card](https://discord.com/channels/1/`+w.channel+`/`+id+`) is in this channel.","flags":64}}`)
 		case data["custom_id"] == "no":
 			reply(out, `{"type":9,"data":{"title":"Deny the deploy","custom_id":"why","components":[{"type":18,"label":"Why?","description":"Everybody can read it.","component":{"type":4,"custom_id":"reason","style":2,"max_length":200}}]}}`)
 		default:
@@ -115,6 +115,7 @@ func TestSomebodyUsesThePageInABrowser(t *testing.T) {
 	shoot(ctx, t, "3-card")
 	run("open the thread and the file", chromedp.Click(chromedp.CSS(`.threadlink`)), chromedp.WaitVisible(chromedp.CSS(`#threadmessages .mentioned`)), chromedp.Click(chromedp.CSS(`.file summary`)))
 	shoot(ctx, t, "4-thread")
+	run("follow a link to a message", chromedp.Click(chromedp.CSS(`[data-channel="`+w.channel+`"]:not(.thread)`)), chromedp.Click(chromedp.CSS(`.message.only a`)), chromedp.WaitVisible(chromedp.CSS(`.message.found`)))
 	run("be Ben", chromedp.Click(chromedp.CSS(`[data-as="`+w.ben+`"]`)), chromedp.WaitVisible(chromedp.CSS(`[data-as="`+w.ben+`"].here`)), chromedp.WaitNotPresent(chromedp.CSS(`.message.only`)), chromedp.Click(chromedp.CSS(`[data-custom="no"]`)), chromedp.WaitVisible(chromedp.CSS(`.modal textarea`)))
 	shoot(ctx, t, "5-modal")
 	run("say why", chromedp.SendKeys(chromedp.CSS(`.modal textarea`), "not today"), chromedp.Click(chromedp.CSS(`.modal .primary`)), chromedp.WaitNotPresent(chromedp.CSS(`.modal`)), chromedp.WaitNotPresent(chromedp.CSS(`[data-custom="no"]`)))

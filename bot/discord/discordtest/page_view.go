@@ -74,7 +74,10 @@ func (s *Server) view(as, channelID, threadID string) (*view, error) {
 	}
 	places := s.places(u)
 	ch := s.channels[channelID]
-	if ch == nil || ch.kind == channelThread || !slices.Contains(places, ch) {
+	if ch != nil && ch.kind == channelThread {
+		ch, threadID = ch.parent, ch.id // A link led into it.
+	}
+	if ch == nil || !slices.Contains(places, ch) {
 		ch = nil
 		if len(places) > 0 {
 			ch = places[0]

@@ -64,17 +64,24 @@ function clear(el, name) {
   for (const key of [...shown.keys()]) if (key.startsWith(name)) shown.delete(key);
 }
 
-let busy = false, again = false;
-async function refresh() {
-  if (busy) { again = true; return; }
-  busy = true;
-  try {
-    const res = await fetch("/page/view?" + new URLSearchParams(state));
-    if (res.ok) draw(await res.json());
-  } catch { /* The stand-in is gone; the live stream tries again. */ } finally {
-    busy = false;
-    if (again) { again = false; refresh(); }
-  }
+// refresh fetches what there is to see. Asked for while it does, it does so again.
+let running = null, again = false;
+function refresh() {
+  again = true;
+  running ??= (async () => {
+    while (again) {
+      again = false;
+      try {
+        const asked = new URLSearchParams(state).toString();
+        const res = await fetch("/page/view?" + asked);
+        const view = res.ok && await res.json();
+        // Whoever went elsewhere meanwhile is shown that.
+        if (view && asked === new URLSearchParams(state).toString()) draw(view);
+      } catch { /* The stand-in is gone; the live stream tries again. */ }
+    }
+    running = null;
+  })();
+  return running;
 }
 
 function draw(v) {
@@ -104,6 +111,21 @@ function go(to) {
   Object.assign(state, to);
   refresh();
 }
+
+// Links to messages lead to them here, as nothing of this is at discord.com.
+document.addEventListener("click", async (e) => {
+  const link = e.target.closest("a[href]");
+  const to = link && /^https:\/\/discord\.com\/channels\/(?:\d+|@me)\/(\d+)(?:\/(\d+))?$/.exec(link.href);
+  if (!to) return;
+  e.preventDefault();
+  Object.assign(state, { channel: to[1], thread: "" });
+  await refresh();
+  const message = to[2] && document.getElementById("m" + to[2]);
+  if (!message) return;
+  message.scrollIntoView({ block: "center" });
+  message.classList.add("found");
+  setTimeout(() => message.classList.remove("found"), 4000);
+});
 
 document.addEventListener("click", async (e) => {
   const el = e.target.closest("[data-as],[data-channel],[data-thread],[data-custom],[data-dismiss],[data-close],[data-menu]");
