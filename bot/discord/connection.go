@@ -132,6 +132,9 @@ func (c *connection) live(ctx context.Context) error {
 	case <-ctx.Done():
 		err = c.giveUp(opened, ctx.Err())
 	}
+	if errors.Is(err, discordgo.ErrWSShardBounds) { // see identifies
+		err = errInvalid
+	}
 	if err != nil {
 		return err
 	}

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/berth-dev/berth/bot"
@@ -39,9 +39,22 @@ const (
 // Source: https://docs.discord.com/developers/interactions/receiving-and-responding#followup-messages
 const tokenLife = 15 * time.Minute
 
-// tokenPattern is what tokens of interactions look like. They become a piece of
-// an address.
-var tokenPattern = regexp.MustCompile(`^[A-Za-z0-9._~+=:-]{1,1000}$`)
+// maxToken is the longest token of an interaction that is taken. Discord's have
+// some 200 characters.
+const maxToken = 1000
+
+// isToken tells whether s looks like a token of an interaction. It becomes a piece
+// of an address.
+func isToken(s string) bool {
+	for _, c := range []byte(s) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("._~+=:-", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return strings.Trim(s, ".") != "" && len(s) <= maxToken
+}
 
 // user is an account.
 type user struct {
@@ -72,6 +85,9 @@ type channelObject struct {
 // thread tells whether it is one, below ParentID.
 // Source: https://docs.discord.com/developers/resources/channel#channel-object-channel-types
 func (c channelObject) thread() bool { return c.Type >= 10 && c.Type <= 12 && isID(c.ParentID) }
+
+// threadType is the most common type of thread.
+const threadType = 11
 
 // interaction is what somebody did with a command, a button or a modal.
 type interaction struct {
@@ -127,7 +143,7 @@ func decodeInteraction(body []byte) (interaction, error) {
 		return interaction{}, fmt.Errorf("interactions of type %d are not known", i.Type)
 	case !isID(i.ID), !isID(i.ChannelID), i.GuildID != "" && !isID(i.GuildID), i.ApplicationID != "" && !isID(i.ApplicationID):
 		return interaction{}, errors.New("an id of the interaction is none")
-	case !tokenPattern.MatchString(i.Token):
+	case !isToken(i.Token):
 		return interaction{}, errors.New("the interaction has no token")
 	case !isID(i.by().ID):
 		return interaction{}, errors.New("the interaction does not say whose it is")

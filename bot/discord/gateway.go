@@ -56,6 +56,7 @@ const (
 var (
 	errLost     = errors.New("the connection was lost")
 	errNotReady = errors.New("no session was begun in time")
+	errInvalid  = errors.New("the session is invalid")
 	errSpent    = errors.New("no more sessions may begin today")
 )
 
@@ -246,7 +247,7 @@ func verdictOf(err error, failures, flaps int) verdict {
 		return verdict{level: resharding, fresh: true}
 	case code == closeSequence, code == closeTimedOut, code == closeRate, code >= 4001 && code <= 4005:
 		return verdict{fresh: true, pause: jittered(backOff(failures, maxPause))}
-	case errors.Is(err, discordgo.ErrWSShardBounds): // see connection.identifies
+	case errors.Is(err, errInvalid):
 		// Between one and five seconds, as Discord wants it.
 		return verdict{fresh: true, pause: time.Second + rand.N(4*time.Second) + backOff(failures, maxPause)/2} //nolint:gosec // no secret
 	case errors.Is(err, errNotReady):

@@ -78,8 +78,10 @@ func (s *Surface) serveInteraction(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// A recorder in a test has no deadline to set, which is no matter.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout))
+	to := http.NewResponseController(w)
+	_ = to.SetReadDeadline(time.Now().Add(readTimeout))
 	body, err := readBody(r)
+	_ = to.SetReadDeadline(time.Time{}) // it would end the request while that is answered
 	if err != nil {
 		status, text := http.StatusBadRequest, "the request did not arrive whole"
 		if errors.Is(err, errTooLarge) {
@@ -130,6 +132,16 @@ func (s *Surface) handle(ctx context.Context, i interaction) (response, error) {
 		}
 		return note("Berth does not listen to this server, so nothing was done. Whoever keeps Berth's config can add it to `discord.guilds`."), nil
 	}
+	if i.GuildID != "" && i.Channel == nil {
+		// What may be done in a thread is what may be done in its channel.
+		if err := s.locate(ctx, &i); err != nil {
+			s.log.WarnContext(ctx, "an interaction is left alone, since Discord does not tell of its channel", "interaction", i.ID, "error", err)
+			if i.Type == typeAutocomplete {
+				return choices(nil), nil
+			}
+			return note("Discord does not say which channel this is, so **nothing was done**. Please do it again in a moment."), nil
+		}
+	}
 	switch i.Type {
 	case typeCommand:
 		return s.command(ctx, i)
@@ -140,6 +152,25 @@ func (s *Surface) handle(ctx context.Context, i interaction) (response, error) {
 	default:
 		return s.submit(ctx, i)
 	}
+}
+
+// locateWithin is how long Discord may take to tell of a channel.
+const locateWithin = time.Second
+
+// locate finds the channel of an interaction that does not say it, as those of
+// Discord do.
+func (s *Surface) locate(ctx context.Context, i *interaction) error {
+	ctx, cancel := context.WithTimeout(ctx, locateWithin)
+	defer cancel()
+	place, err := s.placeOf(ctx, i.GuildID, i.ChannelID)
+	if err != nil {
+		return err
+	}
+	i.Channel = &channelObject{ID: i.ChannelID}
+	if place.Thread != "" {
+		i.Channel.Type, i.Channel.ParentID = threadType, place.Channel
+	}
+	return nil
 }
 
 // command takes /berth and the commands of messages.

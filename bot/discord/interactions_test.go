@@ -91,6 +91,22 @@ func TestWhereItWasDone(t *testing.T) {
 	}
 }
 
+func TestAnInteractionThatDoesNotSayItsChannel(t *testing.T) {
+	t.Parallel()
+	in := &taken{}
+	api := newRest(t)
+	s, _ := surfaceOf(t, api, in, nil)
+	body := done(typeCommand, `{"name":"berth","type":1,"options":[{"name":"help","type":1}]}`, "channel", "")
+	if _, r, text := send(t, s, body); r.Type != answerMessage || len(in.all()) != 0 {
+		t.Errorf("taken without a channel: %s", text)
+	}
+	api.on("GET channels/"+testPlace, 200, `{"id":"`+testPlace+`","type":12,"parent_id":"77"}`)
+	send(t, s, body)
+	if got := in.all(); len(got) != 1 || got[0].Place != (bot.ChatPlace{Platform: "discord", Workspace: testGuild, Channel: "77", Thread: testPlace}) {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestWhatIsNotTaken(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -378,3 +394,31 @@ func TestRedisThatDoesNotAnswer(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkInteraction is one signed command from its arrival to its
+// acknowledgement, without the store.
+func BenchmarkInteraction(b *testing.B) {
+	public, _ := testKey()
+	s, err := New(Options{ApplicationID: testApp, PublicKey: public, BotToken: "x", Verbs: testVerbs, Now: func() time.Time { return testNow }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.Attach(nowhere{}, nil)
+	h, body := s.Handler(), done(typeCommand, `{"name":"berth","type":1,"options":[{"name":"deploy","type":1,"options":[{"name":"target","type":3,"value":"shop/pr-42"}]}]}`)
+	header := signed(testNow, body).Header
+	b.ReportAllocs()
+	for b.Loop() {
+		r := httptest.NewRequest(http.MethodPost, "/discord/interactions", strings.NewReader(body))
+		r.Header = header
+		w := &discarded{}
+		h.ServeHTTP(w, r)
+		if w.code != 0 && w.code != http.StatusOK {
+			b.Fatal(w.code)
+		}
+	}
+}
+
+// nowhere is an Intake that forgets.
+type nowhere struct{}
+
+func (nowhere) Take(context.Context, bot.ChatEvent) error { return nil }

@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/bot"
 )
 
 // The commands that Berth has in Discord.
@@ -86,7 +89,7 @@ func (s *Surface) registerIn(ctx context.Context, guild string, dry bool) (Scope
 		path = "applications/" + s.app + "/guilds/" + guild + "/commands"
 	}
 	var there []map[string]json.RawMessage
-	if err := s.client.call(ctx, http.MethodGet, path+"?with_localizations=true", nil, &there); err != nil {
+	if err := s.patiently(ctx, http.MethodGet, path+"?with_localizations=true", nil, &there); err != nil {
 		return report, fmt.Errorf("the commands that there are could not be read: %w", err)
 	}
 	all := make([]any, 0, len(wanted)+len(there))
@@ -121,10 +124,23 @@ func (s *Surface) registerIn(ctx context.Context, guild string, dry bool) (Scope
 	if dry || report.Synced() {
 		return report, nil
 	}
-	if err := s.client.call(ctx, http.MethodPut, path, all, nil); err != nil {
+	if err := s.patiently(ctx, http.MethodPut, path, all, nil); err != nil {
 		return report, fmt.Errorf("the commands could not be written: %w", err)
 	}
 	return report, nil
+}
+
+// patiently calls the API, and again after the pauses that Discord wants, as long
+// as they are short: somebody waits for it.
+func (s *Surface) patiently(ctx context.Context, method, path string, in, out any) error {
+	for try := 1; ; try++ {
+		err := s.client.call(ctx, method, path, in, out)
+		limited, ok := errors.AsType[*bot.Limited](err)
+		if !ok || try == 5 || limited.After > 20*time.Second || ctx.Err() != nil {
+			return err
+		}
+		s.sleep(ctx, limited.After)
+	}
 }
 
 // slash is an application command, as it is compared and written.

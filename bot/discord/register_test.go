@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -80,6 +81,25 @@ func TestRegisterWritesOnlyWhatIsNotRight(t *testing.T) {
 	report, err = s.Register(t.Context(), nil, false)
 	if err != nil || !reflect.DeepEqual(report.Scopes[0].Changed, []string{"berth"}) || api.count("PUT "+path) != 2 {
 		t.Fatalf("edited: %+v %v", report, err)
+	}
+}
+
+func TestRegisterWaitsAsDiscordWants(t *testing.T) {
+	t.Parallel()
+	const path = "applications/" + testApp + "/commands"
+	api := newRest(t)
+	(&commandsAt{list: []map[string]any{}}).serve(api, path)
+	put := api.routes["PUT "+path]
+	tries := 0
+	api.answer("PUT "+path, func(body []byte) (int, string) {
+		if tries++; tries < 3 {
+			return 429, `{"message":"You are being rate limited.","retry_after":0.01,"global":false}`
+		}
+		return put(body)
+	})
+	s, _ := surfaceOf(t, api, &taken{}, func(o *Options) { o.Now = time.Now })
+	if _, err := s.Register(t.Context(), nil, false); err != nil || tries != 3 {
+		t.Errorf("%d tries: %v", tries, err)
 	}
 }
 

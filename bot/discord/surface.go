@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -166,12 +165,12 @@ func (s *Surface) Run(ctx context.Context) error {
 	return nil
 }
 
-// idPattern is how Discord writes ids: unsigned 64-bit numbers. Those of tests
-// and emulators are shorter.
+// isID tells whether s is an id as Discord writes them: an unsigned 64-bit number.
+// Those of tests and emulators are shorter.
 // Source: https://docs.discord.com/developers/reference#snowflakes
-var idPattern = regexp.MustCompile(`^[0-9]{1,20}$`)
-
-func isID(s string) bool { return idPattern.MatchString(s) }
+func isID(s string) bool {
+	return s != "" && len(s) <= 20 && strings.Trim(s, "0123456789") == ""
+}
 
 // allowed tells whether Berth listens to a guild; "" is a direct message.
 func (s *Surface) allowed(guild string) bool {

@@ -210,8 +210,9 @@ func done(kind int, data string, more ...string) string {
 	fields := map[string]json.RawMessage{
 		"id": json.RawMessage(`"` + interactionID + `"`), "application_id": json.RawMessage(`"` + testApp + `"`), "type": json.RawMessage(fmt.Sprint(kind)),
 		"data": json.RawMessage(data), "guild_id": json.RawMessage(`"` + testGuild + `"`), "channel_id": json.RawMessage(`"` + testPlace + `"`),
-		"member": json.RawMessage(`{"user":{"id":"` + testUser + `","username":"ana","global_name":"Ana"},"nick":null,"roles":[]}`),
-		"token":  json.RawMessage(`"tok.en-1"`), "version": json.RawMessage("1"),
+		"member":  json.RawMessage(`{"user":{"id":"` + testUser + `","username":"ana","global_name":"Ana"},"nick":null,"roles":[]}`),
+		"channel": json.RawMessage(`{"id":"` + testPlace + `","type":0}`),
+		"token":   json.RawMessage(`"tok.en-1"`), "version": json.RawMessage("1"),
 	}
 	for i := 0; i+1 < len(more); i += 2 {
 		if more[i+1] == "" {
