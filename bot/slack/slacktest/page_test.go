@@ -221,3 +221,30 @@ func TestMarkupIsDrawnAndNeverRun(t *testing.T) {
 		t.Error("markup of a message became the page's")
 	}
 }
+
+func TestLinkToAMessageLeadsThere(t *testing.T) {
+	a := newApp(t, Options{})
+	var first string
+	for n := range 40 {
+		out := a.ok("chat.postMessage", obj{"channel": "C1", "text": "line\n" + strings.Repeat("x\n", n%3), "metadata": nil})
+		if n == 0 {
+			first = str(out, "ts")
+		}
+	}
+	reply := a.ok("chat.postMessage", obj{"channel": "C1", "text": "a reply", "thread_ts": first})
+	in, _ := a.Message("C1", str(reply, "ts"))
+	a.ok("chat.postEphemeral", obj{"channel": "C1", "user": "U1", "text": "It is <" + in.Permalink + "|there>."})
+	root, _ := a.Message("C1", first)
+	ctx := browse(t, root.Permalink, 1100, 500)
+	at := chromedp.CSS(`[id="main-` + first + `"]`)
+	run(ctx, t, chromedp.WaitVisible(at), chromedp.WaitVisible(chromedp.CSS(`.message.only a[target]`)))
+	top := func() bool {
+		visible, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`(() => { const r = document.getElementById("main-`+first+`").getBoundingClientRect(); return r.bottom > 0 && r.top < innerHeight })()`))
+		a.must(err)
+		return visible
+	}
+	if !top() {
+		t.Error("the message is not in sight")
+	}
+	run(ctx, t, chromedp.Click(chromedp.CSS(`.message.only a[target]`)), chromedp.WaitVisible(chromedp.CSS(`[id="thread-`+in.TS+`"]`)))
+}

@@ -99,7 +99,7 @@ function context(m) {
 function drawMessage(m, where, follows) {
   const who = names.people.get(m.user), ctx = context(m);
   const head = h('div.who', {}, h('b', {}, m.username || who?.real || m.user), (who?.bot && who.id !== 'USLACKBOT') && h('span.app', {}, 'APP'),
-    m.only ? null : h('a.time', { href: m.permalink, title: clock(m.ts, true), onclick: (ev) => ev.preventDefault() }, clock(m.ts)));
+    m.only ? null : h('a.time', { href: m.permalink, title: clock(m.ts, true) }, clock(m.ts)));
   const body = h('div.body', {}, follows ? null : head,
     m.blocks?.length ? blocks(m.blocks, ctx) : m.text && h('div.words', {}, m.plain ? h('div.plain', {}, m.text) : mrkdwn(m.text, names)),
     attachments(m.attachments, ctx),
@@ -154,10 +154,10 @@ function draw() {
   drawModal();
   document.title = (c ? (c.dm ? state.app.name : '#' + c.name) + ' \u00b7 ' : '') + 'Slack stand-in';
   if (look.message) {
-    const at = $('main-' + look.message) ?? document.getElementById('main-' + look.message);
+    const at = $('main-' + look.message) ?? $('thread-' + look.message);
     at?.scrollIntoView({ block: 'center' });
     at?.classList.add('fresh');
-    delete look.message;
+    go({ message: '' });
   }
 }
 
@@ -325,6 +325,14 @@ refresh().then(() => {
   const live = new EventSource(root + 'page/live');
   let soon = 0;
   live.onmessage = () => { clearTimeout(soon); soon = setTimeout(refresh, 40); };
+});
+// A link to a message leads there, in this window.
+document.addEventListener('click', (ev) => {
+  const href = ev.target.closest?.('a')?.href ?? '';
+  const to = /\/archives\/([A-Z0-9]+)\/p(\d{10})(\d{6})(?:\?thread_ts=([\d.]+))?/.exec(href);
+  if (!to || !href.startsWith(new URL(root || '.', location.href).href) || bare) return;
+  ev.preventDefault();
+  go({ channel: to[1], thread: to[4] ?? '', message: `${to[2]}.${to[3]}`, tab: state.channels.find((c) => c.id === to[1])?.dm ? 'messages' : '' });
 });
 addEventListener('hashchange', () => {
   for (const key of Object.keys(look)) delete look[key];
