@@ -190,7 +190,6 @@ if redis.call('GET', KEYS[6]) == ARGV[5] then
 		end
 	end
 else
-	if most > 0 then redis.call('SET', KEYS[6], ARGV[5], 'PX', 600000) end
 	while #taken < most do
 		local first = redis.call('ZRANGE', due, '-inf', now, 'BYSCORE', 'LIMIT', 0, most - #taken, 'WITHSCORES')
 		if #first == 0 then break end
@@ -206,6 +205,8 @@ else
 			end
 		end
 	end
+	-- A turn that takes nothing can be taken again, and writes nothing.
+	if #taken > 0 then redis.call('SET', KEYS[6], ARGV[5], 'PX', 600000) end
 end
 
 local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')

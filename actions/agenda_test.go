@@ -316,3 +316,43 @@ func BenchmarkAgenda(b *testing.B) {
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "members/s")
 	})
 }
+
+// An agenda on which nothing is due looks for that each second, for ever: it must
+// not fill the file that Redis writes changes to.
+func TestAgendaWritesNothingWhileNothingIsDue(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Start(t).Client(t)
+	a, got := agenda(rdb, "a", 0), make(chan string, 1)
+	running(t, a, 2, func(_ context.Context, member string) (time.Duration, error) { got <- member; return 0, nil })
+	mark(t, a, rdb, "x", time.Now())
+	receive(t, got, "x")
+	forgotten(t, rdb)
+	ctx := context.Background()
+	size := func() string {
+		info, err := rdb.InfoMap(ctx, "persistence").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info["Persistence"]["rdb_changes_since_last_save"]
+	}
+	before, calls := size(), turns(t, rdb)
+	for turns(t, rdb) < calls+20 {
+		a.Nudge()
+	}
+	if after := size(); after != before {
+		t.Errorf("there were %s changes, and are %s", before, after)
+	}
+}
+
+// turns is how often a script was called.
+func turns(tb testing.TB, rdb *redis.Client) (n int) {
+	tb.Helper()
+	info, err := rdb.InfoMap(context.Background(), "commandstats").Result()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := fmt.Sscanf(info["Commandstats"]["cmdstat_evalsha"], "calls=%d", &n); err != nil {
+		tb.Fatal(err)
+	}
+	return n
+}
