@@ -19,9 +19,11 @@ import (
 	"github.com/berth-dev/berth/bot"
 )
 
-// maxMarkdown is how much Markdown is understood, in bytes. What is longer is a
-// log or a difference, and is shown as the lines that it has.
-const maxMarkdown = 256 << 10
+// maxMarkdown is how much Markdown is understood at once, in bytes: hostile text
+// takes goldmark the square of its length. What is longer is a log or a
+// difference, in blocks of code that are found without it; what stands between
+// them and is longer still is shown as the lines that it has.
+const maxMarkdown = 12 << 10
 
 // markdown reads GitHub's Markdown, as far as Berth's messages use it.
 var markdown = goldmark.New(goldmark.WithExtensions(
@@ -53,12 +55,12 @@ func lines(md string) []textLine {
 	if strings.TrimSpace(md) == "" {
 		return nil
 	}
-	r := &reader{src: []byte(md)}
-	if len(md) > maxMarkdown {
-		r.literal(bot.Unescape(md))
-		return r.lines
+	r := &reader{}
+	if len(md) <= maxMarkdown {
+		r.understand(md)
+	} else {
+		r.long(md)
 	}
-	r.blocks(markdown.Parse(text.NewReader(r.src)), false)
 	for len(r.lines) > 0 && r.lines[len(r.lines)-1].blank() {
 		r.lines = r.lines[:len(r.lines)-1]
 	}
@@ -76,6 +78,51 @@ type reader struct {
 	quote  bool
 	fences int // how many blocks of code there were
 	bold   bool
+}
+
+// understand reads all of a text's Markdown.
+func (r *reader) understand(md string) {
+	r.src = []byte(md)
+	r.blocks(markdown.Parse(text.NewReader(r.src)), false)
+}
+
+// long reads a long text: its blocks of code, and what stands between them.
+func (r *reader) long(md string) {
+	var between, code strings.Builder
+	opened := ""
+	flush := func() {
+		if md := strings.Trim(between.String(), "\n"); md != "" {
+			r.gap()
+			if len(md) <= maxMarkdown {
+				r.understand(md)
+			} else {
+				r.literal(bot.Unescape(md))
+			}
+		}
+		between.Reset()
+	}
+	for l := range strings.Lines(md) {
+		ticks := l[:len(l)-len(strings.TrimLeft(l, "`"))]
+		switch {
+		case opened == "" && len(ticks) >= len(fence) && !strings.Contains(l[len(ticks):], "`"):
+			flush()
+			opened = ticks
+		case opened != "" && len(ticks) >= len(opened) && strings.TrimSpace(l[len(ticks):]) == "":
+			r.gap()
+			r.literal(code.String())
+			code.Reset()
+			opened = ""
+		case opened != "":
+			code.WriteString(l)
+		default:
+			between.WriteString(l)
+		}
+	}
+	if opened != "" { // nothing closes it: its end is the text's
+		r.gap()
+		r.literal(code.String())
+	}
+	flush()
 }
 
 // blocks reads the blocks in n, one below the other; apart from each other

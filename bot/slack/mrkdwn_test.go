@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/berth-dev/berth/bot"
@@ -66,6 +67,31 @@ func TestMarkdownForSlack(t *testing.T) {
 				t.Errorf("want %q, got %q", c.want, got)
 			}
 		})
+	}
+}
+
+func TestLongTexts(t *testing.T) {
+	log := strings.Repeat("a line of the log\n", 2000)
+	got := written("**What** it printed:\n\n" + bot.Block(log, "text") + "\n\n**And** then:\n\n" + bot.Block("x", ""))
+	want := "*What* it printed:\n\n```\n" + strings.TrimSpace(log) + "\n```\n\n*And* then:\n\n```\nx\n```"
+	if got != want {
+		t.Errorf("it begins with %.200q and ends with %q", got, got[len(got)-100:])
+	}
+	if got := written(log + "```\n" + log); !strings.HasSuffix(got, "log\n```") || strings.Count(got, "```") != 4 {
+		t.Errorf("a block that nothing closes ends with %q", got[len(got)-60:])
+	}
+}
+
+// TestHostileTextIsReadInTime holds for what takes goldmark longest.
+func TestHostileTextIsReadInTime(t *testing.T) {
+	t.Parallel()
+	for _, c := range []string{"[", "> ", "![", "**a ", "_a", "[a](", "<a ", "1. ", "a\n- ", "`a``", "<!--", "[a]: b\n"} {
+		began := time.Now()
+		lines(strings.Repeat(c, maxMarkdown/len(c)))
+		lines(strings.Repeat(c, 1<<20/len(c)))
+		if d := time.Since(began); d > 5*time.Second { // many times what it takes
+			t.Errorf("%q takes %s", c, d)
+		}
 	}
 }
 
