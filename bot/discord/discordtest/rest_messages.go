@@ -2,9 +2,6 @@ package discordtest
 
 import (
 	"fmt"
-	"net/http"
-	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -267,91 +264,6 @@ func numbered(list []Component) []Component {
 	return list
 }
 
-var fileField = regexp.MustCompile(`^files\[(\d+)\]$`)
-
-// attach makes the files of a message: those that stay, as "attachments" says,
-// and those that were uploaded.
-// Source: https://docs.discord.com/developers/reference#uploading-files
-func (s *Server) attach(m *message, c *call, from obj, old []Attachment) ([]Attachment, *refusal) {
-	var bs breaches
-	named, listed := from["attachments"].([]any)
-	var kept []Attachment
-	if !listed {
-		kept = slices.Clone(old)
-	}
-	about := map[string]map[string]any{}
-	for i, v := range named {
-		entry, _ := v.(map[string]any)
-		id := fmt.Sprint(entry["id"])
-		if at := slices.IndexFunc(old, func(a Attachment) bool { return a.ID == id }); at >= 0 {
-			kept = append(kept, old[at])
-			continue
-		}
-		about[id] = entry
-		if !slices.ContainsFunc(c.files, func(u upload) bool { return u.field == "files["+id+"]" }) {
-			bs.add([]string{"attachments", fmt.Sprint(i), "id"}, "ATTACHMENT_NOT_FOUND", "There is no files[%s] in this request", id)
-		}
-	}
-	for _, u := range c.files {
-		match := fileField.FindStringSubmatch(u.field)
-		if match == nil {
-			bs.odd([]string{u.field}, "a file's field is called files[n]")
-			continue
-		}
-		name := u.name
-		entry := about[match[1]]
-		if text, _ := entry["filename"].(string); text != "" {
-			name = text
-		}
-		if name == "" {
-			bs.add([]string{u.field}, "BASE_TYPE_REQUIRED", "The file has no name")
-			continue
-		}
-		if len(u.content) > maxFile {
-			return nil, entityTooLarge
-		}
-		description, _ := entry["description"].(string)
-		kept = append(kept, s.keepFile(m, name, description, u))
-	}
-	if len(kept) > maxFiles {
-		bs.add([]string{"attachments"}, "BASE_TYPE_MAX_LENGTH", "Must be %d or fewer in length.", maxFiles)
-	}
-	return kept, s.judge(c.route.name, bs)
-}
-
-var odd = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
-
-func (s *Server) keepFile(m *message, name, description string, u upload) Attachment {
-	id := s.newID()
-	name = odd.ReplaceAllString(path.Base(name), "_")
-	where := path.Join("/attachments", m.channel.id, id, name)
-	kind := u.contentType
-	if kind == "" || kind == "application/octet-stream" {
-		kind = http.DetectContentType(u.content)
-	}
-	s.files[where] = file{name: name, contentType: kind, content: u.content}
-	return Attachment{
-		ID: id, Filename: name, Description: description, ContentType: kind, Size: len(u.content), URL: s.url + where, ProxyURL: s.url + where,
-		Ephemeral: m.to != nil || m.flags&flagEphemeral != 0, content: u.content,
-	}
-}
-
-// serveFile hands an attachment out.
-func (s *Server) serveFile(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	f, ok := s.files[r.URL.Path]
-	s.mu.Unlock()
-	if !ok {
-		http.NotFound(w, r)
-		return
-	}
-	w.Header().Set("Content-Type", f.contentType)
-	w.Header().Set("Content-Disposition", "attachment; filename="+f.name)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; sandbox")
-	_, _ = w.Write(f.content) //nolint:gosec // It is a download, of a type of its own, that nothing runs.
-}
-
 // post puts a message into its channel.
 func (s *Server) post(m *message) {
 	m.at = s.opts.Now()
@@ -401,65 +313,4 @@ func (s *Server) deleteMessage(c *call) (any, *refusal) {
 	}
 	s.remove(m)
 	return nil, nil
-}
-
-// startThread hangs a thread on a message. Its id is the message's.
-// Source: https://docs.discord.com/developers/resources/channel#start-thread-from-message
-func (s *Server) startThread(c *call) (any, *refusal) {
-	m, no := s.messageOf(c)
-	if no != nil {
-		return nil, no
-	}
-	if no := s.mayThread(c, m.channel); no != nil {
-		return nil, no
-	}
-	if m.thread != nil {
-		return nil, threadExists
-	}
-	name, _ := c.body["name"].(string)
-	m.thread = s.newThread(m.channel, m.id, name)
-	m.flags |= flagHasThread
-	s.dispatch(m.channel.guild, "THREAD_CREATE", withNew(wireChannel(m.thread)), 0)
-	s.touch()
-	c.status = http.StatusCreated
-	return wireChannel(m.thread), nil
-}
-
-// createThread starts a thread on nothing.
-func (s *Server) createThread(c *call) (any, *refusal) {
-	ch, no := s.channelOf(c)
-	if no != nil {
-		return nil, no
-	}
-	if no := s.mayThread(c, ch); no != nil {
-		return nil, no
-	}
-	name, _ := c.body["name"].(string)
-	t := s.newThread(ch, s.newID(), name)
-	s.dispatch(ch.guild, "THREAD_CREATE", withNew(wireChannel(t)), 0)
-	s.touch()
-	return wireChannel(t), nil
-}
-
-func withNew(thread obj) obj {
-	thread["newly_created"] = true
-	return thread
-}
-
-func (s *Server) mayThread(c *call, ch *channel) *refusal {
-	if ch.kind != channelText {
-		return wrongChannelType
-	}
-	if ch.may()&CreatePublicThreads == 0 {
-		return missingPermissions
-	}
-	var bs breaches
-	limitThread(c.body, &bs)
-	return s.judge(c.route.name, bs)
-}
-
-func (s *Server) newThread(parent *channel, id, name string) *channel {
-	t := &channel{id: id, name: name, kind: channelThread, guild: parent.guild, parent: parent, owner: s.app.id, made: s.opts.Now()}
-	s.channels[id] = t
-	return t
 }
