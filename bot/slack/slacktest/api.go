@@ -166,6 +166,11 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, name string) {
 		header.Set("X-Accepted-Oauth-Scopes", strings.Join(methods[name].scope, ","))
 	}
 	s.calls = append(s.calls, record)
+	// It is written while nobody changes what it tells of.
+	text, err := json.Marshal(answer)
+	if err != nil {
+		s.strange(name, "the answer cannot be written: %v", err)
+	}
 	s.touch()
 	s.mu.Unlock()
 	s.opts.Log.Debug("call", "method", name, "status", status, "error", record.Error)
@@ -175,7 +180,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, name string) {
 	header.Set("Content-Type", "application/json; charset=utf-8")
 	header.Set("X-Slack-Req-Id", secret())
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(answer) // The client is gone; there is nobody to tell.
+	_, _ = w.Write(text) // The client is gone; there is nobody to tell.
 }
 
 func (s *Server) refusal(c *call, f *fail, answer *obj, header http.Header) (status int) {

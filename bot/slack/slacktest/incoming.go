@@ -228,7 +228,7 @@ func (s *Server) event(w *workspace, subscription string, inner obj) {
 	}
 	s.send(obj{
 		"token": verification, "team_id": w.ID, "context_team_id": w.ID, "context_enterprise_id": nil, "api_app_id": s.app.ID,
-		"event": inner, "type": "event_callback", "event_id": s.id("Ev"), "event_time": s.opts.Now().Unix(),
+		"event": clone(inner), "type": "event_callback", "event_id": s.id("Ev"), "event_time": s.opts.Now().Unix(),
 		"authorizations":        []any{obj{"enterprise_id": nil, "team_id": w.ID, "user_id": w.Bot, "is_bot": true, "is_enterprise_install": false}},
 		"is_ext_shared_channel": false, "event_context": "4-" + secret(),
 	})
