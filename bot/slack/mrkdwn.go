@@ -25,6 +25,10 @@ import (
 // them and is longer still is shown as the lines that it has.
 const maxMarkdown = 12 << 10
 
+// maxPieces is how many pieces of that length a text has at most between its
+// blocks of code; no message of Slack's holds as much.
+const maxPieces = 4
+
 // markdown reads GitHub's Markdown, as far as Berth's messages use it.
 var markdown = goldmark.New(goldmark.WithExtensions(
 	extension.Strikethrough, extension.Table, extension.TaskList,
@@ -93,11 +97,7 @@ func (r *reader) long(md string) {
 	flush := func() {
 		if md := strings.Trim(between.String(), "\n"); md != "" {
 			r.gap()
-			if len(md) <= maxMarkdown {
-				r.understand(md)
-			} else {
-				r.literal(bot.Unescape(md))
-			}
+			r.piecewise(md)
 		}
 		between.Reset()
 	}
@@ -123,6 +123,24 @@ func (r *reader) long(md string) {
 		r.literal(code.String())
 	}
 	flush()
+}
+
+// piecewise reads Markdown in pieces of whole lines, as far as that is quick.
+func (r *reader) piecewise(md string) {
+	for range maxPieces {
+		at := len(md)
+		if at > maxMarkdown {
+			at = strings.LastIndexByte(md[:maxMarkdown], '\n') + 1
+		}
+		if at == 0 {
+			break // one line of that length is no prose
+		}
+		r.understand(md[:at])
+		if md = md[at:]; md == "" {
+			return
+		}
+	}
+	r.literal(bot.Unescape(md))
 }
 
 // blocks reads the blocks in n, one below the other; apart from each other

@@ -77,7 +77,7 @@ func TestLongTexts(t *testing.T) {
 	if got != want {
 		t.Errorf("it begins with %.200q and ends with %q", got, got[len(got)-100:])
 	}
-	if got := written(log + "```\n" + log); !strings.HasSuffix(got, "log\n```") || strings.Count(got, "```") != 4 {
+	if got := written(log + "```\n" + log); !strings.HasSuffix(got, "log\n```") || strings.Count(got, "```") != 2 {
 		t.Errorf("a block that nothing closes ends with %q", got[len(got)-60:])
 	}
 }
