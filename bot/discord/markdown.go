@@ -30,7 +30,15 @@ const seam = "\u200b"
 // Source: https://support.discord.com/hc/articles/210298617 and
 // https://docs.discord.com/developers/reference#message-formatting
 func markdown(s string) string {
-	source := []byte(bot.Plain(s))
+	if s = bot.Plain(s); len(s) > maxMarkdown {
+		return longMarkdown(s)
+	}
+	return understood(s)
+}
+
+// understood is markdown by way of a parser.
+func understood(s string) string {
+	source := []byte(s)
 	root := github.Parse(text.NewReader(source), parser.WithContext(parser.NewContext()))
 	w := &writer{source: source}
 	return strings.Trim(tidy(guard(w.blocks(root))), "\n")
