@@ -12,7 +12,8 @@ const maxMarkdown = 12 << 10
 
 // longMarkdown is markdown for what is long: a log or a difference, in blocks of
 // code that are found without a parser. What stands between them is understood
-// if it is not long itself, and otherwise shown as it reads.
+// if it is not long itself. Of what is, the first and the last lines are, which
+// are all that a message has room for, and the others are shown as they read.
 func longMarkdown(s string) string {
 	var pieces []string
 	var between, code strings.Builder
@@ -26,7 +27,10 @@ func longMarkdown(s string) string {
 		if text := between.String(); len(text) <= maxMarkdown {
 			add(understood(text))
 		} else {
-			add(strings.Trim(tidy(guard(startOfLines(escape(bot.Unescape(text))))), "\n"))
+			head, middle, tail := ends(text)
+			add(understood(head))
+			add(strings.Trim(tidy(guard(startOfLines(escape(bot.Unescape(middle))))), "\n"))
+			add(understood(tail))
 		}
 		between.Reset()
 	}
@@ -52,4 +56,16 @@ func longMarkdown(s string) string {
 	}
 	flush()
 	return strings.Join(pieces, "\n\n")
+}
+
+// ends are the first and last lines of a long text, each as much as is
+// understood in a moment, and what is between them.
+func ends(s string) (head, middle, tail string) {
+	const most = maxMarkdown / 2
+	first := strings.LastIndexByte(s[:most], '\n') + 1
+	last := len(s)
+	if at := strings.IndexByte(s[len(s)-most:], '\n'); at >= 0 {
+		last = len(s) - most + at + 1
+	}
+	return s[:first], s[first:last], s[last:]
 }
