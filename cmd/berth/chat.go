@@ -44,7 +44,7 @@ func (s *server) openChats(values secrets, service *bot.Service) error {
 	}
 	if cfg.Discord != nil {
 		opts := discordOptions(cfg, values, s.log)
-		opts.Lead, opts.Now = s.lead, s.clock.Now
+		opts.Lead, opts.Now, opts.Apps = s.lead, s.clock.Now, s.discordApps
 		if s.chats.discord, err = discord.New(opts); err != nil {
 			return usageError(err)
 		}
@@ -53,10 +53,13 @@ func (s *server) openChats(values secrets, service *bot.Service) error {
 	}
 	opts := chat.Options{
 		Platforms: platforms, Redis: s.redis, Service: service, Store: s.store, Requests: s.requests, Catalog: s.apps, People: s.people,
-		Rules: s.channelRules, PublicURL: publicURL(cfg), Replica: s.replica, Now: s.clock.Now, Log: s.log,
+		Groups: map[string]chat.Groups{}, Rules: s.channelRules, PublicURL: publicURL(cfg), Replica: s.replica, Now: s.clock.Now, Log: s.log,
 	}
 	if s.github != nil {
 		opts.Refs, opts.RepoURL = s.github, s.github.Web()
+	}
+	for prefix, group := range s.groups() {
+		opts.Groups[prefix] = group
 	}
 	if s.chats.chat, err = chat.New(opts); err != nil {
 		return err
@@ -68,6 +71,15 @@ func (s *server) openChats(values secrets, service *bot.Service) error {
 		s.chats.discord.Attach(s.chats.chat, s.chats.chat)
 	}
 	return nil
+}
+
+// discordApps are the apps that there are now, and what they are built from.
+func (s *server) discordApps() []discord.App {
+	var apps []discord.App
+	for _, app := range s.apps.Apps() {
+		apps = append(apps, discord.App{Name: app.Name, Repo: app.Repo})
+	}
+	return apps
 }
 
 // chatsOf makes the surfaces of chat platforms, only to look at them.

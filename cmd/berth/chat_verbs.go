@@ -45,7 +45,7 @@ func discordArguments(kind string) []discord.Option {
 		return []discord.Option{target}
 	case "TARGET | ID, REASON":
 		target.Summary, target.Suggest = "The request's id, or its environment", discord.SuggestRequest
-		return []discord.Option{target, {Name: "why", Summary: "Why, for the record", Kind: discord.OptionWords}}
+		return []discord.Option{target} // the reason is a flag: as loose words it could be taken for a target
 	case "ACCOUNT | CODE":
 		return []discord.Option{{Name: "account", Summary: "An account (github:LOGIN), the code that another one got, or `remove ACCOUNT`", Kind: discord.OptionWords}}
 	case "VERB":
