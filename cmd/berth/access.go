@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,9 +18,15 @@ import (
 	"github.com/berth-dev/berth/configs"
 )
 
+// accessPatience bounds how long somebody else is asked who is in which group, of
+// all people together. What is not known by then is named as not seen.
+const accessPatience = 15 * time.Second
+
 // access tells who can do what by the config that is in force. Groups that only
 // somebody else knows are asked about each person.
 func (s *server) access(ctx context.Context) (*bot.Access, error) {
+	asking, cancel := context.WithTimeout(ctx, accessPatience)
+	defer cancel()
 	cfg := s.config.now()
 	out := &bot.Access{People: []bot.AccessPerson{}}
 	rules := policyRules(cfg)
@@ -34,7 +42,7 @@ func (s *server) access(ctx context.Context) (*bot.Access, error) {
 		}
 		row := bot.AccessPerson{Name: name, Roles: person.Roles, Identities: person.Identities, May: bot.May(person.Roles)}
 		row.Identities = slices.DeleteFunc(row.Identities, func(id string) bool { return strings.HasPrefix(id, "actor:") })
-		in := s.membership(ctx, person, &row)
+		in := s.membership(asking, person, &row)
 		for _, rule := range rules {
 			if slices.ContainsFunc(askedBy(rule), in) {
 				row.Decides = append(row.Decides, rule.Name)
@@ -172,7 +180,7 @@ func accessTable(w io.Writer, a *bot.Access) {
 	if len(a.Rules) > 0 {
 		rows = [][]string{{"RULE", "ASKS", "GLASS BROKEN BY", "WHEN"}}
 		for _, r := range a.Rules {
-			rows = append(rows, []string{r.Rule, list(r.From), list(r.BreakGlass), r.When})
+			rows = append(rows, []string{r.Rule, list(r.From), list(r.BreakGlass), cmp.Or(r.When, "always")})
 		}
 		fmt.Fprintln(w)
 		table(w, rows)
