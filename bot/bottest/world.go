@@ -33,6 +33,7 @@ type World struct {
 	Catalog  Catalog
 	Executor *Executor
 	Commits  *Commits
+	Access   bot.Access // what the core tells of who can do what
 
 	tb testing.TB
 }
@@ -49,7 +50,7 @@ func New(tb testing.TB, rdb redis.UniversalClient, apps ...*actions.App) *World 
 		}
 		return 1
 	})
-	w := &World{tb: tb, Redis: rdb, Catalog: Catalog(apps), Executor: newExecutor(), Commits: newCommits(tb)}
+	w := &World{tb: tb, Redis: rdb, Catalog: Catalog(apps), Executor: newExecutor(), Commits: newCommits(tb), Access: bot.Access{People: []bot.AccessPerson{}}}
 	w.Store = actions.NewStore(rdb, actions.StoreOptions{})
 	w.Requests = approvals.NewRequests(rdb, w.Store, approvals.Options{})
 	w.Runner = actions.NewRunner(actions.RunnerOptions{
@@ -58,6 +59,7 @@ func New(tb testing.TB, rdb redis.UniversalClient, apps ...*actions.App) *World 
 	w.People = people.New(people.Options{Redis: rdb, Store: w.Store})
 	w.Service = bot.New(bot.Options{
 		Catalog: w.Catalog, Store: w.Store, Requests: w.Requests, Observer: w.Runner, Planner: w.Runner, People: w.People, Parse: command.Parse,
+		Access: func(context.Context) (*bot.Access, error) { return &w.Access, nil },
 	})
 	return w
 }
