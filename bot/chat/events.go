@@ -81,7 +81,7 @@ func (s *Surface) doCommand(ctx context.Context, e bot.ChatEvent) (err error) {
 func (s *Surface) execute(ctx context.Context, e bot.ChatEvent) (bot.Input, bot.Reply, error) {
 	rules := s.rules(e.Place)
 	in := bot.Input{
-		Line: strings.TrimSpace(e.Line), Private: true, Apps: rules.Apps, Verbs: rules.Verbs, At: e.At, Key: "chat:" + e.Place.Platform + ":" + e.ID,
+		Line: strings.TrimSpace(e.Line), Private: true, Apps: rules.Apps, Verbs: rules.Verbs, At: e.At,
 		Place: approvals.Place{Surface: e.Place.Platform, ID: e.Place.ID(), Message: e.Message},
 	}
 	if in.Place.Message == "" {
@@ -90,7 +90,11 @@ func (s *Surface) execute(ctx context.Context, e bot.ChatEvent) (bot.Input, bot.
 	if in.Line == "" {
 		in.Line = bot.VerbHelp
 	}
-	var err error
+	first, err := s.first(ctx, e)
+	if err != nil {
+		return in, bot.Reply{}, err
+	}
+	in.Key = "chat:" + e.Place.Platform + ":" + first
 	if in.Actor, err = s.actor(ctx, e, rules); err != nil {
 		return in, bot.Reply{}, err
 	}

@@ -23,6 +23,10 @@ const (
 // it may be delivered again.
 func keyEvent(platform, id string) string { return keyPrefix + "event:" + platform + ":" + id }
 
+// keyClick is the first of the clicks that somebody made on a button of late; see
+// twinScript.
+func keyClick(what string) string { return keyPrefix + "click:" + what }
+
 // keyPage is what is known of somebody's page: a hash.
 func keyPage(who string) string { return keyPrefix + "page:" + who }
 
