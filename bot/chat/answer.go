@@ -36,21 +36,21 @@ func (s *Surface) post(ctx context.Context, at bot.ChatPlace, key string, m bot.
 	return sent, err
 }
 
-// edit replaces a message within the budget; end tells that what it says is the
-// end, for which some of the budget is left over by what only changes on the way
-// there. Its errors are post's.
-func (s *Surface) edit(ctx context.Context, sent bot.ChatSent, m bot.ChatMessage, end bool) error {
-	return s.write(ctx, sent.Place, writeEdit, sent.ID, end, func(ctx context.Context, p Platform) error { return p.Edit(ctx, sent, m) })
+// edit replaces a message within the budget; awaited tells that people wait for
+// what it says, for which some of the budget is left over by other edits. Its
+// errors are post's.
+func (s *Surface) edit(ctx context.Context, sent bot.ChatSent, m bot.ChatMessage, awaited bool) error {
+	return s.write(ctx, sent.Place, writeEdit, sent.ID, awaited, func(ctx context.Context, p Platform) error { return p.Edit(ctx, sent, m) })
 }
 
 // write calls a platform within the budget, and keeps to the pause that it asks
 // for.
-func (s *Surface) write(ctx context.Context, at bot.ChatPlace, kind, who string, end bool, call func(context.Context, Platform) error) error {
+func (s *Surface) write(ctx context.Context, at bot.ChatPlace, kind, who string, awaited bool, call func(context.Context, Platform) error) error {
 	p, err := s.platform(at.Platform)
 	if err != nil {
 		return err
 	}
-	if err := s.budget.spend(ctx, at, p.Limits(), kind, who, end); err != nil {
+	if err := s.budget.spend(ctx, at, p.Limits(), kind, who, awaited); err != nil {
 		return err
 	}
 	work, cancel := context.WithTimeout(ctx, callTimeout)

@@ -98,8 +98,8 @@ func account(at bot.ChatPlace) string { return at.Platform + ":" + at.Workspace 
 
 // spend lets a write pass, after a short wait if need be, or returns
 // *bot.Limited. who is the same when the same write is tried again. Of edits, those
-// that are no end leave a quarter for those that are.
-func (b *budget) spend(ctx context.Context, at bot.ChatPlace, limits bot.ChatLimits, kind, who string, end bool) error {
+// that nobody waits for leave a quarter for those that are awaited.
+func (b *budget) spend(ctx context.Context, at bot.ChatPlace, limits bot.ChatLimits, kind, who string, awaited bool) error {
 	most, apart, channel := limits.Posts, limits.ChannelEvery, at.Channel
 	if channel == "" {
 		channel = "@" + at.User
@@ -107,7 +107,7 @@ func (b *budget) spend(ctx context.Context, at bot.ChatPlace, limits bot.ChatLim
 	line, first := keyLine(account(at), kind+":"+channel), ""
 	if kind == writeEdit {
 		line = keyLine(account(at), kind)
-		if most, apart = limits.Edits, 0; !end {
+		if most, apart = limits.Edits, 0; !awaited {
 			most -= most / 4
 		} else {
 			first = "1"

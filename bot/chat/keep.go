@@ -56,7 +56,8 @@ const (
 // written is a message as it was written last.
 type written struct {
 	Sent  bot.ChatSent `json:"sent,omitzero"`
-	Sum   string       `json:"sum,omitempty"` // of what it says
+	Sum   string       `json:"sum,omitempty"`   // of what it says
+	Stage string       `json:"stage,omitempty"` // where what it tells of had come to; see draft
 	At    time.Time    `json:"at,omitzero"`
 	End   bool         `json:"end,omitempty"`   // it says how its request ended
 	Begun time.Time    `json:"begun,omitzero"`  // it may have been posted since, and nobody was told

@@ -15,10 +15,11 @@ type draft struct {
 	at      bot.ChatPlace
 	message bot.ChatMessage
 	end     bool          // it says how its request ended
-	apart   time.Duration // how far its edits are apart, unless it says the end
-	// urgent edits are what people wait for: the budget keeps some room for them, and
-	// for ends.
-	urgent bool
+	apart   time.Duration // how far its edits are apart, of those that say the same stage
+	// stage is where what it tells of has come to. People wait for another one: such
+	// an edit is made at once, and the budget keeps some room for it, as it does for
+	// the end.
+	stage string
 	// anew has it made anew when somebody deleted it.
 	anew bool
 	// told is the news, by kind, that it tells by itself when it is made.
@@ -74,15 +75,17 @@ func (s *Surface) putNow(ctx context.Context, k *card, d draft) (again time.Dura
 		if w.Sum == sum && w.End == d.end {
 			return 0, nil
 		}
-		if wait := w.At.Add(d.apart).Sub(s.now()); wait > 0 && (!d.end || w.End) && w.Sum != sum {
-			return wait, nil
+		awaited := d.stage != w.Stage || d.end && !w.End
+		// Another replica's clock may be ahead, but nothing waits for longer than apart.
+		if wait := w.At.Add(d.apart).Sub(s.now()); wait > 0 && !awaited && w.Sum != sum {
+			return min(wait, d.apart), nil
 		}
 		if w.Sum != sum {
-			err = s.edit(ctx, w.Sent, d.message, d.urgent || d.end && !w.End)
+			err = s.edit(ctx, w.Sent, d.message, awaited)
 		}
 		switch {
 		case err == nil:
-			w.Sum, w.End, w.At, w.Begun = sum, d.end, s.now(), time.Time{}
+			w.Sum, w.Stage, w.End, w.At, w.Begun = sum, d.stage, d.end, s.now(), time.Time{}
 			return 0, s.saveSlot(ctx, k, d.slot, w)
 		case actions.CodeOf(err) != actions.CodeNotFound:
 			return 0, s.unwritable(ctx, k, d, w, sum, err)
@@ -113,7 +116,7 @@ func (s *Surface) postNow(ctx context.Context, k *card, d draft, w written, sum 
 		}
 		return s.unwritable(ctx, k, d, w, sum, err)
 	}
-	w.Sent, w.Sum, w.End, w.At, w.Begun = sent, sum, d.end, s.now(), time.Time{}
+	w.Sent, w.Sum, w.Stage, w.End, w.At, w.Begun = sent, sum, d.stage, d.end, s.now(), time.Time{}
 	return s.saveSlot(ctx, k, d.slot, w)
 }
 
@@ -127,6 +130,6 @@ func (s *Surface) unwritable(ctx context.Context, k *card, d draft, w written, s
 	if w.Sent.ID == "" {
 		return err
 	}
-	w.Sum, w.End, w.At = sum, d.end, s.now()
+	w.Sum, w.Stage, w.End, w.At = sum, d.stage, d.end, s.now()
 	return s.saveSlot(ctx, k, d.slot, w)
 }

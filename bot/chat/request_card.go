@@ -3,6 +3,7 @@ package chat
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -102,6 +103,23 @@ func toneOf(r *approvals.Request) bot.ChatTone {
 		}
 		return bot.ChatWorking
 	}
+}
+
+// stage tells apart what people wait to see on a card from mere details: where
+// the request is, what was decided, and what became of the environment.
+func (v View) stage() string {
+	r := v.Request
+	words := []string{string(r.State), clip(r.Digest, digestLength), strconv.Itoa(len(r.Decisions)), strconv.FormatBool(r.Stop != nil), strconv.FormatBool(r.Glass != nil)}
+	if v.Old {
+		return strings.Join(append(words, "old"), " ")
+	}
+	if env := v.Environment; env != nil && settled(r) {
+		words = append(words, string(env.State), strconv.FormatBool(env.Sleeping), strconv.FormatBool(env.Lock != nil))
+		if v.UnderWay != nil {
+			words = append(words, v.UnderWay.ID, string(v.UnderWay.State))
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // asked says who wants what, and where they said so.

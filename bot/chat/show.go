@@ -254,7 +254,7 @@ func (s *Surface) level(ctx context.Context, k *card, v View) (again time.Durati
 	}
 	d := draft{
 		slot: slotCard, at: k.place, message: RequestCard(v), end: v.Request.State.Ended(), apart: p.Limits().EditEvery,
-		urgent: true, anew: v.Request.State == approvals.StatePending,
+		stage: v.stage(), anew: v.Request.State == approvals.StatePending,
 	}
 	if k.slots[slotCard].Sent.ID == "" { // it calls people itself when it is made
 		if d.message.Call, d.told, err = s.callByCard(ctx, k, v); err != nil {

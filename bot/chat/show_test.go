@@ -479,23 +479,50 @@ func TestALimitedPlatformGetsEverythingOnceLater(t *testing.T) {
 	}
 }
 
-func TestEditsAreHeldBackButAnEndIsNot(t *testing.T) {
+// Whatever people wait for is shown at once; details wait for their turn.
+func TestDetailsAreHeldBackButDecisionsAndEndsAreNot(t *testing.T) {
 	t.Parallel()
 	h := newHall(t)
 	h.slack.limits.EditEvery = time.Hour
 	h.world.Govern(team(), bothOf)
-	r := h.pending(t, h.ask(t, "deploy shop/pr-7").ID)
+	r := h.ask(t, "deploy shop/pr-7")
 	h.card(t, inC1, r)
+	says := func(edits int, words string) {
+		t.Helper()
+		m := h.slack.messages[0]
+		if whole := m.m.Title + " " + m.m.Fields[0].Text; m.edits != edits || !strings.Contains(whole, words) {
+			t.Errorf("after %d edits it says %q, want %q after %d", m.edits, whole, words, edits)
+		}
+	}
+	r = h.pending(t, r.ID)
+	h.look(t)
+	edits := h.slack.messages[0].edits // none when it was planned before the card was made
+	says(edits, "waits for approval")
 	h.decide(t, "approve "+r.ID)
-	if again := h.look(t); again < 50*time.Minute {
-		t.Errorf("it is looked at again in %s", again)
+	h.look(t)
+	says(edits+1, "1 of 2")
+
+	k, known, err := h.loadCard(t.Context(), cardID(inC1, r.ID))
+	if !known || err != nil {
+		t.Fatal(known, err)
 	}
-	if m := h.slack.messages[0]; m.edits != 0 {
-		t.Errorf("it was edited %d times", m.edits)
+	w := k.slots[slotCard]
+	detail := draft{slot: slotCard, at: inC1, message: bot.ChatMessage{Title: "a detail"}, apart: time.Hour, stage: w.Stage}
+	if again, err := h.put(t.Context(), k, detail); err != nil || again < 50*time.Minute || again > time.Hour {
+		t.Errorf("a detail is to be written in %s: %v", again, err)
 	}
+	says(edits+1, "1 of 2")
+	w.At = w.At.Add(72 * time.Hour) // by a clock that is ahead
+	if err := h.saveSlot(t.Context(), k, slotCard, w); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := h.put(t.Context(), k, detail); err != nil || again > time.Hour {
+		t.Errorf("a detail is to be written in %s: %v", again, err)
+	}
+
 	h.decide(t, "deny "+r.ID)
 	h.look(t)
-	if m := h.slack.messages[0]; m.edits != 1 || !strings.HasSuffix(m.m.Title, "was denied") {
+	if m := h.slack.messages[0]; m.edits != edits+2 || !strings.HasSuffix(m.m.Title, "was denied") {
 		t.Errorf("after %d edits it says %q", m.edits, m.m.Title)
 	}
 }
