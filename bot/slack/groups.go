@@ -146,10 +146,12 @@ func groupFailure(op string, err error, what, scope string) error {
 	return &actions.Error{Op: op, Code: actions.CodeUnavailable, Msg: what + ": Slack did not answer; it is tried again.", Err: err, Retry: true}
 }
 
-// remembered are answers of the last keepGroup. Failures are not kept.
+// remembered are answers that are used again for some time. Failures are not
+// kept.
 type remembered[T any] struct {
-	mu sync.Mutex
-	m  map[string]answered[T]
+	keep time.Duration
+	mu   sync.Mutex
+	m    map[string]answered[T]
 }
 
 type answered[T any] struct {
@@ -163,7 +165,7 @@ func (k *remembered[T]) get(now time.Time, key string, ask func() (T, error)) (T
 	k.mu.Lock()
 	known, found := k.m[key]
 	k.mu.Unlock()
-	if age := now.Sub(known.at); found && age >= 0 && age < keepGroup {
+	if age := now.Sub(known.at); found && age >= 0 && age < k.keep {
 		return known.value, nil
 	}
 	value, err := ask()

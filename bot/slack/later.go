@@ -108,7 +108,7 @@ func (s *Surface) store(ctx context.Context, a arrival) error {
 		}
 		a.Place.Workspace = team
 	}
-	identity, err := s.workspaces.identity(ctx, a.team, a.User)
+	identity, err := s.workspaces.identity(ctx, a.Place.Workspace, a.team, a.User)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ var scopes = []Scope{
 	{"app_mentions:read", "hear @berth, which works in threads, where slash commands do not"},
 	{"channels:history", "find a card again whose posting was cut off, in public channels that Berth is in"},
 	{"chat:write", "post cards, keep them up to date, and answer"},
+	{"chat:write.public", "the same in public channels that nobody has invited Berth to, so that a command there has its card there"},
 	{"commands", "/berth, and the shortcuts"},
 	{"groups:history", "the same as channels:history, in private channels that Berth is in"},
 	{"im:history", "hear what is typed to Berth directly"},

@@ -82,7 +82,7 @@ func TestAManifestNeedsAnAddressThatSlackCanCall(t *testing.T) {
 var needs = map[string][]string{
 	"apps.connections.open": nil, // connections:write, of the app-level token
 	"auth.test":             nil, "views.open": nil, "views.push": nil, "views.update": nil, "views.publish": nil,
-	"chat.postMessage": {"chat:write"}, "chat.update": {"chat:write"}, "chat.postEphemeral": {"chat:write"}, "chat.unfurl": {"links:write"},
+	"chat.postMessage": {"chat:write", "chat:write.public"}, "chat.update": {"chat:write"}, "chat.postEphemeral": {"chat:write"}, "chat.unfurl": {"links:write"},
 	"conversations.open":    {"im:write"},
 	"conversations.history": {"channels:history", "groups:history", "im:history"}, "conversations.replies": {"channels:history", "groups:history", "im:history"},
 	"usergroups.users.list": {"usergroups:read"}, "users.info": {"users:read"},

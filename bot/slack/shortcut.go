@@ -282,7 +282,7 @@ func (s *Surface) suggestions(ctx context.Context, in *interaction, n note, hint
 		if err != nil || !known {
 			return
 		}
-		identity, err := s.workspaces.identity(ctx, first(in.User.TeamID, team), in.User.ID)
+		identity, err := s.workspaces.identity(ctx, team, first(in.User.TeamID, team), in.User.ID)
 		if err != nil {
 			return
 		}

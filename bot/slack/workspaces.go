@@ -28,10 +28,12 @@ var idPattern = regexp.MustCompile(`^[A-Z][A-Z0-9]{1,31}$`)
 type holder struct {
 	team       string // "T0001"
 	enterprise string // "E0001" for an installation in a whole organisation, else ""
-	user       string // the bot's account, "U0BOT"
-	bot        string // "B0BOT"
-	url        string // "https://acme.slack.com/"
-	scopes     []string
+	// organisation is the one that the workspace is in, "" for none.
+	organisation string
+	user         string // the bot's account, "U0BOT"
+	bot          string // "B0BOT"
+	url          string // "https://acme.slack.com/"
+	scopes       []string
 }
 
 // is tells whether team is the one that the token is of.
@@ -52,13 +54,14 @@ type workspace struct {
 
 // workspaces are those that Berth is installed in.
 type workspaces struct {
-	s      *Surface
-	home   *workspace
-	others map[string]*workspace // by team
+	s       *Surface
+	home    *workspace
+	others  map[string]*workspace // by team
+	members remembered[bool]      // of organisations
 }
 
 func newWorkspaces(s *Surface, token string, others map[string]string) (*workspaces, error) {
-	w := &workspaces{s: s, home: &workspace{token: token}, others: map[string]*workspace{}}
+	w := &workspaces{s: s, home: &workspace{token: token}, others: map[string]*workspace{}, members: remembered[bool]{keep: keepKin}}
 	for team, token := range others {
 		switch {
 		case !idPattern.MatchString(team):
@@ -111,11 +114,22 @@ func (w *workspaces) of(ctx context.Context, team string) (*workspace, error) {
 	return w.home, nil
 }
 
-// identity is what an account is called: "slack:U1" for those of the first
-// workspace, "slack:T2.U1" for all others, strangers in shared channels among
-// them. It returns CodeUnavailable while Slack does not say which team the first
-// workspace is: nobody must pass for somebody else meanwhile.
-func (w *workspaces) identity(ctx context.Context, team, user string) (string, error) {
+// identity is what an account of team is called that does something in the
+// workspace of place: "slack:U1" for those of the first workspace, "slack:T2.U1"
+// for all others, strangers in shared channels among them. Where the workspace
+// belongs to an organisation, all its people are of the place where they are. It
+// returns CodeUnavailable while Slack does not say which team the first workspace
+// is: nobody must pass for somebody else meanwhile.
+func (w *workspaces) identity(ctx context.Context, place, team, user string) (string, error) {
+	if place != "" && place != team {
+		kin, err := w.kin(ctx, place, team, user)
+		if err != nil {
+			return "", err
+		}
+		if kin {
+			team = place
+		}
+	}
 	if _, ok := w.others[team]; !ok {
 		home, err := w.holder(ctx, w.home)
 		if err != nil {
@@ -231,7 +245,7 @@ func (w *workspaces) ask(ctx context.Context, token string) (*holder, error) {
 	if !idPattern.MatchString(found.Team) {
 		return nil, fmt.Errorf("auth.test: %.40q is no team", found.Team)
 	}
-	h := &holder{team: found.Team, user: found.User, bot: found.Bot, url: found.URL}
+	h := &holder{team: found.Team, organisation: found.Enterprise, user: found.User, bot: found.Bot, url: found.URL}
 	if found.Whole {
 		h.enterprise = found.Enterprise
 	}
