@@ -20,15 +20,15 @@ const (
 // autocomplete completes the option that somebody is typing. Without a
 // completion they type on: nothing of this is an error to them.
 func (s *Surface) autocomplete(ctx context.Context, i interaction) (response, error) {
-	_, c, err := decodeCommand(i.Data)
+	d, c, err := decodeCommand(i.Data)
 	if err != nil {
 		return response{}, err
 	}
 	v, known := s.verbAt(c.path)
-	if !known || c.focus == "" {
+	if !known || !d.slash() || c.focus == "" {
 		return choices(nil), nil
 	}
-	for _, o := range append(v.Arguments[:len(v.Arguments):len(v.Arguments)], v.Flags...) {
+	for _, o := range v.options() {
 		if o.Name != c.focus || o.Suggest == "" {
 			continue
 		}

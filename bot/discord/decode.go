@@ -97,6 +97,7 @@ type interaction struct {
 	Data          json.RawMessage `json:"data"`
 	GuildID       string          `json:"guild_id"`
 	ChannelID     string          `json:"channel_id"`
+	Context       int             `json:"context"`
 	Channel       *channelObject  `json:"channel"`
 	Member        *struct {
 		User user   `json:"user"`
@@ -166,8 +167,17 @@ func (i interaction) by() user {
 	return user{}
 }
 
-// place is where it was done.
+// contextPrivate is that of people's direct messages among themselves, where an
+// application can be used that somebody added to their account.
+// Source: https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-object-interaction-context-types
+const contextPrivate = 2
+
+// place is where it was done. Berth can write nothing where people write to each
+// other, so that what is done there counts as told to it directly.
 func (i interaction) place() bot.ChatPlace {
+	if i.GuildID == "" && i.Context == contextPrivate {
+		return bot.ChatPlace{Platform: bot.PlatformDiscord, User: i.by().ID}
+	}
 	p := bot.ChatPlace{Platform: bot.PlatformDiscord, Workspace: i.GuildID, Channel: i.ChannelID}
 	if i.Channel != nil && i.Channel.thread() {
 		p.Channel, p.Thread = i.Channel.ParentID, i.ChannelID
@@ -244,14 +254,20 @@ type call struct {
 	focus string // the option that is being typed
 }
 
-// decodeCommand reads an application command. It returns no call for a message
-// command.
+// slash tells whether it is /berth. The application may have other commands,
+// which somebody else answers for.
+func (d commandData) slash() bool {
+	return d.Name == slashCommand && (d.Type == commandSlash || d.Type == 0)
+}
+
+// decodeCommand reads an application command. It returns no call for one that is
+// not /berth.
 func decodeCommand(data json.RawMessage) (commandData, call, error) {
 	var d commandData
 	if err := json.Unmarshal(data, &d); err != nil {
 		return commandData{}, call{}, errors.New("the command is not the JSON that it should be")
 	}
-	if d.Type != commandSlash && d.Type != 0 {
+	if !d.slash() {
 		return d, call{}, nil
 	}
 	c := call{given: map[string]value{}}

@@ -182,6 +182,9 @@ func (s *Surface) command(ctx context.Context, i interaction) (response, error) 
 	if d.Type == commandMessage {
 		return s.deployFrom(ctx, i, d)
 	}
+	if !d.slash() {
+		return note("This command is none of Berth's, and nothing was done. Berth's is `/" + slashCommand + "`."), nil
+	}
 	if len(c.path) == 0 {
 		return s.take(ctx, i.event(bot.VerbHelp)), nil
 	}
@@ -189,6 +192,13 @@ func (s *Surface) command(ctx context.Context, i interaction) (response, error) 
 	if !known {
 		// An older Berth registered it: the grammar says what there is now.
 		v = Verb{Name: bot.Quote(oneLine(c.path[len(c.path)-1]))}
+		return s.take(ctx, i.event(v.line(nil))), nil
+	}
+	if name, odd := v.unknown(c.given); odd {
+		// Another Berth registered it. Without it this might do what nobody asked for:
+		// it could have been what kept the command from changing anything.
+		return note("This Berth does not know the option " + bot.Code(oneLine(name), 60) + " of " + bot.Code("/"+slashCommand+" "+strings.Join(v.path(), " "), 60) +
+			", so **nothing was done**. Whoever runs Berth can make the commands here what they should be, with `berth discord register`."), nil
 	}
 	return s.take(ctx, i.event(v.line(c.given))), nil
 }

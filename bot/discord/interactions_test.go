@@ -76,6 +76,8 @@ func TestWhereItWasDone(t *testing.T) {
 			bot.ChatPlace{Platform: "discord", Workspace: testGuild, Channel: "77", Thread: testPlace}, false},
 		"in a channel of a category": {[]string{"channel", `{"id":"` + testPlace + `","type":0,"parent_id":"77"}`},
 			bot.ChatPlace{Platform: "discord", Workspace: testGuild, Channel: testPlace}, false},
+		"among people who write to each other": {[]string{"guild_id", "", "member", "", "context", "2", "user", `{"id":"` + testUser + `","username":"ana"}`, "channel", `{"id":"` + testPlace + `","type":3}`},
+			bot.ChatPlace{Platform: "discord", User: testUser}, true},
 		"in a direct message": {[]string{"guild_id", "", "member", "", "user", `{"id":"` + testUser + `","username":"ana"}`, "channel", `{"id":"` + testPlace + `","type":1}`},
 			bot.ChatPlace{Platform: "discord", Channel: testPlace}, true},
 	} {
@@ -104,6 +106,30 @@ func TestAnInteractionThatDoesNotSayItsChannel(t *testing.T) {
 	send(t, s, body)
 	if got := in.all(); len(got) != 1 || got[0].Place != (bot.ChatPlace{Platform: "discord", Workspace: testGuild, Channel: "77", Thread: testPlace}) {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestCommandsThatAreNotAsBerthKnowsThemDoNothing(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ data, say string }{
+		"another command of the application": {`{"name":"other","type":1,"options":[{"name":"deploy","type":1,"options":[{"name":"target","type":3,"value":"shop/x1"}]}]}`, "none of Berth's"},
+		"a command of people":                {`{"name":"berth","type":2,"target_id":"5"}`, "none of Berth's"},
+		"an option that is not known": {`{"name":"berth","type":1,"options":[{"name":"deploy","type":1,"options":[{"name":"target","type":3,"value":"shop/x1"},{"name":"only-look","type":5,"value":true}]}]}`,
+			"`only-look` of `/berth deploy`"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			in := &taken{}
+			s, _ := surfaceOf(t, nil, in, nil)
+			_, r, text := send(t, s, done(typeCommand, c.data))
+			if r.Type != answerMessage || r.Data.Flags != flagEphemeral || !strings.Contains(r.Data.Content, c.say) || len(in.all()) != 0 {
+				t.Errorf("%s %+v", text, in.all())
+			}
+		})
+	}
+	s, _ := surfaceOf(t, nil, &taken{}, nil)
+	if _, r, text := send(t, s, done(typeAutocomplete, `{"name":"other","type":1,"options":[{"name":"help","type":1,"options":[{"name":"verb","type":3,"value":"dep","focused":true}]}]}`)); r.Type != answerAutocomplete || len(*r.Data.Choices) != 0 {
+		t.Errorf("another command is completed: %s", text)
 	}
 }
 

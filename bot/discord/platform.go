@@ -131,7 +131,8 @@ func (s *Surface) Edit(ctx context.Context, sent bot.ChatSent, m bot.ChatMessage
 
 // Answer tells the one who did e, by the interaction's token for as long as it
 // is good, and by direct message otherwise: also what was answered to a mention,
-// since only interactions have answers that others do not see.
+// since only interactions have answers that others do not see. Who takes no direct
+// messages is told of that where they mentioned Berth.
 func (s *Surface) Answer(ctx context.Context, e bot.ChatEvent, nth int, m bot.ChatMessage) error {
 	if e.Answer != "" && (e.Until.IsZero() || s.now().Before(e.Until)) {
 		err := s.answerByToken(ctx, e, nth, m)
@@ -149,6 +150,24 @@ func (s *Surface) Answer(ctx context.Context, e bot.ChatEvent, nth int, m bot.Ch
 	}
 	m.Call = nil // a direct message calls by itself
 	_, err := s.Post(ctx, at, fmt.Sprintf("answer:%s:%d", e.ID, nth), m)
+	if e.Answer == "" && !e.Private && codeOf(err) == codeNoDirects {
+		return s.unreached(ctx, e, err)
+	}
+	return err
+}
+
+// unreached says where Berth was mentioned that it could not write to whoever did
+// that, once for each mention, and nothing else: its answer is for them alone. It
+// returns why when that cannot be said either.
+func (s *Surface) unreached(ctx context.Context, e bot.ChatEvent, why error) error {
+	_, err := s.Post(ctx, e.Place, "unreached:"+e.ID, bot.ChatMessage{
+		Call: []string{identityPrefix + e.User},
+		Text: "Berth could not write to you: what it answers to a mention is a direct message, and your privacy settings for this server do not let it through. " +
+			"What you type here after `/" + slashCommand + "` is answered here, for you alone.",
+	})
+	if actions.CodeOf(err) == actions.CodeForbidden || actions.CodeOf(err) == actions.CodeNotFound {
+		return why
+	}
 	return err
 }
 

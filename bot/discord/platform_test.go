@@ -315,9 +315,18 @@ func TestAnswersAreForOneAlone(t *testing.T) {
 		"a mention's is a direct message": {
 			event: mention, answers: map[string][]answer{"POST /users/@me/channels": {direct}, "POST /channels/77/messages": {ok}}, asked: "POST /users/@me/channels, POST /channels/77/messages",
 		},
-		"that cannot be delivered is told nowhere else": {
-			event: mention, answers: map[string][]answer{"POST /users/@me/channels": {direct}, "POST /channels/77/messages": {refusal(403, 50007)}},
-			asked: "POST /users/@me/channels, POST /channels/77/messages", code: actions.CodeForbidden,
+		"that cannot be delivered is told of where the mention stands": {
+			event: mention, answers: map[string][]answer{"POST /users/@me/channels": {direct}, "POST /channels/77/messages": {refusal(403, 50007)}, "POST /channels/" + inChannel.Channel + "/messages": {ok}},
+			asked: "POST /users/@me/channels, POST /channels/77/messages, POST /channels/" + inChannel.Channel + "/messages",
+		},
+		"and is an error where Berth may not write there": {
+			event: mention, answers: map[string][]answer{"POST /users/@me/channels": {direct}, "POST /channels/77/messages": {refusal(403, 50007)}, "POST /channels/" + inChannel.Channel + "/messages": {refusal(403, 50013)}},
+			asked: "POST /users/@me/channels, POST /channels/77/messages, POST /channels/" + inChannel.Channel + "/messages", code: actions.CodeForbidden,
+		},
+		"a late answer that cannot be delivered is told of nowhere": {
+			event: bot.ChatEvent{Answer: "tok", Place: inChannel, User: "9"}, late: 16 * time.Minute,
+			answers: map[string][]answer{"POST /users/@me/channels": {direct}, "POST /channels/77/messages": {refusal(403, 50007)}},
+			asked:   "POST /users/@me/channels, POST /channels/77/messages", code: actions.CodeForbidden,
 		},
 		"what was said in direct messages is answered there": {
 			event: bot.ChatEvent{Private: true, Place: bot.ChatPlace{Channel: "66"}, User: "9"}, answers: map[string][]answer{"POST /channels/66/messages": {ok}}, asked: "POST /channels/66/messages",
@@ -350,8 +359,8 @@ func TestAnswersAreForOneAlone(t *testing.T) {
 				if strings.HasPrefix(call, "POST /webhooks") && !strings.Contains(st.bodies[i], `"flags":68`) {
 					t.Errorf("%s is public: %s", call, st.bodies[i])
 				}
-				if strings.Contains(st.bodies[i], `"users"`) {
-					t.Errorf("%s calls: %s", call, st.bodies[i])
+				if public := call == "POST /channels/"+inChannel.Channel+"/messages"; public != strings.Contains(st.bodies[i], `"users"`) {
+					t.Errorf("%s calls whom it should not, or not: %s", call, st.bodies[i])
 				}
 			}
 		})

@@ -240,7 +240,7 @@ func (s *Surface) commands(global bool) ([]slash, error) {
 // add makes a Verb a subcommand.
 func (c *slash) add(v Verb) error {
 	sub := slashOption{Type: optionSubcommand, Name: v.path()[len(v.path())-1], Description: sentence(v.Summary)}
-	for _, o := range append(v.Arguments[:len(v.Arguments):len(v.Arguments)], v.Flags...) {
+	for _, o := range v.options() {
 		sub.Options = append(sub.Options, o.slash())
 	}
 	// Discord wants what must be given first.

@@ -1,6 +1,7 @@
 package discord
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,6 +72,19 @@ func (s *Surface) verbAt(path []string) (Verb, bool) {
 	}
 	return s.verbs[i], true
 }
+
+// unknown finds something given that the Verb has no option for.
+func (v Verb) unknown(given map[string]value) (name string, odd bool) {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if !slices.ContainsFunc(v.options(), func(o Option) bool { return o.Name == name }) {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// options are all that can be given to the Verb, in the order of help.
+func (v Verb) options() []Option { return slices.Concat(v.Arguments, v.Flags) }
 
 // line writes a Verb with what was given to it as it would be typed.
 func (v Verb) line(given map[string]value) string {

@@ -2,13 +2,12 @@ package discord
 
 import (
 	"crypto/ed25519"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
 	"strconv"
 	"time"
-
-	"encoding/hex"
 )
 
 const (
