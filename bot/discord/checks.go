@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -85,7 +87,7 @@ func (s *Surface) check(ctx context.Context) bot.Check {
 	}
 	for _, guild := range s.guilds {
 		if !slices.Contains(in, guild) {
-			return bad("Berth is not in the server "+guild, "add it there: "+s.invite(guild))
+			return bad("Berth is not in the server "+guild, "add it there: "+InviteURL(s.app, guild))
 		}
 	}
 	if detail, fix := s.checkRoles(ctx, in); fix != "" {
@@ -144,7 +146,7 @@ func (s *Surface) checkRoles(ctx context.Context, in []string) (detail, fix stri
 			return fmt.Sprintf("a policy names %.80q, which is no role", group), "write it as discord-role:SERVER/ROLE, by their numbers"
 		}
 		if !slices.Contains(in, guild) {
-			return "a policy names a role of the server " + guild + ", where Berth is not", "add it there: " + s.invite(guild)
+			return "a policy names a role of the server " + guild + ", where Berth is not", "add it there: " + InviteURL(s.app, guild)
 		}
 		byGuild[guild] = append(byGuild[guild], role)
 	}
@@ -168,9 +170,15 @@ func (s *Surface) checkRoles(ctx context.Context, in []string) (detail, fix stri
 	return "", ""
 }
 
-// invite is the address that adds Berth to a guild.
-func (s *Surface) invite(guild string) string {
-	return fmt.Sprintf("https://discord.com/oauth2/authorize?client_id=%s&scope=bot+applications.commands&permissions=%d&guild_id=%s", s.app, int64(invitePermissions), guild)
+// InviteURL is the address where whoever manages a guild adds the application to
+// it, with the permissions that Berth needs. With "" for the guild they choose one.
+// Source: https://docs.discord.com/developers/topics/oauth2#bot-authorization-flow
+func InviteURL(application, guild string) string {
+	q := url.Values{"client_id": {application}, "scope": {"bot applications.commands"}, "permissions": {strconv.FormatInt(invitePermissions, 10)}}
+	if guild != "" {
+		q.Set("guild_id", guild)
+	}
+	return "https://discord.com/oauth2/authorize?" + q.Encode()
 }
 
 // checkFix is what to do about a failure to look.

@@ -39,17 +39,19 @@ const opRegister = "discord.register"
 
 // Report is what Register found, and what it did.
 type Report struct {
-	Scopes []ScopeReport
+	Scopes []ScopeReport `json:"scopes"`
 }
 
 // ScopeReport is what Register found and did for one guild, or globally.
 type ScopeReport struct {
-	Guild string // "" is all guilds and direct messages
+	Guild string `json:"guild,omitempty"` // "" is all guilds and direct messages
 	// Added, Changed and Same are Berth's own commands, by name: those that were
 	// missing, those that were another way, and those that were right.
-	Added, Changed, Same []string
+	Added   []string `json:"added"`
+	Changed []string `json:"changed"`
+	Same    []string `json:"same"`
 	// Foreign are the application's other commands, which stay as they are.
-	Foreign []string
+	Foreign []string `json:"foreign"`
 }
 
 // Synced tells whether nothing had to be changed.
@@ -58,7 +60,8 @@ func (r ScopeReport) Synced() bool { return len(r.Added)+len(r.Changed) == 0 }
 // Register makes Berth's commands in Discord what they are to be: in the guilds,
 // or, without any, globally. It changes nothing that is right already, and
 // nothing at all when dry. The other commands of the application stay. The report
-// is of what was done until an error.
+// is of what was done until an error: CodeInvalid for what the config or whoever
+// names a guild has to mend, CodeUnavailable where Discord does not answer.
 func (s *Surface) Register(ctx context.Context, guilds []string, dry bool) (Report, error) {
 	var report Report
 	if len(guilds) == 0 {
@@ -79,7 +82,7 @@ func (s *Surface) Register(ctx context.Context, guilds []string, dry bool) (Repo
 
 // registerIn is Register for one scope.
 func (s *Surface) registerIn(ctx context.Context, guild string, dry bool) (ScopeReport, error) {
-	report := ScopeReport{Guild: guild}
+	report := ScopeReport{Guild: guild, Added: []string{}, Changed: []string{}, Same: []string{}, Foreign: []string{}}
 	wanted, err := s.commands(guild == "")
 	if err != nil {
 		return report, err
@@ -90,7 +93,7 @@ func (s *Surface) registerIn(ctx context.Context, guild string, dry bool) (Scope
 	}
 	var there []map[string]json.RawMessage
 	if err := s.patiently(ctx, http.MethodGet, path+"?with_localizations=true", nil, &there); err != nil {
-		return report, fmt.Errorf("the commands that there are could not be read: %w", err)
+		return report, fmt.Errorf("the commands that there are could not be read: %w", s.registerError(guild, err))
 	}
 	all := make([]any, 0, len(wanted)+len(there))
 	for i := range wanted {
@@ -125,9 +128,34 @@ func (s *Surface) registerIn(ctx context.Context, guild string, dry bool) (Scope
 		return report, nil
 	}
 	if err := s.patiently(ctx, http.MethodPut, path, all, nil); err != nil {
-		return report, fmt.Errorf("the commands could not be written: %w", err)
+		return report, fmt.Errorf("the commands could not be written: %w", s.registerError(guild, err))
 	}
 	return report, nil
+}
+
+// codeNotOwner says that the token is not of the application whose commands are
+// asked for.
+// Source: https://docs.discord.com/developers/topics/opcodes-and-status-codes#json-json-error-codes
+const codeNotOwner = 20012
+
+// registerError says what a refusal means where commands are registered.
+func (s *Surface) registerError(guild string, err error) error {
+	refused, ok := errors.AsType[*apiError](err)
+	if !ok {
+		return err
+	}
+	invalid := func(format string, args ...any) error {
+		return actions.Wrap(opRegister, actions.CodeInvalid, err, fmt.Sprintf(format, args...))
+	}
+	switch {
+	case refused.Status == http.StatusUnauthorized:
+		return invalid("Discord does not take discord.bot_token; make a new one on the application's page Bot and put it into the config.")
+	case refused.Code == codeNotOwner:
+		return invalid("The token is not of the application %s; make discord.application_id and discord.bot_token those of one application.", s.app)
+	case guild != "" && (refused.Status == http.StatusForbidden || refused.Status == http.StatusNotFound):
+		return invalid("Berth may make no commands in the server %s: it is not there, or was added without them. Add it: %s", guild, InviteURL(s.app, guild))
+	}
+	return err
 }
 
 // patiently calls the API, and again after the pauses that Discord wants, as long

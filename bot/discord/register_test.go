@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/berth-dev/berth/actions"
 )
 
 // commandsAt keeps the commands of one scope as Discord does.
@@ -54,7 +56,7 @@ func TestRegisterWritesOnlyWhatIsNotRight(t *testing.T) {
 	s, _ := surfaceOf(t, api, &taken{}, nil)
 
 	report, err := s.Register(t.Context(), nil, true)
-	want := ScopeReport{Added: []string{"berth", "Deploy with Berth"}, Foreign: []string{"other"}}
+	want := ScopeReport{Added: []string{"berth", "Deploy with Berth"}, Changed: []string{}, Same: []string{}, Foreign: []string{"other"}}
 	if err != nil || !reflect.DeepEqual(report.Scopes, []ScopeReport{want}) || api.count("PUT "+path) != 0 {
 		t.Fatalf("dry: %+v %v", report, err)
 	}
@@ -116,6 +118,39 @@ func TestRegisterInGuilds(t *testing.T) {
 	}
 	if _, err := s.Register(t.Context(), []string{"x"}, false); err == nil {
 		t.Error("a guild that is none was taken")
+	}
+}
+
+func TestRegisterSaysWhatHasToBeMended(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		code   actions.Code
+		say    string
+	}{
+		"a token that is refused":        {401, `{"code":0,"message":"401: Unauthorized"}`, actions.CodeInvalid, "discord.bot_token"},
+		"another application's token":    {403, `{"code":20012,"message":"no"}`, actions.CodeInvalid, "discord.application_id"},
+		"a guild where Berth is not":     {403, `{"code":50001,"message":"Missing Access"}`, actions.CodeInvalid, "guild_id=77"},
+		"a guild that there is not":      {404, `{"code":10004,"message":"Unknown Guild"}`, actions.CodeInvalid, "guild_id=77"},
+		"Discord that is not as it is":   {503, `{}`, actions.CodeUnavailable, "Discord does not answer"},
+		"a guild that wants a long wait": {429, `{"retry_after":300,"global":false}`, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			api := newRest(t)
+			(&commandsAt{list: []map[string]any{}}).serve(api, "applications/"+testApp+"/guilds/5/commands")
+			api.on("GET applications/"+testApp+"/guilds/77/commands", c.status, c.body)
+			s, _ := surfaceOf(t, api, &taken{}, nil)
+			report, err := s.Register(t.Context(), []string{"5", "77"}, false)
+			if err == nil || actions.CodeOf(err) != c.code && c.code != "" || !strings.Contains(actions.Message(err), c.say) {
+				t.Errorf("%v: %s", err, actions.Message(err))
+			}
+			text, _ := json.Marshal(report)
+			if want := `{"scopes":[{"guild":"5","added":["berth","Deploy with Berth"],"changed":[],"same":[],"foreign":[]}]}`; string(text) != want {
+				t.Errorf("%s", text)
+			}
+		})
 	}
 }
 

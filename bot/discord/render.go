@@ -48,6 +48,7 @@ type attached struct {
 // What is only text is content, which is wider than an embed; all else is an
 // embed with the tone's colour.
 func render(m bot.ChatMessage, guild string) *payload {
+	m = m.Led()
 	p := &payload{Embeds: []*discordgo.MessageEmbed{}, Attachments: []attached{}, Components: buttons(m.Buttons)}
 	calls, allowed := callsOf(m.Call, guild)
 	p.AllowedMentions = allowed

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -87,33 +85,25 @@ func newDiscord() *cobra.Command {
 		ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
 		defer cancel()
 		report, err := surface.Register(ctx, in, dry)
-		if err != nil {
+		if err != nil && len(report.Scopes) == 0 {
 			return err
 		}
-		return show(cmd, report, func(w io.Writer) {
+		shown := show(cmd, report, func(w io.Writer) {
 			for _, scope := range report.Scopes {
 				fmt.Fprintln(w, registered(scope, dry))
 			}
-			fmt.Fprintf(w, "To add Berth to a server: %s\n", inviteURL(cfg.Discord.ApplicationID))
+			fmt.Fprintf(w, "To add Berth to a server: %s\n", discord.InviteURL(cfg.Discord.ApplicationID, ""))
 		})
+		if err != nil { // what was done in the servers before it is shown all the same
+			return err
+		}
+		return shown
 	}
 	register.Flags().StringVarP(&path, "config", "c", defaultConfigPath(), "the config file")
 	register.Flags().StringSliceVar(&guilds, "guild", nil, "the id of a server; may be repeated")
 	register.Flags().BoolVar(&global, "global", false, "everywhere, whatever guilds the config names")
 	register.Flags().BoolVar(&dry, "dry-run", false, "say what would be done, and do nothing")
 	return parent("discord", "Set up Discord", register)
-}
-
-// What Berth does in a server: see channels, write, embed, attach, read what it
-// wrote, and keep threads.
-// Source: https://discord.com/developers/docs/topics/permissions#permissions-bitwise-permission-flags
-const discordPermissions = 1<<10 | 1<<11 | 1<<14 | 1<<15 | 1<<16 | 1<<35 | 1<<38
-
-// inviteURL adds the application to a server.
-// Source: https://discord.com/developers/docs/topics/oauth2#bot-authorization-flow
-func inviteURL(application string) string {
-	q := url.Values{"client_id": {application}, "scope": {"bot applications.commands"}, "permissions": {strconv.Itoa(discordPermissions)}}
-	return "https://discord.com/oauth2/authorize?" + q.Encode()
 }
 
 // parent is a command that is nothing without one of its own.
