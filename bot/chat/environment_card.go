@@ -44,11 +44,7 @@ func settledCard(v View) bot.ChatMessage {
 	if glass := bot.GlassText(r); glass != "" {
 		parts = append(parts, bot.ChatSection{Text: glass})
 	}
-	parts = append(parts, m.Parts...)
-	if decided := bot.DecisionsList(r, v.whence); decided != "" {
-		parts = append(parts, bot.ChatSection{Title: "Decisions", Text: decided})
-	}
-	m.Parts, m.Small = parts, small(r)
+	m.Parts, m.Small = slices.Concat(parts, m.Parts, v.decisionParts()), small(r)
 	return m
 }
 

@@ -28,7 +28,9 @@ func RequestCard(v View) bot.ChatMessage {
 	}
 	text = append(text, v.endText())
 	m.Text = paragraphs(text...)
-	if !v.Old {
+	if v.Old {
+		m.Parts = v.decisionParts()
+	} else {
 		m.Parts = v.requestParts()
 		m.Buttons = v.allowed(v.requestButtons())
 	}
@@ -257,8 +259,16 @@ func (v View) requestParts() (parts []bot.ChatSection) {
 		needs = "Waits for"
 	}
 	add(needs, bot.NeedsList(r))
-	add("Decisions", bot.DecisionsList(r, v.whence))
-	return parts
+	return append(parts, v.decisionParts()...)
+}
+
+// decisionParts say who agreed and who did not, where, and why. A card never
+// loses them, however old it is.
+func (v View) decisionParts() []bot.ChatSection {
+	if text := bot.DecisionsList(v.Request, v.whence); text != "" {
+		return []bot.ChatSection{{Title: "Decisions", Text: text}}
+	}
+	return nil
 }
 
 // planTitle heads what a plan says, by whether it came to that.
