@@ -66,6 +66,12 @@ func New(o Options) *Service {
 // reading are the verbs that change nothing; every role may use them.
 var reading = []string{VerbStatus, VerbList, VerbLogs, VerbHistory, VerbVars, VerbExplain, VerbLink, VerbHelp}
 
+// looks tells whether a command changes nothing: so does the diff of a request,
+// whose plan is there; that of a target is made, which takes what acting takes.
+func (c Command) looks() bool {
+	return slices.Contains(reading, c.Verb) || c.Verb == VerbDiff && c.ID != ""
+}
+
 // Execute does what the line says and answers in words. Refusals are Replies.
 // An error means that no answer could be found, because Redis did not answer or
 // ctx ended; the same Input may then be tried again, and with its Key it is
@@ -93,7 +99,7 @@ func (s *Service) Do(ctx context.Context, in Input, c Command) (Reply, error) {
 		}
 	}
 	if c.Verb != VerbHelp && c.Verb != VerbLink {
-		err := s.authorize(in, c.Verb)
+		err := s.authorize(in, c)
 		if err == nil {
 			err = permitted(in, c.Verb)
 		}
@@ -172,7 +178,7 @@ func (s *Service) recordRefusal(ctx context.Context, in Input, c Command, err er
 	if code != actions.CodeForbidden && (code != actions.CodeConflict || actions.Retryable(err)) && !linking {
 		return
 	}
-	if slices.Contains(reading, c.Verb) && c.Verb != VerbLink {
+	if c.looks() && c.Verb != VerbLink {
 		return
 	}
 	if e, ok := errors.AsType[*actions.Error](err); ok && e.Op == opDecide && code == actions.CodeForbidden {
@@ -249,7 +255,7 @@ func info(format string, args ...any) Reply {
 
 // authorize says who may do what, until policies say it in more detail: a
 // viewer reads, and any other role acts.
-func (s *Service) authorize(in Input, verb string) error {
+func (s *Service) authorize(in Input, c Command) error {
 	actor, repo := in.Actor, in.Repo
 	who := actor.who()
 	if len(actor.Roles) == 0 {
@@ -263,13 +269,13 @@ func (s *Service) authorize(in Input, verb string) error {
 		}
 		return refusal(actions.CodeForbidden, "%s has no role here, so nothing was done; %s.", who, help)
 	}
-	if slices.Contains(reading, verb) {
+	if c.looks() {
 		return nil
 	}
 	if slices.ContainsFunc(actor.Roles, func(role string) bool { return role != RoleViewer }) {
 		return nil
 	}
-	return refusal(actions.CodeForbidden, "%s may only look (role `%s`), and `%s` is more than that; somebody who keeps Berth's config can add another role.", who, RoleViewer, verb)
+	return refusal(actions.CodeForbidden, "%s may only look (role `%s`), and `%s` is more than that; somebody who keeps Berth's config can add another role.", who, RoleViewer, c.Verb)
 }
 
 // chats are the surfaces where people chat.

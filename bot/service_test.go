@@ -53,6 +53,13 @@ func TestALifeInCommands(t *testing.T) {
 	}
 	diff := w.Do("diff shop/pr-42 --ref main")
 	golden(t, "diff", w.Say("diff "+diff.ID).Text)
+	look := bot.Input{Line: "diff " + diff.ID, Actor: bot.Actor{Name: "eve", Roles: []string{bot.RoleViewer}}}
+	if reply := w.SayIn(look); reply.Tone != bot.ToneInfo || reply.Text != w.Say(look.Line).Text {
+		t.Errorf("somebody who may only look is told of a plan that is there: %s", reply.Text)
+	}
+	if look.Line = "diff shop/pr-42 --ref main"; w.SayIn(look).Code != actions.CodeForbidden {
+		t.Error("somebody who may only look has a plan made")
+	}
 	if r := w.Do("cleanup shop/pr-42"); r.State != approvals.StateSucceeded {
 		t.Fatalf("the cleanup is %s: %s", r.State, r.Reason)
 	}

@@ -56,7 +56,7 @@ func (s *Service) simulate(ctx context.Context, in Input, as string) (*Simulatio
 	}
 	// It plans, which takes what planning an action takes, for whatever commit and
 	// values are named: more than a look.
-	if err := s.authorize(in, c.Verb); err != nil {
+	if err := s.authorize(in, c); err != nil {
 		return nil, err
 	}
 	if in.Actor, err = s.somebody(ctx, in.Actor, as); err != nil {
@@ -107,7 +107,7 @@ func (s *Service) simulable(in Input, verb, as string) error {
 	if as != "" && len(in.Actor.Roles) == 0 {
 		return refusal(actions.CodeForbidden, "%s has no role here, so the command would be refused; somebody who keeps Berth's config can give them one under `actors` or `tokens`.", in.Actor.who())
 	}
-	return s.authorize(in, verb)
+	return s.authorize(in, Command{Verb: verb})
 }
 
 // somebody is the actor as a simulation has it.
