@@ -197,10 +197,14 @@ func checkFix(err error) string {
 	}
 }
 
-// gatewayCheck adds how the gateway is to what is right otherwise.
-func (s *Surface) gatewayCheck(detail string, now time.Time) (string, string) {
+// gatewayCheck adds how the gateway is to what is right otherwise, and how to mend
+// it where it is not.
+func (s *Surface) gatewayCheck(detail string, now time.Time) (said, fix string) {
 	if !s.listening {
 		return detail, ""
+	}
+	if s.lead == nil {
+		return detail + "; commands come over the gateway, of which a server's /readyz tells", ""
 	}
 	s.gateway.mu.Lock()
 	defer s.gateway.mu.Unlock()
@@ -214,12 +218,19 @@ func (s *Surface) gatewayCheck(detail string, now time.Time) (string, string) {
 			up++
 			continue
 		}
-		if now.Sub(shard.since) > checkEvery {
-			return fmt.Sprintf("shard %d of the gateway is not connected: %s", n, shard.fault), "see Berth's log"
+		said := fmt.Sprintf("shard %d of the gateway is not connected: %s", n, shard.fault)
+		switch {
+		case shard.fix != "":
+			return said, shard.fix
+		case now.Sub(shard.since) > checkEvery:
+			return said, "see whether Discord's gateway can be reached from here; Berth goes on trying"
 		}
 	}
-	if up == 0 {
+	switch {
+	case len(g.shards) == 0:
 		return detail + "; another replica holds the gateway", ""
+	case up == 0:
+		return detail + "; connecting to the gateway", ""
 	}
 	return fmt.Sprintf("%s; connected to the gateway with %d of %d shards", detail, up, g.count), ""
 }

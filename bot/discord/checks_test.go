@@ -34,6 +34,7 @@ func TestChecks(t *testing.T) {
 		"a role that is not there":          {app: right, change: func(o *Options) { o.Groups = []string{"discord-role:10/31"} }, say: "does not have"},
 		"a role of a server without Berth":  {app: right, change: func(o *Options) { o.Groups = []string{"discord-role:11/30"} }, say: "guild_id=11"},
 		"a role that is written wrong":      {app: right, change: func(o *Options) { o.Groups = []string{"discord-role:ops"} }, say: "SERVER/ROLE"},
+		"a gateway that is only looked at":  {app: app(testApp, public, ""), change: func(o *Options) { o.Gateway = true }, ok: true, say: "/readyz"},
 		"a gateway that is another's to do": {app: app(testApp, public, ""), change: listens, ok: true, say: "another replica holds the gateway"},
 	} {
 		t.Run(name, func(t *testing.T) {

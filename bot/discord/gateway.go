@@ -13,6 +13,8 @@ import (
 
 	"github.com/bwmarrin/discordgo"
 	"github.com/gorilla/websocket"
+
+	"github.com/berth-dev/berth/actions"
 )
 
 const (
@@ -156,9 +158,9 @@ func (s *Surface) shard(ctx context.Context, n, count int, reshard func()) {
 			failures, flaps = 0, flaps+1
 		}
 		v := verdictOf(err, failures, flaps)
-		s.gateway.down(n, v.say(err), s.now())
+		s.gateway.down(n, v.say(err), v.fix, s.now())
 		if v.level == hopelessly {
-			s.log.ErrorContext(ctx, "Discord's gateway does not take Berth: "+v.fix, "shard", n, "error", err, "again_in", v.pause.String())
+			s.log.ErrorContext(ctx, "Discord's gateway does not take Berth: "+v.why+"; "+v.fix, "shard", n, "error", err, "again_in", v.pause.String())
 		} else {
 			s.log.WarnContext(ctx, "not connected to Discord's gateway", "shard", n, "error", err, "resume", !v.fresh, "again_in", v.pause.String())
 		}
@@ -215,13 +217,14 @@ type verdict struct {
 	level level
 	fresh bool // with a new session
 	pause time.Duration
-	fix   string
+	// why and fix say what a person must mend, and how.
+	why, fix string
 }
 
 // say is what ended the connection, for people.
 func (v verdict) say(err error) string {
-	if v.fix != "" {
-		return v.fix
+	if v.why != "" {
+		return v.why
 	}
 	return err.Error()
 }
@@ -238,11 +241,11 @@ func verdictOf(err error, failures, flaps int) verdict {
 	}
 	switch {
 	case code == closeAuthentication:
-		return verdict{level: hopelessly, fresh: true, pause: hopeless, fix: "it refuses discord.bot_token; make a new token on the application's page Bot and put it into the config"}
+		return verdict{level: hopelessly, fresh: true, pause: hopeless, why: "it refuses discord.bot_token", fix: "make a new token on the application's page Bot and put it into the config"}
 	case code == closeDisallowed, code == closeIntents:
-		return verdict{level: hopelessly, fresh: true, pause: hopeless, fix: "it refuses the intents that Berth asks for, none of which is privileged; see whether the application on the Developer Portal is this one, and not disabled"}
+		return verdict{level: hopelessly, fresh: true, pause: hopeless, why: "it refuses the intents that Berth asks for, none of which is privileged", fix: "see whether the application on the Developer Portal is this one, and not disabled"}
 	case code == closeVersion:
-		return verdict{level: hopelessly, fresh: true, pause: hopeless, fix: "it has no version 10 of its gateway any more; Berth has to be updated"}
+		return verdict{level: hopelessly, fresh: true, pause: hopeless, why: "it has no version 10 any more", fix: "update Berth"}
 	case code == closeShard, code == closeSharding:
 		return verdict{level: resharding, fresh: true}
 	case code == closeSequence, code == closeTimedOut, code == closeRate, code >= 4001 && code <= 4005:
@@ -303,9 +306,10 @@ type gatewayState struct {
 
 // shardState is how one shard is that this replica leads.
 type shardState struct {
-	since     time.Time
+	since     time.Time // when it was connected, or was not any more
 	connected bool
 	fault     string
+	fix       string // what a person must do; "" where Berth goes on by itself
 }
 
 func (g *gatewayState) lead(n, count int, at time.Time) {
@@ -330,16 +334,20 @@ func (g *gatewayState) up(n int, at time.Time) {
 	g.shards[n] = shardState{since: at, connected: true}
 }
 
-func (g *gatewayState) down(n int, fault string, at time.Time) {
+// down keeps since when a shard was not connected, however often it is tried.
+func (g *gatewayState) down(n int, fault, fix string, at time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.shards[n] = shardState{since: at, fault: fault}
+	if was := g.shards[n]; !was.connected && !was.since.IsZero() {
+		at = was.since
+	}
+	g.shards[n] = shardState{since: at, fault: fault, fix: fix}
 }
 
 func (g *gatewayState) failed(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.fault = err.Error()
+	g.fault = actions.Message(err)
 }
 
 // ready is what READY says, as far as that matters.

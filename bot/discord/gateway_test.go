@@ -309,7 +309,7 @@ func TestWhatOnlyAPersonCanMend(t *testing.T) {
 	}{
 		"a token that is refused":            {4004, "discord.bot_token"},
 		"intents that are refused":           {4014, "intents"},
-		"a version that is there no longer":  {4012, "updated"},
+		"a version that is there no longer":  {4012, "update Berth"},
 		"intents that Discord does not know": {4013, "intents"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -324,12 +324,9 @@ func TestWhatOnlyAPersonCanMend(t *testing.T) {
 			if d := <-pauses; d != hopeless {
 				t.Errorf("tried again after %s", d)
 			}
-			if _, fix := s.gatewayCheck("", testNow); fix != "" {
-				t.Errorf("said before half a minute: %s", fix)
-			}
-			detail, fix := s.gatewayCheck("", testNow.Add(time.Minute))
+			detail, fix := s.gatewayCheck("", testNow) // nothing is gained by waiting
 			stop()
-			if fix == "" || !strings.Contains(detail, c.say) || !strings.Contains(log.String(), c.say) {
+			if fix == "" || !strings.Contains(detail+" "+fix, c.say) || !strings.Contains(log.String(), c.say) {
 				t.Errorf("%q %q\n%s", detail, fix, log)
 			}
 			if n := g.opened(); n != 1 {
@@ -337,6 +334,30 @@ func TestWhatOnlyAPersonCanMend(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestHowTheGatewayIsSaid(t *testing.T) {
+	t.Parallel()
+	s, _ := surfaceOf(t, nil, &taken{}, listens)
+	says := func(at time.Time, say string, right bool) {
+		t.Helper()
+		if detail, fix := s.gatewayCheck("Berth", at); (fix == "") != right || !strings.Contains(detail, say) {
+			t.Errorf("%q %q, want %q", detail, fix, say)
+		}
+	}
+	says(testNow, "another replica", true)
+	s.gateway.lead(0, 1, testNow)
+	says(testNow, "connecting to the gateway", true)
+	for tried := range 10 { // each within the time that passes before anything is said
+		s.gateway.down(0, "no route", "", testNow.Add(time.Duration(tried)*10*time.Second))
+	}
+	says(testNow.Add(95*time.Second), "no route", false)
+	s.gateway.up(0, testNow.Add(100*time.Second))
+	says(testNow.Add(time.Hour), "1 of 1 shards", true)
+	s.gateway.down(0, "lost", "", testNow.Add(time.Hour))
+	says(testNow.Add(time.Hour+time.Second), "connecting to the gateway", true)
+	s.gateway.leave(0)
+	says(testNow.Add(2*time.Hour), "another replica", true)
 }
 
 func TestMoreShardsAreTakenWhenDiscordWantsThem(t *testing.T) {

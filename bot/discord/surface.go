@@ -61,8 +61,8 @@ type Options struct {
 	// that none is known.
 	Apps func() []App
 	// Lead runs while as long as this replica holds the lease of that name, and
-	// again whenever it gets it back, until ctx ends: of all replicas one holds it. It
-	// is needed with Gateway.
+	// again whenever it gets it back, until ctx ends: of all replicas one holds it. Run
+	// needs it with Gateway; a Surface that is only looked at goes without.
 	Lead func(ctx context.Context, name string, while func(ctx context.Context)) error
 
 	HTTP *http.Client     // nil means one of its own
@@ -121,9 +121,6 @@ func New(o Options) (*Surface, error) {
 	if o.BotToken == "" {
 		return nil, errors.New("discord: there is no bot_token")
 	}
-	if o.Gateway && o.Lead == nil {
-		return nil, errors.New("discord: the gateway needs Lead")
-	}
 	var err error
 	if s.verifier, err = newVerifier(o.PublicKey, s.now); err != nil {
 		return nil, err
@@ -151,11 +148,14 @@ func (s *Surface) Handler() http.Handler {
 }
 
 // Run listens to the gateway, where that is wanted, and tries on what could not
-// be stored at once, until ctx ends. It outlives Redis' and Discord's absence,
-// and returns nil.
+// be stored at once, until ctx ends. It outlives Redis' and Discord's absence. Its
+// errors are those of a Surface that lacks what Run needs.
 func (s *Surface) Run(ctx context.Context) error {
 	if s.intake == nil {
 		return errors.New("discord: Run without Attach")
+	}
+	if s.listening && s.lead == nil {
+		return errors.New("discord: the gateway needs Lead")
 	}
 	if s.listening {
 		s.listen(ctx)

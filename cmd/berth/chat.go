@@ -92,9 +92,8 @@ func (c *checkup) chatsOf(cfg *configs.Config, values secrets, log *slog.Logger)
 		c.chats = append(c.chats, chatCheck{bot.PlatformSlack, surface})
 	}
 	if cfg.Discord != nil {
-		opts := discordOptions(cfg, values, log)
-		opts.Gateway = false // the server's connection is the server's
-		surface, err := discord.New(opts)
+		// Without Lead it cannot connect to the gateway: that connection is the server's.
+		surface, err := discord.New(discordOptions(cfg, values, log))
 		if err != nil {
 			return err
 		}

@@ -156,9 +156,7 @@ func discordOf(path string) (*discord.Surface, *configs.Config, error) {
 	if err != nil {
 		return nil, nil, usageError(fmt.Errorf("discord.bot_token: %w", err))
 	}
-	opts := discordOptions(cfg, secrets{discordBot: token}, slog.New(slog.DiscardHandler))
-	opts.Gateway = false
-	surface, err := discord.New(opts)
+	surface, err := discord.New(discordOptions(cfg, secrets{discordBot: token}, slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return nil, nil, usageError(err)
 	}
