@@ -2,6 +2,7 @@ package bot
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -139,6 +140,19 @@ type ChatMessage struct {
 	// "slack:U1", "slack-group:S1", "discord:9", "discord-role:1/2". A surface calls those of its
 	// own platform and nobody else, whatever the texts hold. Edits call nobody.
 	Call []string
+}
+
+// block begins a text that no word can stand before on the same line: a list, a
+// quote, a table, code, a heading.
+var block = regexp.MustCompile("^(\\s|```|~~~|[-+>|#<]|\\* |[0-9]+[.)] |$)")
+
+// Led is the message as it is rendered: an icon without a title begins the text,
+// where that begins with words, rather than standing alone above it.
+func (m ChatMessage) Led() ChatMessage {
+	if m.Icon != "" && m.Title == "" && !block.MatchString(m.Text) {
+		m.Text, m.Icon = m.Icon+" "+m.Text, ""
+	}
+	return m
 }
 
 // ChatField is a short fact.

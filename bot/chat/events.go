@@ -171,7 +171,7 @@ func (s *Surface) showCard(ctx context.Context, e bot.ChatEvent, reply bot.Reply
 	case elsewhere(at, sent):
 		m.Text += "\n\nBerth may not write here, so that its card is in your direct messages" + linked(sent) + ". " + invite(at.Platform)
 	case reply.Tone == bot.ToneAccepted && sent.URL != "":
-		m.Text += "\n\n[Its card](" + sent.URL + ") says how it goes."
+		m.Text = acceptedText(reply.Request, sent.URL)
 	}
 	return nil
 }

@@ -11,12 +11,9 @@ import (
 // view is what is known without asking anything: where a card stands, and what
 // the config says.
 func (s *Surface) view(at bot.ChatPlace, name actions.Name) View {
-	v := View{Name: name, Place: at, PublicURL: s.public, RepoURL: s.repoURL, Now: s.now().UTC()}
+	v := View{Name: name, Place: at, PublicURL: s.public, RepoURL: s.repoURL, Rules: s.rules(at), Now: s.now().UTC()}
 	if app, err := s.catalog.App(name.App); err == nil {
 		v.App = app // else it may have been taken out of the config
-	}
-	if s.rules != nil {
-		v.Verbs = s.rules(at).Verbs
 	}
 	return v
 }
@@ -84,10 +81,11 @@ func (s *Surface) replyMessage(ctx context.Context, in bot.Input, reply bot.Repl
 	return ReplyMessage(v, c, reply)
 }
 
-// environmentMessage is how an environment is, for whoever may look at it. It
+// environmentMessage is how an environment is, for whoever may look at it at a
+// place. It
 // returns CodeNotFound for one that was never made.
-func (s *Surface) environmentMessage(ctx context.Context, name actions.Name) (bot.ChatMessage, error) {
-	v, err := s.look(ctx, bot.ChatPlace{}, name, nil)
+func (s *Surface) environmentMessage(ctx context.Context, at bot.ChatPlace, name actions.Name) (bot.ChatMessage, error) {
+	v, err := s.look(ctx, at, name, nil)
 	if err == nil && v.Environment == nil {
 		err = actions.Errorf("chat.environment", actions.CodeNotFound, "There is no environment %s.", name)
 	}
@@ -97,13 +95,13 @@ func (s *Surface) environmentMessage(ctx context.Context, name actions.Name) (bo
 	return EnvironmentCard(v), nil
 }
 
-// requestMessage is how a request is. What cannot be seen of its environment is
-// left out.
-func (s *Surface) requestMessage(ctx context.Context, r *approvals.Request) bot.ChatMessage {
-	v, err := s.look(ctx, bot.ChatPlace{}, r.Order.Env, r)
+// requestMessage is how a request is, as seen at a place. What cannot be seen of
+// its environment is left out.
+func (s *Surface) requestMessage(ctx context.Context, at bot.ChatPlace, r *approvals.Request) bot.ChatMessage {
+	v, err := s.look(ctx, at, r.Order.Env, r)
 	if err != nil {
 		s.log.WarnContext(ctx, "a request is shown without its environment", "request_id", r.ID, "error", err)
-		v = s.view(bot.ChatPlace{}, r.Order.Env)
+		v = s.view(at, r.Order.Env)
 		v.Request = r
 	}
 	return RequestCard(v)

@@ -162,7 +162,7 @@ func (s *Surface) page(ctx context.Context, at bot.ChatPlace, identity, name str
 		return page, err
 	}
 	for _, name := range mine[:min(len(mine), mostMine)] {
-		m, err := s.environmentMessage(ctx, name)
+		m, err := s.environmentMessage(ctx, at, name)
 		if actions.CodeOf(err) == actions.CodeNotFound {
 			continue
 		}
@@ -186,7 +186,7 @@ func (s *Surface) page(ctx context.Context, at bot.ChatPlace, identity, name str
 		if err != nil {
 			return page, err
 		}
-		page.Waiting = append(page.Waiting, s.requestMessage(ctx, whole))
+		page.Waiting = append(page.Waiting, s.requestMessage(ctx, at, whole))
 	}
 	if more := len(decide) - mostWaiting; more > 0 {
 		notes = append(notes, fmt.Sprintf("%d more requests wait for you.", more))
@@ -272,7 +272,7 @@ func (s *Surface) decidable(ctx context.Context, p approvals.Person, r *approval
 		for _, rule := range r.Outcome.Rules {
 			for _, g := range rule.Groups {
 				weighed = true
-				if g.Missing > 0 && rule.BrokenBy == "" && !(asked && rule.NotRequester) && s.inAny(ctx, g.From, r, p) {
+				if g.Missing > 0 && rule.BrokenBy == "" && (!asked || !rule.NotRequester) && s.inAny(ctx, g.From, r, p) {
 					return true
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/approvals"
 	"github.com/berth-dev/berth/bot"
 )
 
@@ -55,6 +56,20 @@ func ReplyMessage(v View, c bot.Command, reply bot.Reply) bot.ChatMessage {
 		m.File = planFile(reply.Request.Order.Env, reply.Request.Plan)
 	}
 	return m
+}
+
+// acceptedText tells who asked for r that it is on its way. All else stands on its
+// card, at that address.
+func acceptedText(r *approvals.Request, card string) string {
+	command := bot.Code(r.Command, 200)
+	switch {
+	case r.DryRun:
+		return "Planning " + command + "; nothing will change. [Its card](" + card + ") shows the plan once it is made."
+	case r.Glass != nil:
+		return "On it: " + command + ", with broken glass: everybody reads why. [Its card](" + card + ") says how it goes."
+	default:
+		return "On it: " + command + ". [Its card](" + card + ") says how it goes."
+	}
 }
 
 // listMessage shows environments line by line: a table is wider than what

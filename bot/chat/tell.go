@@ -43,6 +43,9 @@ func NewsOf(v View) (all []News) {
 		return all
 	}
 	decide := "The message above shows what it would change, and has the buttons."
+	if !v.decidedHere() {
+		decide = "The message above shows what it would change; this channel is not for deciding on it, so say it elsewhere: " + typed(bot.VerbApprove, r.ID) + "."
+	}
 	if len(r.Changed) > 0 {
 		all = append(all, News{Kind: "again", Key: plan, Deciders: true, Requester: true, Message: bot.ChatMessage{
 			Tone: bot.ChatWaiting, Icon: "🔁", Title: v.Name.String() + " – what was agreed on has changed",

@@ -82,7 +82,7 @@ func (s *Surface) unfurl(ctx context.Context, e bot.ChatEvent) (again time.Durat
 		if !ok {
 			continue
 		}
-		m, ok, err := s.preview(ctx, l, rules)
+		m, ok, err := s.preview(ctx, e.Place, l, rules)
 		if err != nil {
 			return 0, err
 		}
@@ -114,7 +114,7 @@ func (s *Surface) unfurl(ctx context.Context, e bot.ChatEvent) (again time.Durat
 
 // preview is what a link leads to. It is as things are now and is not kept level,
 // so that nothing can be done on it.
-func (s *Surface) preview(ctx context.Context, l link, rules Rules) (m bot.ChatMessage, ok bool, err error) {
+func (s *Surface) preview(ctx context.Context, at bot.ChatPlace, l link, rules Rules) (m bot.ChatMessage, ok bool, err error) {
 	if l.run != "" {
 		run, err := s.store.Run(ctx, l.run)
 		if err != nil {
@@ -127,12 +127,12 @@ func (s *Surface) preview(ctx context.Context, l link, rules Rules) (m bot.ChatM
 		if err != nil || !rules.reaches(r.Order.Env.App) {
 			return m, false, unlessAbsent(err)
 		}
-		m = s.requestMessage(ctx, r)
+		m = s.requestMessage(ctx, at, r)
 	} else {
 		if !rules.reaches(l.env.App) {
 			return m, false, nil
 		}
-		if m, err = s.environmentMessage(ctx, l.env); err != nil {
+		if m, err = s.environmentMessage(ctx, at, l.env); err != nil {
 			return m, false, unlessAbsent(err)
 		}
 	}

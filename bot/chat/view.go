@@ -27,8 +27,7 @@ type View struct {
 	LogLines    int                  // how many there are in all
 	Progress    map[string]string    // by part: what its step said last of how far it is
 	Place       bot.ChatPlace
-	// Verbs are what may be asked for at Place; none means all.
-	Verbs []string
+	Rules       Rules // those of Place
 	// Old tells that a newer card in the same channel shows the environment.
 	Old       bool
 	PublicURL string // where Berth is reached; may be empty
@@ -99,7 +98,7 @@ func (v View) whence(p approvals.Place) string {
 		if p.Message != "" && strings.Trim(p.Message, "0123456789") == "" {
 			page += "#issuecomment-" + p.Message
 		}
-		return "on " + v.repoLink(pull[1], page, bot.Code(p.ID, 150))
+		return bot.SurfaceWords(p.Surface) + ", " + v.repoLink(pull[1], page, bot.Code(p.ID, 150))
 	}
 	if p.Surface == v.Place.Platform {
 		at, err := bot.ParseChatPlace(p.Surface, p.ID)
@@ -139,13 +138,16 @@ func (v View) wholeLog(r *approvals.Request) string {
 
 // allowed keeps the buttons that lead to what may be asked for at the place.
 func (v View) allowed(buttons []bot.ChatButton) []bot.ChatButton {
-	if len(v.Verbs) == 0 {
-		return buttons
-	}
+	reached := v.Name.App == "" || v.Rules.reaches(v.Name.App)
 	return slices.DeleteFunc(buttons, func(b bot.ChatButton) bool {
 		verb, _, _ := strings.Cut(b.Line, " ")
-		return b.Line != "" && !slices.Contains(v.Verbs, verb)
+		return b.Line != "" && !(reached && v.Rules.allows(verb))
 	})
+}
+
+// decidedHere tells whether the place is one where people may approve.
+func (v View) decidedHere() bool {
+	return v.Rules.reaches(v.Name.App) && v.Rules.allows(bot.VerbApprove)
 }
 
 // roughly is a time in the one unit that matters, at the grain of an hour, so

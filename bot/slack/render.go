@@ -94,6 +94,7 @@ type area struct {
 }
 
 func newLayout(m bot.ChatMessage, calls string) *layout {
+	m = m.Led()
 	l := &layout{m: m, calls: calls, title: strings.TrimSpace(oneLine(m.Icon + " " + m.Title))}
 	for _, f := range m.Fields {
 		l.facts = append(l.facts, area{heading: oneLine(f.Name), text: lines(f.Text)})

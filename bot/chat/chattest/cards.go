@@ -191,7 +191,7 @@ func environments(add func(string, bot.ChatMessage)) {
 		env.Name.Env, env.PullRequest, env.Ref = "demo", 0, "release/2.1"
 	})
 	v := view(nil, running())
-	v.Verbs = []string{bot.VerbStatus, bot.VerbLogs, string(actions.VerbExtend)}
+	v.Rules.Verbs = []string{bot.VerbStatus, bot.VerbLogs, string(actions.VerbExtend)}
 	add("environment in a channel that may do little", chat.EnvironmentCard(v))
 	v = view(nil, running())
 	v.App = nil
