@@ -167,9 +167,10 @@ func killedAfter(t *testing.T, h *hall, m *doomed, late bool) (killed bool) {
 	calls := h.slack.called()
 	ana, ben := 0, 0
 	for _, c := range calls {
-		if c == "slack:U1" {
+		switch c {
+		case "slack:U1":
 			ana++
-		} else if c == "slack:U2" {
+		case "slack:U2":
 			ben++
 		}
 	}

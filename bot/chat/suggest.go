@@ -169,6 +169,6 @@ func matching(words []string, typed string) []string {
 			hold = append(hold, word)
 		}
 	}
-	found := append(begin, hold...)
+	found := slices.Concat(begin, hold)
 	return found[:min(len(found), mostSuggested)]
 }

@@ -62,7 +62,7 @@ func (c *client) call(ctx context.Context, token, method string, values url.Valu
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Authorization", "Bearer "+token)
-	body, resp, err := c.send(req)
+	body, resp, err := c.send(req) //nolint:bodyclose // send has read and closed it
 	if err != nil {
 		return nil, passing(method, err)
 	}
@@ -143,7 +143,7 @@ func (c *client) respond(ctx context.Context, address, thread string, r rendered
 		return actions.Errorf("slack."+op, actions.CodeNotFound, "The address to answer at is not one of Slack's.")
 	}
 	req.Header.Set("Content-Type", "application/json; charset=utf-8")
-	body, resp, err := c.send(req)
+	body, resp, err := c.send(req) //nolint:bodyclose // send has read and closed it
 	if err != nil {
 		return passing(op, err)
 	}

@@ -41,7 +41,7 @@ type verdict struct {
 
 const (
 	inviteText = "Berth is not in that channel. Type `/invite @Berth` there."
-	tokenText  = "Slack does not take Berth's token any more. Whoever runs Berth has to install the app again and put the new bot token into its config."
+	tokenText  = "Slack does not take Berth's token any more. Whoever runs Berth has to install the app again and put the new bot token into its config." //nolint:gosec // it speaks of a token and is none
 	policyText = "The settings of that Slack workspace or channel do not let Berth write there. An admin of the workspace can change them."
 )
 

@@ -105,10 +105,10 @@ func leftOut(text []textLine, code int) textLine {
 		}
 	}
 	said := fmt.Sprintf("… %d lines left out …", whole)
-	switch {
-	case whole == 1:
+	switch whole {
+	case 1:
 		said = "… 1 line left out …"
-	case whole == 0:
+	case 0:
 		said = fmt.Sprintf("… %d characters left out …", runes)
 	}
 	return textLine{code: code, spans: []span{{text: said, italic: code == 0}}}

@@ -148,7 +148,7 @@ func (r *reader) piecewise(md string) {
 func (r *reader) blocks(n ast.Node, tight bool) {
 	for c := n.FirstChild(); c != nil; c = c.NextSibling() {
 		before := c.PreviousSibling()
-		if before != nil && !tight && before.Kind() != ast.KindHeading && !(c.Kind() == ast.KindList && before.Kind() == ast.KindParagraph) {
+		if before != nil && !tight && before.Kind() != ast.KindHeading && (c.Kind() != ast.KindList || before.Kind() != ast.KindParagraph) {
 			r.gap()
 		}
 		r.block(c)

@@ -90,7 +90,7 @@ func atEdge(mark, before, after rune) bool {
 	if mark == '`' {
 		return true
 	}
-	return !(word(before) && word(after)) && !(unicode.IsSpace(before) && unicode.IsSpace(after))
+	return (!word(before) || !word(after)) && (!unicode.IsSpace(before) || !unicode.IsSpace(after))
 }
 
 func word(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }

@@ -237,15 +237,15 @@ func TestAnswers(t *testing.T) {
 	}{
 		"without an address it stands in the channel":          {only: 1},
 		"a mention in a thread is answered there":              {change: func(o *office, e *bot.ChatEvent) { e.Place.Thread = o.said(e) }, only: 1, thread: true},
-		"where she is no member it is a direct message":        {change: func(o *office, e *bot.ChatEvent) { o.Kick("C1", "U1") }, direct: 1},
-		"where Berth is no member it is a direct message":      {change: func(o *office, e *bot.ChatEvent) { e.Place.Channel = "C2" }, direct: 1},
+		"where she is no member it is a direct message":        {change: func(o *office, _ *bot.ChatEvent) { o.Kick("C1", "U1") }, direct: 1},
+		"where Berth is no member it is a direct message":      {change: func(_ *office, e *bot.ChatEvent) { e.Place.Channel = "C2" }, direct: 1},
 		"in a direct message it is one":                        {change: func(o *office, e *bot.ChatEvent) { e.Private, e.Place.Channel = true, o.DM("U1") }, direct: 1},
-		"between two people it is a direct message of Berth's": {change: func(o *office, e *bot.ChatEvent) { e.Private, e.Place.Channel = true, "D0OTHERS" }, direct: 1},
+		"between two people it is a direct message of Berth's": {change: func(_ *office, e *bot.ChatEvent) { e.Private, e.Place.Channel = true, "D0OTHERS" }, direct: 1},
 		"an address that is used up is none":                   {change: func(o *office, e *bot.ChatEvent) { e.Answer = o.URL() + "/gone" }, only: 1},
-		"an address that is no address is none":                {change: func(o *office, e *bot.ChatEvent) { e.Answer = "ftp://x" }, only: 1},
+		"an address that is no address is none":                {change: func(_ *office, e *bot.ChatEvent) { e.Answer = "ftp://x" }, only: 1},
 		"an address whose time is over is not used":            {change: func(o *office, e *bot.ChatEvent) { e.Answer, e.Until = "http://127.0.0.1:1/", o.now.now() }, only: 1},
-		"a window that was closed is none":                     {change: func(o *office, e *bot.ChatEvent) { e.Answer = viewAnswer + "V404" }, only: 1},
-		"a window that was closed and no channel is a direct":  {change: func(o *office, e *bot.ChatEvent) { e.Answer, e.Place.Channel = viewAnswer+"V404", "" }, direct: 1},
+		"a window that was closed is none":                     {change: func(_ *office, e *bot.ChatEvent) { e.Answer = viewAnswer + "V404" }, only: 1},
+		"a window that was closed and no channel is a direct":  {change: func(_ *office, e *bot.ChatEvent) { e.Answer, e.Place.Channel = viewAnswer+"V404", "" }, direct: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOffice(t)
@@ -354,7 +354,7 @@ func TestAnswersOfSlackThatAreNone(t *testing.T) {
 			}
 			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
 		},
-		"an endless one": func(w http.ResponseWriter, r *http.Request) {
+		"an endless one": func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write([]byte(`{"ok":true,"ts":"1.2","x":"`))
 			for range maxBody / 4096 * 2 {
 				if _, err := w.Write(make([]byte, 4096)); err != nil {
@@ -414,7 +414,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]time.Duration{"": pauseUnsaid, "x": pauseUnsaid, "0": time.Second, "-5": time.Second, "7": 7 * time.Second, "99999999999999": pauseUnsaid, "999999999": longestPause} {
-		if got := retryAfter(http.Header{"Retry-After": {text}}); got != want && !(text == "99999999999999" && got == longestPause) {
+		if got := retryAfter(http.Header{"Retry-After": {text}}); got != want && (text != "99999999999999" || got != longestPause) {
 			t.Errorf("%q is %s", text, got)
 		}
 	}

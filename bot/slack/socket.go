@@ -151,7 +151,7 @@ func (k *socket) dial(ctx context.Context) (*connection, error) {
 		return nil, errors.New("apps.connections.open: the address is none of Slack's")
 	}
 	dialer := &websocket.Dialer{Proxy: http.ProxyFromEnvironment, HandshakeTimeout: 10 * time.Second, WriteBufferSize: writeBuffer}
-	conn, answer, err := dialer.DialContext(ctx, opened.URL, nil)
+	conn, answer, err := dialer.DialContext(ctx, opened.URL, nil) //nolint:bodyclose // a refusal's is buffered, and the rest is the connection's
 	if err != nil {
 		// The address has a ticket in it, which no log may have.
 		if answer != nil {

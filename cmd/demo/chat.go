@@ -106,7 +106,7 @@ func (d *demo) connectChats(ctx context.Context) error {
 	if err := d.chats.discord.SetEndpoint(ctx, d.server+"/discord/interactions"); err != nil {
 		return err
 	}
-	text, err := output(ctx, append(os.Environ(), d.chatEnv()...), d.program("berth"), "discord", "register", "--config", filepath.Join(d.dir, "berth.yaml"))
+	text, err := output(ctx, append(os.Environ(), d.chatEnv()...), d.berthProgram(), "discord", "register", "--config", filepath.Join(d.dir, "berth.yaml"))
 	if err != nil {
 		return fmt.Errorf("berth discord register: %w\n%s", err, text)
 	}
@@ -120,7 +120,7 @@ func (d *demo) chat(ctx context.Context) error {
 	d.out.title("Most of a team never opens GitHub. In Slack:")
 	command := fmt.Sprintf("deploy pr-%d", c.pull)
 	d.out.typed(person, "/berth "+command)
-	if _, err := c.slack.Command(slackAna, slackChannel, command); err != nil {
+	if _, err := c.slack.Command(slackAna, slackChannel, command); err != nil { //nolint:contextcheck // it is typed and clicked as by a person, who has no context
 		return err
 	}
 	asked, err := d.awaitSlack(ctx, "waits for approval")
@@ -134,7 +134,7 @@ func (d *demo) chat(ctx context.Context) error {
 		return err
 	}
 	d.out.step("the same card stands in Discord; %s clicks %s there", d.out.paint("1", approver), d.out.paint("1;32", "Approve"))
-	if _, err := c.discord.Click(c.ben, card.ID, "Approve"); err != nil {
+	if _, err := c.discord.Click(c.ben, card.ID, "Approve"); err != nil { //nolint:contextcheck // it is typed and clicked as by a person, who has no context
 		return err
 	}
 	if asked, err = d.awaitSlack(ctx, "is running"); err != nil {
@@ -147,7 +147,7 @@ func (d *demo) chat(ctx context.Context) error {
 	}
 	command = fmt.Sprintf("cleanup pr-%d", c.pull)
 	d.out.typed(person, "/berth "+command)
-	if _, err := c.slack.Command(slackAna, slackChannel, command); err != nil {
+	if _, err := c.slack.Command(slackAna, slackChannel, command); err != nil { //nolint:contextcheck // it is typed and clicked as by a person, who has no context
 		return err
 	}
 	if _, err := d.awaitSlack(ctx, "is cleaned up"); err != nil {

@@ -99,9 +99,9 @@ func (d *demo) startCluster(ctx context.Context) error {
 	select {
 	case d.kubeconfig = <-ready:
 	case <-d.cluster.ended:
-		return fmt.Errorf("the control plane did not start:\n%s", d.cluster.tail(20))
+		return fmt.Errorf("the control plane did not start:\n%s", d.cluster.tail())
 	case <-time.After(patience):
-		return fmt.Errorf("the control plane is not ready after %v:\n%s", patience, d.cluster.tail(20))
+		return fmt.Errorf("the control plane is not ready after %v:\n%s", patience, d.cluster.tail())
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -166,7 +166,7 @@ func (d *demo) startBerth(ctx context.Context) error {
 	}
 	began := time.Now()
 	env := append(os.Environ(), "BERTH_GITHUB_WEBHOOK_SECRET="+webhookSecret, "BERTH_GITHUB_TOKEN="+githubToken)
-	d.berth, err = start("berth serve", append(env, d.chatEnv()...), nil, d.program("berth"), "serve", "--config", config)
+	d.berth, err = start("berth serve", append(env, d.chatEnv()...), nil, d.berthProgram(), "serve", "--config", config)
 	if err != nil {
 		return err
 	}
@@ -287,12 +287,12 @@ func (d *demo) deploy(ctx context.Context) error {
 	}
 	d.out.step("the bot reacts with eyes: it has been heard")
 	if err := d.await(ctx, "the environment to be known", func() (bool, error) {
-		_, err := output(ctx, d.clientEnv(), d.program("berth"), "status", d.env(), "-o", "json")
+		_, err := output(ctx, d.clientEnv(), d.berthProgram(), "status", d.env(), "-o", "json")
 		return err == nil, ctx.Err()
 	}); err != nil {
 		return err
 	}
-	logs, err := start("berth logs", d.clientEnv(), d.out.quiet, d.program("berth"), "logs", d.env(), "--follow")
+	logs, err := start("berth logs", d.clientEnv(), d.out.quiet, d.berthProgram(), "logs", d.env(), "--follow")
 	if err != nil {
 		return err
 	}
@@ -420,7 +420,7 @@ func (d *demo) showThread() {
 
 // expectState makes the demo fail when the deploy did.
 func (d *demo) expectState(ctx context.Context, want string) error {
-	text, err := output(ctx, d.clientEnv(), d.program("berth"), "status", d.env(), "-o", "json")
+	text, err := output(ctx, d.clientEnv(), d.berthProgram(), "status", d.env(), "-o", "json")
 	if err != nil {
 		return fmt.Errorf("berth status: %w\n%s", err, text)
 	}
@@ -435,8 +435,8 @@ func (d *demo) clientEnv() []string {
 	return append(os.Environ(), "BERTH_SERVER="+d.server, "BERTH_TOKEN="+d.token, "NO_COLOR=1")
 }
 
-// program is one of berth and its executors, which stand beside the demo's own.
-func (d *demo) program(name string) string { return filepath.Join(d.programs, name) }
+// berthProgram stands beside the demo's own.
+func (d *demo) berthProgram() string { return filepath.Join(d.programs, "berth") }
 
 // freeAddr is an address on loopback where nobody listens now.
 func freeAddr(ctx context.Context) (string, error) {

@@ -77,7 +77,7 @@ func (d *demo) explain(err error) error {
 	if d.berth == nil {
 		return err
 	}
-	return fmt.Errorf("%w\nthe log of berth serve ends:\n%s", err, d.berth.tail(20))
+	return fmt.Errorf("%w\nthe log of berth serve ends:\n%s", err, d.berth.tail())
 }
 
 // stayUp waits for Ctrl-C.

@@ -104,7 +104,7 @@ func openPage(ctx context.Context, t *testing.T, chromium string, d *demo) *page
 func (p *page) does(steps ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
 	if err := chromedp.Do(p.ctx, steps...); err != nil {
-		p.t.Fatalf("%v\nthe page says: %s\nberth says: %s", err, p.text("body"), p.d.berth.tail(20))
+		p.t.Fatalf("%v\nthe page says: %s\nberth says: %s", err, p.text("body"), p.d.berth.tail())
 	}
 }
 
@@ -168,7 +168,7 @@ func (p *page) polls(expression, what string) {
 		}
 		if err != nil || time.Now().After(deadline) {
 			p.picture("failed")
-			p.t.Fatalf("waited in vain for %s: %v\nthe page says: %s\nberth says: %s", what, err, p.text("body"), p.d.berth.tail(20))
+			p.t.Fatalf("waited in vain for %s: %v\nthe page says: %s\nberth says: %s", what, err, p.text("body"), p.d.berth.tail())
 		}
 		time.Sleep(100 * time.Millisecond)
 	}

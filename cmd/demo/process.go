@@ -62,11 +62,11 @@ func (p *process) read(r io.Reader) {
 	_, _ = io.Copy(io.Discard, r) // a line too long ends the scanner; the child must not block on it
 }
 
-// tail is the last n lines of the child's output.
-func (p *process) tail(n int) string {
+// tail is the last 20 lines of the child's output.
+func (p *process) tail() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return strings.Join(p.recent[max(0, len(p.recent)-n):], "\n")
+	return strings.Join(p.recent[max(0, len(p.recent)-20):], "\n")
 }
 
 // stop asks the child to end, waits, and kills it if it does not.

@@ -15,12 +15,11 @@ import (
 
 // client is a gateway's client.
 type client struct {
-	t     *testing.T
-	ws    *websocket.Conn
-	in    *bytes.Buffer
-	z     io.ReadCloser
-	seq   int
-	inits obj
+	t   *testing.T
+	ws  *websocket.Conn
+	in  *bytes.Buffer
+	z   io.ReadCloser
+	seq int
 }
 
 func dial(w *world, query string) *client {

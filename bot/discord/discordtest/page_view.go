@@ -169,7 +169,7 @@ func (s *Server) side(u *user, here *channel, threadID string) []sideGuild {
 
 // unread tells whether there is something new for somebody, and how often it
 // calls them.
-func (s *Server) unread(ch *channel, u *user) (any bool, pings int) {
+func (s *Server) unread(ch *channel, u *user) (fresh bool, pings int) {
 	for _, m := range slices.Backward(ch.messages) {
 		if seen := u.read[ch.id]; seen != "" && !older(seen, m.id) {
 			break
@@ -177,12 +177,12 @@ func (s *Server) unread(ch *channel, u *user) (any bool, pings int) {
 		if m.author == u || m.to != nil && m.to != u {
 			continue
 		}
-		any = true
+		fresh = true
 		if s.calls(m, u) {
 			pings++
 		}
 	}
-	return any, pings
+	return fresh, pings
 }
 
 // calls tells whether a message notified somebody.

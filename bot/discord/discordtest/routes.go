@@ -3,6 +3,7 @@ package discordtest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -273,7 +274,7 @@ func readParts(raw []byte, boundary string) (payload []byte, files []upload, err
 	reader := multipart.NewReader(bytes.NewReader(raw), boundary)
 	for {
 		part, err := reader.NextPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return payload, files, nil
 		}
 		if err != nil {

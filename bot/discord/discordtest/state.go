@@ -54,9 +54,6 @@ type user struct {
 	read               map[string]string // by channel: the newest message that the page showed them
 }
 
-// shown is what people read.
-func (u *user) shown() string { return u.name }
-
 func (u *user) login() string {
 	if u.username != "" {
 		return u.username
@@ -287,15 +284,6 @@ func controls(list []Component) []Component {
 		}
 	}
 	return all
-}
-
-func (c *channel) find(id string) *message {
-	for _, m := range c.messages {
-		if m.id == id {
-			return m
-		}
-	}
-	return nil
 }
 
 // base is the channel that a thread belongs to, else the channel itself.

@@ -73,17 +73,16 @@ type call struct {
 	team   *workspace // whose bot token it was; nil for the app's
 	args   obj
 	r      *http.Request
-	tier   tier
 	warn   []string
 }
 
-func (c *call) str(name string) string    { return str(c.args, name) }
-func (c *call) has(name string) bool      { return c.args[name] != nil }
-func (c *call) truth(name string) bool    { b, _ := c.args[name].(bool); return b }
-func (c *call) number(name string) int    { n, _ := c.args[name].(float64); return int(n) }
-func (c *call) list(name string) []any    { return list(c.args, name) }
-func (c *call) object(name string) obj    { o, _ := c.args[name].(obj); return o }
-func (c *call) refuse(error string) *fail { return &fail{error: error} }
+func (c *call) str(name string) string     { return str(c.args, name) }
+func (c *call) has(name string) bool       { return c.args[name] != nil }
+func (c *call) truth(name string) bool     { b, _ := c.args[name].(bool); return b }
+func (c *call) number(name string) int     { n, _ := c.args[name].(float64); return int(n) }
+func (c *call) list(name string) []any     { return list(c.args, name) }
+func (c *call) object(name string) obj     { o, _ := c.args[name].(obj); return o }
+func (c *call) refuse(reason string) *fail { return &fail{error: reason} }
 
 // fail is a refusal of a method. The zero Status is 200, as Slack has it.
 type fail struct {

@@ -16,7 +16,6 @@ type view struct {
 	values             obj // what people entered: block_id → action_id → element
 	errors             map[string]string
 	root, previous     string
-	responseURLs       []any
 }
 
 func (v *view) modal() bool { return v.given["type"] == "modal" }

@@ -137,12 +137,12 @@ func initial(e obj) string {
 func (s *Server) submitted(v *view, body string) {
 	u := v.owner
 	defer s.touch()
-	close := func() {
+	shut := func() {
 		u.modals = slices.DeleteFunc(u.modals, func(o *view) bool { return o == v })
 		delete(s.views, v.id)
 	}
 	if strings.TrimSpace(body) == "" {
-		close()
+		shut()
 		return
 	}
 	var o obj
@@ -182,7 +182,7 @@ func (s *Server) submitted(v *view, body string) {
 		if len(o) > 0 {
 			s.strange("interaction", "the answer to a submission has no response_action: %.100q", body)
 		}
-		close()
+		shut()
 	default:
 		s.strange("interaction", "there is no response_action %s", action)
 	}

@@ -289,7 +289,7 @@ func (s *Server) act(d deed) (obj, error) {
 		text, is := strings.CutPrefix(strings.TrimSpace(d.Text), command)
 		switch {
 		case is && (text == "" || text[0] == ' ') && d.Thread != "":
-			err = fmt.Errorf("slacktest: %s is not supported in threads. Sorry!", command)
+			err = fmt.Errorf("slacktest: %s is not supported in threads", command)
 		case is && (text == "" || text[0] == ' '):
 			_, err = s.Command(d.As, d.Channel, strings.TrimSpace(text))
 		case strings.HasPrefix(d.Text, "/"):

@@ -24,7 +24,7 @@ type socket struct {
 const maxSockets = 10
 
 // https://docs.slack.dev/reference/methods/apps.connections.open
-func (s *Server) connectionsOpen(c *call) (obj, *fail) {
+func (s *Server) connectionsOpen(*call) (obj, *fail) {
 	if !s.app.Socket {
 		return nil, &fail{error: "forbidden_team", problem: "the app has Socket Mode turned off"}
 	}

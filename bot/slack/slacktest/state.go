@@ -115,7 +115,6 @@ type user struct {
 	User
 	home   *view
 	modals []*view
-	seen   bool // opened the app's Home tab before
 }
 
 type channel struct {

@@ -87,7 +87,7 @@ func prune(in, out string) error {
 	if err := z.Close(); err != nil {
 		return err
 	}
-	return os.WriteFile(out, buf.Bytes(), 0o644) //nolint:gosec // It is a source file.
+	return os.WriteFile(out, buf.Bytes(), 0o644)
 }
 
 type pruner struct{ short map[string]string }
