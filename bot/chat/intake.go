@@ -49,7 +49,7 @@ func (s *Surface) Take(ctx context.Context, e bot.ChatEvent) error {
 	if !s.takings.add(t) {
 		return unavailable(op, errTooMany)
 	}
-	s.storeTakings()
+	s.storeTakings() //nolint:contextcheck // it is stored together with others, whom the end of this event must not stop
 	// The client waits for Redis whatever becomes of ctx, and people wait for us.
 	select {
 	case err = <-t.done:
