@@ -20,7 +20,8 @@ const pagePatience = 4 * time.Minute
 // TestAPersonTriesBerthOnTheDemosPage types and clicks, in a real browser, what
 // somebody would who has no account anywhere: a deploy from Slack with a second
 // person's yes, its progress, its address, and its way through archive and restore
-// to its end. DEMO_PICTURES names a folder to keep screenshots in.
+// to its end; then another deploy from Discord. DEMO_PICTURES names a folder to keep
+// screenshots in.
 func TestAPersonTriesBerthOnTheDemosPage(t *testing.T) {
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
@@ -44,7 +45,20 @@ func TestAPersonTriesBerthOnTheDemosPage(t *testing.T) {
 			t.Fatal(d.explain(err))
 		}
 	}
-	p := openPage(ctx, t, chromium, d)
+	p := openBrowser(ctx, t, chromium, d)
+	p.inSlack()
+	p.inDiscord()
+	for _, odd := range d.chats.slack.Odd() {
+		t.Errorf("Slack would have objected: %s", odd)
+	}
+	for _, odd := range d.chats.discord.Odd() {
+		t.Errorf("Discord would have objected: %s", odd)
+	}
+}
+
+// inSlack is an environment's whole life, from Slack.
+func (p *page) inSlack() {
+	p.opens(p.d.chats.slack.URL()+"/#channel="+slackChannel, slackPage)
 	p.as(slackAna)
 	p.types("/berth deploy shop/pr-7")
 	p.awaits("waits for approval", "Approve")
@@ -59,7 +73,7 @@ func TestAPersonTriesBerthOnTheDemosPage(t *testing.T) {
 	p.sees("#thread", "The deploy of shop/pr-7 is done")
 	p.picture("slack-running")
 	if link := p.evaluates(`[...document.querySelectorAll('#messages a')].map((a) => a.href).find((u) => u.includes('pr-7.shop')) ?? ''`); !strings.HasPrefix(link, "http://pr-7.shop.preview.example.org") {
-		t.Errorf("the card opens %q", link)
+		p.t.Errorf("the card opens %q", link)
 	}
 	p.as(slackAna)
 	p.clicks("Archive")
@@ -72,22 +86,44 @@ func TestAPersonTriesBerthOnTheDemosPage(t *testing.T) {
 	p.confirms()
 	p.awaits("is cleaned up", "")
 	p.picture("slack-cleaned")
-	for _, odd := range d.chats.slack.Odd() {
-		t.Errorf("Slack would have objected: %s", odd)
-	}
-	for _, odd := range d.chats.discord.Odd() {
-		t.Errorf("Discord would have objected: %s", odd)
-	}
 }
 
-// page is the browser on the Slack of the demo.
+// inDiscord is a deploy from Discord with a second person's yes there.
+func (p *page) inDiscord() {
+	c := &p.d.chats
+	p.opens(c.discord.URL()+"/?channel="+c.channel, discordPage)
+	p.as(c.ana)
+	p.types("/berth deploy target:shop/pr-7")
+	p.awaits("waits for approval", "Approve")
+	p.picture("discord-waits")
+	p.as(c.ben)
+	p.clicks("Approve")
+	p.awaits("is running", "Archive")
+	p.awaits("ben agreed in Discord", "Archive")
+	p.picture("discord-running")
+}
+
+// look is where things stand on a page, by CSS selectors.
+type look struct {
+	person string // where one becomes somebody, of their id
+	box    string // where one types
+	cards  string // what everybody in the channel sees
+}
+
+var (
+	slackPage   = look{person: "[data-person=%q]", box: "#composer textarea", cards: "#messages > article.message:not(.only)"}
+	discordPage = look{person: "[data-as=%q]", box: "#main textarea", cards: "#messages > article.message:not(.only)"}
+)
+
+// page is the browser on one of the demo's chats.
 type page struct {
-	t   *testing.T
-	ctx context.Context //nolint:containedctx // the browser's tab is its context
-	d   *demo
+	t    *testing.T
+	ctx  context.Context //nolint:containedctx // the browser's tab is its context
+	d    *demo
+	look look
 }
 
-func openPage(ctx context.Context, t *testing.T, chromium string, d *demo) *page {
+func openBrowser(ctx context.Context, t *testing.T, chromium string, d *demo) *page {
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium), chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1240, 900))
 	for _, flag := range []string{"no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync"} {
 		opts = append(opts, chromedp.Flag(flag, true))
@@ -97,8 +133,15 @@ func openPage(ctx context.Context, t *testing.T, chromium string, d *demo) *page
 	ctx, closeTab := chromedp.NewContext(ctx)
 	t.Cleanup(closeTab)
 	p := &page{t: t, ctx: ctx, d: d}
-	p.does(chromedp.EmulateViewport(1240, 900), chromedp.Navigate(d.chats.slack.URL()+"/#channel="+slackChannel))
+	p.does(chromedp.EmulateViewport(1240, 900))
 	return p
+}
+
+// opens goes to an address that looks so.
+func (p *page) opens(address string, as look) {
+	p.t.Helper()
+	p.look = as
+	p.does(chromedp.Navigate(address))
 }
 
 func (p *page) does(steps ...chromedp.Action[chromedp.Void]) {
@@ -129,17 +172,21 @@ func (p *page) text(selector string) string {
 // as has another person sit before the screen.
 func (p *page) as(person string) {
 	p.t.Helper()
-	p.does(chromedp.Click(chromedp.CSS("[data-person="+person+"]")), chromedp.WaitVisible(chromedp.CSS("[data-person="+person+"].here")))
+	button := fmt.Sprintf(p.look.person, person)
+	p.does(chromedp.WaitVisible(chromedp.CSS(button)), chromedp.Click(chromedp.CSS(button)), chromedp.WaitVisible(chromedp.CSS(button+".here")))
 }
 
 func (p *page) types(text string) {
 	p.t.Helper()
-	box := chromedp.CSS("#composer textarea")
+	box := chromedp.CSS(p.look.box)
 	p.does(chromedp.WaitVisible(box), chromedp.SendKeys(box, text+"\r"))
 }
 
-// newest is, in JavaScript, the newest card of the environment that everybody sees.
-const newest = `[...document.querySelectorAll('#messages > article.message:not(.only)')].filter((m) => m.innerText.includes('shop/pr-7')).at(-1)`
+// newest is, in JavaScript, the newest card of the environment that everybody
+// sees. News of it, which tell that something is done, are no card.
+func (p *page) newest() string {
+	return fmt.Sprintf(`[...document.querySelectorAll(%q)].filter((m) => m.innerText.includes('shop/pr-7') && !m.innerText.includes('of shop/pr-7')).at(-1)`, p.look.cards)
+}
 
 // awaits waits until the newest card says words and has a button.
 func (p *page) awaits(words, button string) {
@@ -148,7 +195,7 @@ func (p *page) awaits(words, button string) {
 	if button != "" {
 		has = fmt.Sprintf(`[...card.querySelectorAll('button, a.btn')].some((b) => b.innerText.trim() === %q)`, button)
 	}
-	p.polls(fmt.Sprintf(`(() => { const card = %s; return !!card && card.innerText.includes(%q) && %s })()`, newest, words, has),
+	p.polls(fmt.Sprintf(`(() => { const card = %s; return !!card && card.innerText.includes(%q) && %s })()`, p.newest(), words, has),
 		fmt.Sprintf("a card that says %q with the button %q", words, button))
 }
 
@@ -177,7 +224,7 @@ func (p *page) polls(expression, what string) {
 // clicks clicks on a button of the newest card.
 func (p *page) clicks(label string) {
 	p.t.Helper()
-	p.does(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`void [...(%s).querySelectorAll('button, a.btn')].find((b) => b.innerText.trim() === %q).click()`, newest, label)))
+	p.does(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`void [...(%s).querySelectorAll('button, a.btn')].find((b) => b.innerText.trim() === %q).click()`, p.newest(), label)))
 }
 
 // confirms says yes to what is asked before a click counts.
@@ -189,8 +236,8 @@ func (p *page) confirms() {
 
 func (p *page) opensThread() {
 	p.t.Helper()
-	p.polls(fmt.Sprintf(`!!(%s)?.querySelector('.replies')`, newest), "a thread")
-	p.does(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`void (%s).querySelector('.replies').click()`, newest)))
+	p.polls(fmt.Sprintf(`!!(%s)?.querySelector('.replies')`, p.newest()), "a thread")
+	p.does(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`void (%s).querySelector('.replies').click()`, p.newest())))
 }
 
 // picture keeps a screenshot, for people to look at and for the docs.
