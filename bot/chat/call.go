@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
 	"github.com/berth-dev/berth/bot"
@@ -36,10 +38,9 @@ func (s *Surface) tellNews(ctx context.Context, k *card, v View) error {
 			n.Message.Call = call
 			_, err = s.put(ctx, k, draft{slot: "news:" + n.Kind + ":" + n.Key, at: threadOf(k), message: n.Message, end: true})
 		}
-		switch actions.CodeOf(err) {
-		case actions.CodeForbidden, actions.CodeNotFound, actions.CodeInvalid:
+		if refused(err) {
 			s.log.WarnContext(ctx, "people could not be told", "request_id", k.request, "place", k.place.ID(), "what", n.Kind, "error", err)
-			err = nil
+			err = s.unclaim(ctx, k)
 		}
 		if err != nil {
 			return err
@@ -124,6 +125,22 @@ func (s *Surface) firstToCall(ctx context.Context, k *card, n News, person strin
 		return false, storeError(err)
 	}
 	return by == k.id, storeError(s.rdb.Expire(ctx, keyTold(k.request), rememberCard).Err())
+}
+
+// unclaimScript forgets what a card was the first to call people for.
+//
+//	KEYS  1 who called whom for what: a hash
+//	ARGV  1 the card
+var unclaimScript = redis.NewScript(`
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+	if all[i + 1] == ARGV[1] then redis.call('HDEL', KEYS[1], all[i]) end
+end
+return 0`)
+
+// unclaim lets other cards call those whom k was to call, where it may not.
+func (s *Surface) unclaim(ctx context.Context, k *card) error {
+	return storeError(unclaimScript.Run(context.WithoutCancel(ctx), s.rdb, []string{keyTold(k.request)}, k.id).Err())
 }
 
 // isHome tells whether a card stands, or was to stand, where its request was made.

@@ -45,8 +45,8 @@ func TestACommandIsOneWhereverItArrives(t *testing.T) {
 		t.Errorf("%d answers, want 1", n)
 	}
 	a.asked(t)
-	if m := slack.answer(t, "e1"); !strings.Contains(m.Text, "https://chat.example/") {
-		t.Errorf("the answer does not lead to the card: %q", m.Text)
+	if m := slack.answer(t, "e1"); m.Text != "On it: `deploy shop/pr-7`. [Its card](https://chat.example/m0) says how it goes." {
+		t.Errorf("the answer says %q", m.Text)
 	}
 }
 

@@ -262,11 +262,16 @@ func (s *Surface) level(ctx context.Context, k *card, v View) (again time.Durati
 		}
 	}
 	again, err = s.put(ctx, k, d)
+	if refused(err) && k.slots[slotCard].Sent.ID == "" {
+		if err := s.unclaim(ctx, k); err != nil {
+			return 0, err
+		}
+	}
 	if actions.CodeOf(err) == actions.CodeForbidden && k.slots[slotCard].Sent.ID == "" {
 		return s.levelDirectly(ctx, k, v, d, err)
 	}
-	switch code := actions.CodeOf(err); {
-	case code != actions.CodeForbidden && code != actions.CodeNotFound && code != actions.CodeInvalid:
+	switch {
+	case !refused(err):
 		if err == nil && k.slots[slotCard].Gone {
 			return 0, s.closeCard(ctx, k)
 		}
@@ -280,11 +285,11 @@ func (s *Surface) level(ctx context.Context, k *card, v View) (again time.Durati
 }
 
 // levelDirectly has a card that may not stand where its request was made go to
-// who asked, as a direct message. refused is why.
-func (s *Surface) levelDirectly(ctx context.Context, k *card, v View, d draft, refused error) (time.Duration, error) {
+// who asked, as a direct message. forbidden is why.
+func (s *Surface) levelDirectly(ctx context.Context, k *card, v View, d draft, forbidden error) (time.Duration, error) {
 	to, ok := accountPlace(k.place, v.Request.Requester.Identity)
 	if !ok || k.place.Channel == "" || !isHome(k, v.Request) {
-		return 0, errors.Join(refused, s.closeCard(ctx, k))
+		return 0, errors.Join(forbidden, s.closeCard(ctx, k))
 	}
 	if err := s.moveCard(ctx, k, to); err != nil {
 		return 0, err
@@ -296,10 +301,17 @@ func (s *Surface) levelDirectly(ctx context.Context, k *card, v View, d draft, r
 		return 0, err
 	}
 	again, err := s.put(ctx, k, d)
-	if code := actions.CodeOf(err); code == actions.CodeForbidden || code == actions.CodeNotFound || code == actions.CodeInvalid {
-		return 0, errors.Join(refused, err, s.closeCard(ctx, k))
+	if refused(err) {
+		return 0, errors.Join(forbidden, err, s.unclaim(ctx, k), s.closeCard(ctx, k))
 	}
 	return again, err
+}
+
+// refused tells whether a platform will not take a message there whenever it is
+// tried.
+func refused(err error) bool {
+	code := actions.CodeOf(err)
+	return code == actions.CodeForbidden || code == actions.CodeNotFound || code == actions.CodeInvalid
 }
 
 // showProgress keeps one message in the card's thread saying how far the run is.
@@ -315,8 +327,7 @@ func (s *Surface) showProgress(ctx context.Context, k *card, v View) (again time
 	}
 	pace := min(max(progressEvery, v.Now.Sub(run.StartedAt)/10), progressMost)
 	again, err = s.put(ctx, k, draft{slot: slotProgress, at: threadOf(k), message: ProgressMessage(v), end: !running, apart: pace})
-	switch actions.CodeOf(err) {
-	case actions.CodeForbidden, actions.CodeNotFound, actions.CodeInvalid:
+	if refused(err) {
 		s.log.WarnContext(ctx, "how far a run is cannot be shown", "request_id", k.request, "place", k.place.ID(), "error", err)
 		w := k.slots[slotProgress]
 		w.Gone = true

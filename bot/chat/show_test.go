@@ -435,6 +435,14 @@ func TestAChannelThatBerthMayNotWriteIn(t *testing.T) {
 	if calls := h.slack.called(); !slices.Equal(calls, []string{"slack:U1"}) {
 		t.Errorf("called were %v, want ana for the end", calls)
 	}
+	// It could not call ben, so that another card does.
+	other := h.pending(t, h.ask(t, "deploy shop/pr-7").ID)
+	closed = true
+	h.card(t, inC1, other)
+	h.card(t, inD1, other)
+	if calls := h.discord.called(); !slices.Equal(calls, []string{"discord:2"}) {
+		t.Errorf("called in Discord were %v, want ben", calls)
+	}
 	// Where nobody asked, nobody gets it instead.
 	closed = true
 	if _, err := h.showRequest(t.Context(), bot.ChatPlace{Platform: bot.PlatformSlack, Channel: "C9"}, r); actions.CodeOf(err) != actions.CodeForbidden {
@@ -443,7 +451,7 @@ func TestAChannelThatBerthMayNotWriteIn(t *testing.T) {
 	// Who asked has no account there.
 	closed = true
 	h.discord.fail = forbid
-	other := h.pending(t, h.ask(t, "deploy shop/pr-7").ID)
+	other = h.pending(t, h.ask(t, "deploy shop/pr-7").ID)
 	if _, err := h.showRequest(t.Context(), inD1, other); actions.CodeOf(err) != actions.CodeForbidden {
 		t.Errorf("with nobody to send it to: %v", err)
 	}
