@@ -27,7 +27,7 @@ demo: ## A pull request, /deploy, a cluster, a URL: the whole of it on this mach
 test: ## Run every test under the race detector, against a real Redis, Kubernetes API, name server, certificate authority, PostgreSQL and browser
 	@.ci/need redis-server gcc:gcc,libc6-dev named:bind9 nsupdate:bind9-dnsutils pdns_server:pdns-server,pdns-backend-sqlite3 pg_ctlcluster:postgresql sqlite3 node:nodejs,npm chromium # the race detector needs a C compiler
 	@DEVCLUSTER="$(DEVCLUSTER)"; export DEVCLUSTER; \
-	go test -race ./... && go test -C cmd/devcluster ./...
+	go test -race -timeout 20m ./... && go test -C cmd/devcluster ./...
 
 chaos: ## A thousand requests, then two hundred environments, while everything breaks (REQUESTS=1000 ENVIRONMENTS=200 SEED=7; 0 leaves an act out)
 	@.ci/need redis-server
