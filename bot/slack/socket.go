@@ -117,6 +117,9 @@ func backOff(failures int, err error) time.Duration {
 	if limited, is := errors.AsType[*bot.Limited](err); is {
 		return max(limited.After, time.Second)
 	}
+	if failures == 0 && errors.Is(err, errRefresh) {
+		return 0 // the old one may be closed before the new one is there
+	}
 	if failures == 0 {
 		return time.Duration(rand.Int64N(int64(200 * time.Millisecond))) //nolint:gosec // it spreads replicas, and keeps nothing secret
 	}

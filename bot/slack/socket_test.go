@@ -168,6 +168,12 @@ func TestHowLongToWaitForAConnection(t *testing.T) {
 	if got := backOff(0, fmt.Errorf("open: %w", &bot.Limited{After: 42 * time.Second})); got != 42*time.Second {
 		t.Errorf("when Slack wants a pause of 42 s it waits %s", got)
 	}
+	if got := backOff(0, errRefresh); got != 0 {
+		t.Errorf("when Slack is about to close a connection, the next waits %s", got)
+	}
+	if got := backOff(1, errRefresh); got < 250*time.Millisecond {
+		t.Errorf("when Slack closes one after the other, the next waits %s", got)
+	}
 	if got := backOff(0, &bot.Limited{}); got < time.Second {
 		t.Errorf("when Slack wants a pause of no length it waits %s", got)
 	}
