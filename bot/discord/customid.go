@@ -24,6 +24,7 @@ type pressed struct {
 	line    string
 	digest  string
 	confirm bool // to be asked first
+	asked   bool // it is the yes to that
 	reason  bool // which is to be asked for
 }
 
@@ -37,6 +38,9 @@ func (p pressed) encode() (string, bool) {
 	flags := ""
 	if p.confirm {
 		flags += "c"
+	}
+	if p.asked {
+		flags += "a"
 	}
 	if p.reason {
 		flags += "r"
@@ -57,6 +61,8 @@ func decodePress(id string) (pressed, bool) {
 		switch {
 		case flag == 'c' && !p.confirm:
 			p.confirm = true
+		case flag == 'a' && !p.asked:
+			p.asked = true
 		case flag == 'r' && !p.reason:
 			p.reason = true
 		default:

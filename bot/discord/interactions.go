@@ -28,6 +28,7 @@ const (
 	answerPong         = 1
 	answerMessage      = 4
 	answerDeferred     = 5
+	answerUpdate       = 7
 	answerAutocomplete = 8
 	answerModal        = 9
 
@@ -48,7 +49,7 @@ type responseData struct {
 	Mentions   *mentions      `json:"allowed_mentions,omitempty"`
 	CustomID   string         `json:"custom_id,omitempty"`
 	Title      string         `json:"title,omitempty"`
-	Components []any          `json:"components,omitempty"`
+	Components []any          `json:"components,omitzero"` // an empty list takes away those that stand there
 	Choices    *[]choiceValue `json:"choices,omitempty"`
 }
 
@@ -223,7 +224,11 @@ func (s *Surface) click(ctx context.Context, i interaction) (response, error) {
 	}
 	e := i.event(p.line)
 	e.Digest, e.Clicked = p.digest, true
-	return s.take(ctx, e), nil
+	answer := s.take(ctx, e)
+	if p.asked {
+		answer = instead(answer, p)
+	}
+	return answer, nil
 }
 
 // submit takes modals that ask for a reason.
@@ -332,9 +337,9 @@ type input struct {
 
 // question asks whether a click was meant, with the same button.
 func question(p pressed, label string) response {
-	p.confirm = false
+	p.confirm, p.asked = false, true
 	id, ok := p.encode()
-	if !ok { // it only became shorter
+	if !ok { // it became no longer
 		return note("This button cannot be read, and nothing was done.")
 	}
 	if label == "" {
@@ -342,6 +347,16 @@ func question(p pressed, label string) response {
 	}
 	return note("Are you sure? This does "+bot.Code("/berth "+p.line, 120)+".",
 		row{Type: componentRow, Components: []button{{Type: componentButton, Style: styleDanger, Label: clipRunes(label, maxButtonLabel), CustomID: id}}})
+}
+
+// instead puts the answer to a question's button in the question's place, so that
+// nobody says yes twice. What was deferred is filled in there.
+func instead(answer response, p pressed) response {
+	text := "⏳ " + bot.Code("/berth "+p.line, 120)
+	if answer.Type != answerDeferred {
+		text = answer.Data.Content
+	}
+	return response{Type: answerUpdate, Data: &responseData{Content: text, Mentions: &mentions{Parse: []string{}}, Components: []any{}}}
 }
 
 // form asks for the reason of a click in a modal.

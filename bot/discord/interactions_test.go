@@ -307,12 +307,15 @@ func TestButtons(t *testing.T) {
 		s, _ := surfaceOf(t, nil, in, nil)
 		id, _ := customID(bot.ChatButton{Line: "archive shop/pr-7", Confirm: "Really?"})
 		_, r, text := send(t, s, done(typeComponent, `{"custom_id":"`+id+`"}`, "message", card(id, "Archive")))
-		if r.Type != answerMessage || r.Data.Flags != flagEphemeral || len(in.all()) != 0 || !strings.Contains(text, `"custom_id":"b1|||archive shop/pr-7"`) || !strings.Contains(text, `"label":"Archive"`) {
+		if r.Type != answerMessage || r.Data.Flags != flagEphemeral || len(in.all()) != 0 || !strings.Contains(text, `"custom_id":"b1||a|archive shop/pr-7"`) || !strings.Contains(text, `"label":"Archive"`) {
 			t.Fatal(text)
 		}
-		send(t, s, done(typeComponent, `{"custom_id":"b1|||archive shop/pr-7"}`))
+		_, r, text = send(t, s, done(typeComponent, `{"custom_id":"b1||a|archive shop/pr-7"}`))
 		if got := in.all(); len(got) != 1 || got[0].Line != "archive shop/pr-7" {
 			t.Errorf("%+v", got)
+		}
+		if r.Type != answerUpdate || !strings.Contains(text, `"components":[]`) {
+			t.Errorf("the question can be said yes to again: %s", text)
 		}
 	})
 	t.Run("one of somebody else's making does nothing", func(t *testing.T) {

@@ -185,7 +185,12 @@ func (s *Surface) react(ctx context.Context, m posted) {
 	ctx, cancel := context.WithTimeout(ctx, reactWithin)
 	defer cancel()
 	path := "channels/" + m.ChannelID + "/messages/" + m.ID + "/reactions/" + url.PathEscape("👀") + "/@me"
-	if err := s.client.call(ctx, http.MethodPut, path, nil, nil); err != nil {
+	err := s.client.call(ctx, http.MethodPut, path, nil, nil)
+	for limited, ok := errors.AsType[*bot.Limited](err); ok && limited.After < reactWithin && ctx.Err() == nil; limited, ok = errors.AsType[*bot.Limited](err) {
+		s.sleep(ctx, limited.After) // Discord takes four in a second
+		err = s.client.call(ctx, http.MethodPut, path, nil, nil)
+	}
+	if err != nil {
 		s.log.DebugContext(ctx, "a message was read without a sign of it", "message", m.ID, "error", err)
 	}
 }

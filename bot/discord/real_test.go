@@ -270,7 +270,8 @@ func TestPeopleAtDiscordsEndpoint(t *testing.T) {
 	if _, err := g.Click(g.ana, click.Original, "Archive"); err != nil {
 		t.Fatal(err)
 	}
-	answered(5, "archive shop/pr-1")
+	answered(4, "archive shop/pr-1")
+	g.until(func() bool { return strings.Contains(g.Message(click.Original).Content, "Heard") })
 
 	choices, err := g.Suggest(g.ana, g.channel, "/berth deploy sh")
 	if err != nil || len(choices) != 1 || choices[0].Name != "target:sh" {
@@ -283,7 +284,7 @@ func TestPeopleAtDiscordsEndpoint(t *testing.T) {
 	if _, err := g.MessageCommand(g.ana, said, "Deploy with Berth"); err != nil {
 		t.Fatal(err)
 	}
-	answered(6, "deploy shop/pr-12")
+	answered(5, "deploy shop/pr-12")
 	if _, err := g.MessageCommand(g.ana, message, "Deploy with Berth"); err != nil {
 		t.Error(err)
 	}
