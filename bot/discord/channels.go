@@ -3,7 +3,9 @@ package discord
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"sync"
 
 	"github.com/berth-dev/berth/bot"
@@ -43,18 +45,51 @@ func (s *Surface) placeOf(ctx context.Context, guild, id string) (bot.ChatPlace,
 	if guild == "" {
 		return p, nil // there are no threads in direct messages
 	}
-	channel, ok := s.channels.get(id)
-	if !ok {
-		if err := s.client.call(ctx, http.MethodGet, "channels/"+id, nil, &channel); err != nil {
-			return bot.ChatPlace{}, err
-		}
-		if channel.ID != id {
-			return bot.ChatPlace{}, errors.New("another channel was answered with")
-		}
-		s.channels.put(channel)
+	channel, err := s.channel(ctx, id)
+	if err != nil {
+		return bot.ChatPlace{}, err
 	}
 	if channel.thread() {
 		p.Channel, p.Thread = channel.ParentID, id
 	}
 	return p, nil
+}
+
+// channel is what Discord says of a channel, asked once.
+func (s *Surface) channel(ctx context.Context, id string) (channelObject, error) {
+	channel, ok := s.channels.get(id)
+	if ok {
+		return channel, nil
+	}
+	if err := s.client.call(ctx, http.MethodGet, "channels/"+url.PathEscape(id), nil, &channel); err != nil {
+		return channelObject{}, err
+	}
+	if channel.ID != id {
+		return channelObject{}, errors.New("another channel was answered with")
+	}
+	s.channels.put(channel)
+	return channel, nil
+}
+
+// whole is a place with all that is to be known of it: the channel of direct
+// messages with somebody, and the guild of a channel, which a route of the config
+// leaves out and without which there are no threads, no calls of roles and no
+// links.
+func (s *Surface) whole(ctx context.Context, at bot.ChatPlace) (bot.ChatPlace, error) {
+	if at.Channel == "" {
+		channel, err := s.direct(ctx, at.User)
+		at.Channel, at.Workspace, at.Thread = channel, "", ""
+		return at, err
+	}
+	if at.Workspace != "" {
+		return at, nil
+	}
+	channel, err := s.channel(ctx, at.Channel)
+	if err != nil {
+		return at, fmt.Errorf("look at channel %s: %w", at.Channel, err)
+	}
+	if isID(channel.GuildID) {
+		at.Workspace = channel.GuildID
+	}
+	return at, nil
 }

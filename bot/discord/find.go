@@ -69,12 +69,9 @@ const (
 // Find looks for the message that Post made with key after since, by its mark.
 // An edited message has none any more.
 func (s *Surface) Find(ctx context.Context, at bot.ChatPlace, key string, since time.Time) (bot.ChatSent, error) {
-	if at.Channel == "" {
-		channel, err := s.direct(ctx, at.User)
-		if err != nil {
-			return bot.ChatSent{}, err
-		}
-		at.Channel, at.Workspace, at.Thread = channel, "", ""
+	at, err := s.whole(ctx, at)
+	if err != nil {
+		return bot.ChatSent{}, err
 	}
 	me, err := s.client.self(ctx)
 	if err != nil {

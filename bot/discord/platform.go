@@ -38,16 +38,13 @@ func (s *Surface) Limits() bot.ChatLimits {
 // Post makes a message. Discord itself returns the message that was made for the
 // same key some minutes before in place of making another.
 func (s *Surface) Post(ctx context.Context, at bot.ChatPlace, key string, m bot.ChatMessage) (bot.ChatSent, error) {
+	at, err := s.whole(ctx, at)
+	if err != nil {
+		return bot.ChatSent{}, err
+	}
 	p := render(m, at.Workspace)
 	p.Nonce, p.EnforceNonce = nonceOf(key), true
 	mark(p, key)
-	if at.Channel == "" {
-		channel, err := s.direct(ctx, at.User)
-		if err != nil {
-			return bot.ChatSent{}, err
-		}
-		at.Channel, at.Workspace, at.Thread = channel, "", ""
-	}
 	if at.Thread != "" {
 		return s.postBelow(ctx, at, m, p)
 	}
@@ -147,6 +144,7 @@ func (s *Surface) Answer(ctx context.Context, e bot.ChatEvent, nth int, m bot.Ch
 	at := bot.ChatPlace{Platform: bot.PlatformDiscord, User: e.User}
 	if e.Private && e.Place.Workspace == "" && e.Place.Channel != "" {
 		at = bot.ChatPlace{Platform: bot.PlatformDiscord, Channel: e.Place.Channel}
+		s.channels.put(channelObject{ID: at.Channel}) // it is in no guild
 	}
 	m.Call = nil // a direct message calls by itself
 	_, err := s.Post(ctx, at, fmt.Sprintf("answer:%s:%d", e.ID, nth), m)

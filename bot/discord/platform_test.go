@@ -168,6 +168,27 @@ func TestPostToAThread(t *testing.T) {
 	}
 }
 
+func TestAChannelThatARouteNamesIsInItsGuild(t *testing.T) {
+	s, st, _ := onStage(t)
+	st.on("GET /channels/10", answer{status: 200, body: `{"id": "10", "type": 0, "guild_id": "1"}`})
+	st.on("POST /channels/10/messages", answer{status: 200, body: `{"id": "30"}`})
+	st.on("POST /channels/20/messages", answer{status: 200, body: `{"id": "30"}`})
+	at := bot.ChatPlace{Platform: bot.PlatformDiscord, Channel: "10"}
+	for range 2 {
+		sent, err := s.Post(t.Context(), at, "k", hello)
+		if err != nil || sent.Place.Workspace != "1" || !strings.HasPrefix(sent.URL, "https://discord.com/channels/1/10/") {
+			t.Fatalf("it stands at %+v, %v", sent, err)
+		}
+	}
+	at.Thread = "20"
+	if sent, err := s.Post(t.Context(), at, "k", hello); err != nil || sent.Place.Thread != "20" {
+		t.Errorf("in its thread it stands at %+v, %v", sent, err)
+	}
+	if got, want := strings.Join(st.asked, ", "), "GET /channels/10, POST /channels/10/messages, POST /channels/10/messages, POST /channels/20/messages"; got != want {
+		t.Errorf("Discord was asked %s, want %s", got, want)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	tests := map[string]struct {
 		answer answer
