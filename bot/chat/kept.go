@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
+	"github.com/berth-dev/berth/bot"
 )
 
 const (
@@ -26,7 +27,7 @@ type kept struct {
 	envs    list[*actions.Environment]
 	waiting list[*approvals.Request]
 	recent  list[*approvals.Request]
-	members members
+	members bot.Kept[bool] // who belongs to which group, as was seen a while ago
 }
 
 type list[T any] struct {
@@ -94,34 +95,4 @@ func (s *Surface) list(ctx context.Context, f approvals.Filter, most int) (all [
 		}
 	}
 	return all, nil
-}
-
-// members is who belongs to which group, as was seen a while ago.
-type members struct {
-	mu sync.Mutex
-	m  map[string]membership
-}
-
-type membership struct {
-	in bool
-	at time.Time
-}
-
-// get is whether key is so, asked anew when that was long ago. An error is kept
-// as well, as a no.
-func (ms *members) get(now time.Time, key string, ask func() (bool, error)) bool {
-	ms.mu.Lock()
-	known, ok := ms.m[key]
-	ms.mu.Unlock()
-	if ok && now.Sub(known.at) < keepGroup {
-		return known.in
-	}
-	in, err := ask()
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	if ms.m == nil || len(ms.m) >= mostListed {
-		ms.m = map[string]membership{}
-	}
-	ms.m[key] = membership{in: in && err == nil, at: now}
-	return in && err == nil
 }

@@ -53,11 +53,11 @@ func (s *Surface) lookAtRun(ctx context.Context, v *View) error {
 	if err != nil {
 		return err
 	}
-	end, err := s.tails.read(ctx, s.store, run.ID)
+	end, err := s.tails.Read(ctx, s.store, run.ID)
 	if err != nil {
 		return err
 	}
-	v.Run, v.Log, v.LogLines, v.Progress = run, end.lines, end.total, end.progress
+	v.Run, v.Log, v.LogLines, v.Progress = run, end.Lines, end.Total, end.Progress
 	return nil
 }
 

@@ -301,7 +301,11 @@ func (s *Surface) inAny(ctx context.Context, groups []string, r *approvals.Reque
 		if rest == "" {
 			key += "\x00" + r.ID
 		}
-		return s.kept.members.get(s.now(), key, func() (bool, error) { return known.Member(ctx, rest, r, p) })
+		in, err := s.kept.members.Get(s.now(), key, func() (bool, error) {
+			in, err := known.Member(ctx, rest, r, p)
+			return in && err == nil, nil // what cannot be seen is not asked for again and again
+		})
+		return in && err == nil
 	})
 }
 

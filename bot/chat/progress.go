@@ -13,6 +13,8 @@ import (
 const (
 	tailShown = 25
 	lastShown = 4
+	// longestLine is how much of a line of a log is shown, in characters.
+	longestLine = 500
 )
 
 // stepIcons are the states of a step in one sign.

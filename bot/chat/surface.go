@@ -43,9 +43,9 @@ type Surface struct {
 	groups    map[string]Groups // of policies, by prefix
 	refs      Refs              // may be nil
 	rules     func(at bot.ChatPlace) Rules
-	public    string // without a slash at its end; may be empty
-	repoURL   string // where repositories are read; may be empty
-	tails     tails  // of runs that are shown
+	public    string    // without a slash at its end; may be empty
+	repoURL   string    // where repositories are read; may be empty
+	tails     bot.Tails // of runs that are shown
 	replica   string
 	agenda    *actions.Agenda            // what is to be shown: see showDue
 	events    map[string]*actions.Agenda // what is to be done, by platform: see do
@@ -63,7 +63,8 @@ func New(o Options) (*Surface, error) {
 	s := &Surface{
 		platforms: map[string]Platform{}, rdb: o.Redis, service: o.Service, store: o.Store, requests: o.Requests, catalog: o.Catalog,
 		people: o.People, groups: o.Groups, refs: o.Refs, rules: o.Rules, public: strings.TrimRight(o.PublicURL, "/"), repoURL: o.RepoURL, replica: o.Replica,
-		events: map[string]*actions.Agenda{}, budget: &budget{rdb: o.Redis, replica: o.Replica}, now: o.Now, log: o.Log,
+		events: map[string]*actions.Agenda{}, budget: &budget{rdb: o.Redis, replica: o.Replica},
+		tails: bot.Tails{Lines: tailShown, Width: longestLine}, kept: kept{members: bot.Kept[bool]{For: keepGroup}}, now: o.Now, log: o.Log,
 	}
 	if o.Redis == nil || o.Service == nil || o.Store == nil || o.Requests == nil || o.Catalog == nil {
 		return nil, errors.New("chat: Redis, Service, Store, Requests and Catalog are needed")

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/berth-dev/berth/actions"
@@ -15,14 +14,10 @@ import (
 	"github.com/berth-dev/berth/bot"
 )
 
-const (
-	// keepRoles is how long somebody's roles are used again: for the several looks
-	// that one decision takes. Whoever lost a role counts for no longer than this,
-	// since the policy is asked once more right before a request runs.
-	keepRoles = 3 * time.Second
-	// maxKeptRoles bounds what is kept; asking again is cheap.
-	maxKeptRoles = 2000
-)
+// keepRoles is how long somebody's roles are used again: for the several looks
+// that one decision takes. Whoever lost a role counts for no longer than this,
+// since the policy is asked once more right before a request runs.
+const keepRoles = 3 * time.Second
 
 // Discord's codes for who and what is not there.
 // Source: https://docs.discord.com/developers/topics/opcodes-and-status-codes#json-json-error-codes
@@ -36,16 +31,8 @@ const opRoles = "discord.roles"
 // Roles tells who has a role in a guild: the groups "discord-role:GUILD/ROLE" of
 // policies.
 type Roles struct {
-	s *Surface
-
-	mu   sync.Mutex
-	kept map[string]memberRoles // by guild/user
-}
-
-// memberRoles are the roles that somebody had.
-type memberRoles struct {
-	at    time.Time
-	roles []string
+	s    *Surface
+	kept bot.Kept[[]string] // by guild/user
 }
 
 // Member tells whether one of the person's accounts has the role, which group
@@ -77,13 +64,10 @@ func (r *Roles) Member(ctx context.Context, group string, _ *approvals.Request, 
 // of are the roles of an account in a guild; none when it is no member. The
 // guild itself is the role @everyone.
 func (r *Roles) of(ctx context.Context, guild, account string) ([]string, error) {
-	key, now := guild+"/"+account, r.s.now()
-	r.mu.Lock()
-	known, ok := r.kept[key]
-	r.mu.Unlock()
-	if age := now.Sub(known.at); ok && age >= 0 && age < keepRoles {
-		return known.roles, nil
-	}
+	return r.kept.Get(r.s.now(), guild+"/"+account, func() ([]string, error) { return r.ask(ctx, guild, account) })
+}
+
+func (r *Roles) ask(ctx context.Context, guild, account string) ([]string, error) {
 	var member struct {
 		Roles []string `json:"roles"`
 		User  *user    `json:"user"`
@@ -91,21 +75,13 @@ func (r *Roles) of(ctx context.Context, guild, account string) ([]string, error)
 	err := r.s.client.call(ctx, http.MethodGet, "guilds/"+guild+"/members/"+account, nil, &member)
 	switch refused, _ := errors.AsType[*apiError](err); {
 	case refused != nil && refused.Status == http.StatusNotFound && (refused.Code == codeUnknownMember || refused.Code == codeUnknownUser):
-		member.Roles = nil
+		return nil, nil
 	case err != nil:
 		return nil, err
 	case member.User != nil && member.User.ID != account:
 		return nil, errors.New("another account was answered with")
-	default:
-		member.Roles = append(member.Roles, guild)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.kept == nil || len(r.kept) >= maxKeptRoles {
-		r.kept = map[string]memberRoles{}
-	}
-	r.kept[key] = memberRoles{at: now, roles: member.Roles}
-	return member.Roles, nil
+	return append(member.Roles, guild), nil
 }
 
 // roleFailure is the Error of a look that failed. It is never a "no".

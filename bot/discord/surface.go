@@ -128,7 +128,7 @@ func New(o Options) (*Surface, error) {
 	if s.client, err = newClient(o); err != nil {
 		return nil, err
 	}
-	s.roles = &Roles{s: s}
+	s.roles = &Roles{s: s, kept: bot.Kept[[]string]{For: keepRoles}}
 	return s, nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/berth-dev/berth/actions"
@@ -21,21 +20,18 @@ import (
 // asked once more right before a request runs.
 const keepGroup = 3 * time.Second
 
-// maxKeptGroups bounds what is kept of answers; asking again is cheap.
-const maxKeptGroups = 2000
-
 // Team tells who is in a team of GitHub's: the groups "github-team:acme/ops" of
 // policies.
 type Team struct {
 	s    *Surface
-	kept kept[bool]
+	kept bot.Kept[bool]
 }
 
 // CodeOwners tells who owns code that a pull request changes: the group
 // "codeowners" of policies. Somebody who owns one of the files is one.
 type CodeOwners struct {
 	s    *Surface
-	kept kept[ownership]
+	kept bot.Kept[ownership]
 }
 
 // Member tells whether one of the person's accounts is in the team, which group
@@ -49,7 +45,7 @@ func (t *Team) Member(ctx context.Context, group string, _ *approvals.Request, p
 	}
 	for _, login := range logins(p) {
 		key := strings.ToLower(group + " " + login)
-		in, err := t.kept.get(t.s.now(), key, func() (bool, error) { return t.s.client.inTeam(ctx, org, slug, login) })
+		in, err := t.kept.Get(t.s.now(), key, func() (bool, error) { return t.s.client.inTeam(ctx, org, slug, login) })
 		if err != nil {
 			return false, groupFailure(op, err, fmt.Sprintf("Whether %s is in the team %s could not be seen", p.Name, group), "Members: read of the organisation "+org)
 		}
@@ -117,7 +113,7 @@ func (c *CodeOwners) of(ctx context.Context, r *approvals.Request) (ownership, e
 	if number == 0 || !validRepo(app.Repo) {
 		return ownership{none: bot.Code(r.Order.Env.String(), 100) + " belongs to no pull request."}, nil
 	}
-	found, err := c.kept.get(c.s.now(), strings.ToLower(placeID(app.Repo, number)), func() (ownership, error) { return c.look(ctx, app.Repo, number) })
+	found, err := c.kept.Get(c.s.now(), strings.ToLower(placeID(app.Repo, number)), func() (ownership, error) { return c.look(ctx, app.Repo, number) })
 	if err != nil {
 		err = groupFailure("github.codeowners", err, fmt.Sprintf("The code owners of pull request %d could not be seen", number), "Contents: read and Pull requests: read on "+app.Repo)
 	}
@@ -217,37 +213,4 @@ func groupFailure(op string, err error, what, grant string) error {
 	default:
 		return &actions.Error{Op: op, Code: actions.CodeUnavailable, Msg: what + ": GitHub did not answer; it is tried again.", Err: err, Retry: true}
 	}
-}
-
-// kept are answers of the last keepGroup. Failures are not kept.
-type kept[T any] struct {
-	mu sync.Mutex
-	m  map[string]keptAnswer[T]
-}
-
-type keptAnswer[T any] struct {
-	at    time.Time
-	value T
-}
-
-// get is the answer of that key, asked for when it is not there or too old.
-// Its age counts from before it was asked for.
-func (k *kept[T]) get(now time.Time, key string, ask func() (T, error)) (T, error) {
-	k.mu.Lock()
-	known, ok := k.m[key]
-	k.mu.Unlock()
-	if age := now.Sub(known.at); ok && age >= 0 && age < keepGroup {
-		return known.value, nil
-	}
-	value, err := ask()
-	if err != nil {
-		return value, err
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.m == nil || len(k.m) >= maxKeptGroups {
-		k.m = map[string]keptAnswer[T]{}
-	}
-	k.m[key] = keptAnswer[T]{at: now, value: value}
-	return value, nil
 }

@@ -10,7 +10,7 @@ import (
 // default branch and those of the newest open pull requests that begin with
 // prefix. It returns CodeUnavailable when GitHub does not say.
 func (s *Surface) Refs(ctx context.Context, repo, prefix string) ([]string, error) {
-	all, err := s.branches.get(s.now(), strings.ToLower(repo), func() ([]string, error) { return s.client.someBranches(ctx, repo) })
+	all, err := s.branches.Get(s.now(), strings.ToLower(repo), func() ([]string, error) { return s.client.someBranches(ctx, repo) })
 	if err != nil {
 		return nil, unseen("github.refs", err, "GitHub did not list the branches of "+repo+".")
 	}

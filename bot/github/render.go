@@ -165,7 +165,7 @@ func partsTable(sc *scene) string {
 		for _, step := range sc.run.Steps {
 			text := step.Error
 			if step.State == actions.StepRunning {
-				text = sc.log.progress[step.Part]
+				text = sc.log.Progress[step.Part]
 			}
 			lines = append(lines, line{step.Part, step.Use, string(step.State), text})
 		}
@@ -271,20 +271,27 @@ func cutPlan(plan *actions.Plan) string {
 	return text + "\n\nIt is too long to be shown whole here; `berth diff` in a terminal shows all of it."
 }
 
+// tailLines is how many lines of a run's log a comment shows, and tailWidth how
+// much of each, in characters.
+const (
+	tailLines = 60
+	tailWidth = 1000
+)
+
 func (s *Surface) logSection(sc *scene) string {
-	if sc.run == nil || sc.log.total == 0 {
+	if sc.run == nil || sc.log.Total == 0 {
 		return ""
 	}
-	lines := sc.log.last()
+	lines := sc.log.Last(tailLines)
 	summary := fmt.Sprintf("Log of the %s", sc.run.Order.Verb)
-	if left := sc.log.total - len(lines); left > 0 {
-		summary += fmt.Sprintf(", its last %d of %d lines", len(lines), sc.log.total)
+	if left := sc.log.Total - len(lines); left > 0 {
+		summary += fmt.Sprintf(", its last %d of %d lines", len(lines), sc.log.Total)
 	}
 	text := strings.Join(lines, "\n")
 	cut := middleCut(text, maxLog)
 	var b strings.Builder
 	b.WriteString("\n<details><summary>" + summary + "</summary>\n\n" + bot.Block(cut, "text") + "\n")
-	if sc.log.total > len(lines) || cut != text {
+	if sc.log.Total > len(lines) || cut != text {
 		whole := "`berth logs " + sc.name.String() + "` in a terminal"
 		if u := s.logURL(sc.run.ID); u != "" {
 			whole = "<" + u + ">"

@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
+	"github.com/berth-dev/berth/bot"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -65,7 +66,7 @@ func testScene(change func(*scene)) *scene {
 		run: &actions.Run{ID: request.RunID, Order: request.Order, State: actions.RunSucceeded, Steps: []actions.StepRecord{
 			{Part: "db", Use: "aws", State: actions.StepDone}, {Part: "web", Use: "helm", State: actions.StepDone},
 		}},
-		log: logTail{lines: []string{"db: done", "web: waiting for 2 pods", "web: done"}, total: 3},
+		log: bot.Tail{Lines: []string{"db: done", "web: waiting for 2 pods", "web: done"}, Total: 3},
 	}
 	change(sc)
 	return sc
@@ -91,7 +92,7 @@ func TestRender(t *testing.T) {
 			sc.env.State, sc.env.Commit, sc.env.Parts, sc.env.Links, sc.env.LastAction = actions.StateCreatePending, actions.Commit{}, nil, nil, nil
 			sc.run.State = actions.RunRunning
 			sc.run.Steps[1].State = actions.StepRunning
-			sc.log.progress = map[string]string{"web": "1 of 2 pods ready"}
+			sc.log.Progress = map[string]string{"web": "1 of 2 pods ready"}
 		},
 		"updating": func(sc *scene) {
 			updating(sc, approvals.StateRunning)
@@ -209,13 +210,13 @@ func hostile(sc *scene) {
 	sc.env.Parts["web"] = actions.PartStatus{Use: evil, State: evil, Health: actions.Health(evil), Text: evil + "\nand more"}
 	sc.env.Links = []actions.Link{{Name: evil, URL: "javascript:alert(1)"}, {Name: evil, URL: "https://x.example/\n### @ana"}}
 	sc.env.Lock = &actions.Lock{By: evil, Reason: evil, At: then}
-	sc.log = logTail{lines: []string{"```", "@ana </details>", "````` \x1b[31mred\x1b[0m"}, total: 3}
+	sc.log = bot.Tail{Lines: []string{"```", "@ana </details>", "````` \x1b[31mred\x1b[0m"}, Total: 3}
 }
 
-func longLog(lines, width int) logTail {
-	var l logTail
+func longLog(lines, width int) bot.Tail {
+	var l bot.Tail
 	for i := range lines {
-		l.add(actions.Event{ID: fmt.Sprint(i), Kind: actions.EventLog, Part: "web", Text: fmt.Sprintf("%d %s", i, strings.Repeat("é", width))})
+		l.Add(actions.Event{ID: fmt.Sprint(i), Kind: actions.EventLog, Part: "web", Text: fmt.Sprintf("%d %s", i, strings.Repeat("é", width))}, tailLines, tailWidth)
 	}
 	return l
 }

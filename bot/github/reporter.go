@@ -33,7 +33,7 @@ type scene struct {
 	recent []*approvals.Request // the newest first, without plans
 	latest *approvals.Request   // that was to change something, with its plan; nil when there is none
 	run    *actions.Run         // the latest request's, else the environment's last
-	log    logTail              // of run
+	log    bot.Tail             // of run
 	card   string               // where the latest request's card is read, while it waits for decisions
 }
 
@@ -102,7 +102,7 @@ func (s *Surface) lookCloser(ctx context.Context, sc *scene) error {
 		return err
 	}
 	sc.run = run
-	sc.log, err = s.tails.read(ctx, s.store, run.ID)
+	sc.log, err = s.tails.Read(ctx, s.store, run.ID)
 	return err
 }
 

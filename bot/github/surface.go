@@ -140,10 +140,10 @@ type Surface struct {
 	replica  string
 	handling set // entries of the intake
 	said     set // what was logged once for all
-	tails    tails
+	tails    bot.Tails
 	due      *actions.Agenda // what is to be shown: environments by name, and posts
 	checks   checkCache
-	branches kept[[]string] // by repository, for people who type one
+	branches bot.Kept[[]string] // by repository, for people who type one
 	now      func() time.Time
 	log      *slog.Logger
 }
@@ -154,6 +154,7 @@ func New(o Options) (*Surface, error) {
 	s := &Surface{
 		rdb: o.Redis, service: o.Service, store: o.Store, requests: o.Requests, catalog: o.Catalog, lines: o.Lines,
 		people: o.People, groups: o.Groups, minimum: o.MinPermission, public: strings.TrimSuffix(o.PublicURL, "/"), replica: o.Replica,
+		tails: bot.Tails{Lines: tailLines, Width: tailWidth}, branches: bot.Kept[[]string]{For: keepGroup},
 		now: o.Now, log: o.Log,
 	}
 	if s.minimum == "" {
@@ -176,7 +177,7 @@ func New(o Options) (*Surface, error) {
 		return nil, err
 	}
 	s.due = newDue(o.Redis, s)
-	s.Team, s.CodeOwners = &Team{s: s}, &CodeOwners{s: s}
+	s.Team, s.CodeOwners = &Team{s: s, kept: bot.Kept[bool]{For: keepGroup}}, &CodeOwners{s: s, kept: bot.Kept[ownership]{For: keepGroup}}
 	s.sources = newSources(s.client, archive.NewCache(filepath.Join(o.DataDir, "sources"), archive.Options{Now: s.now, Log: s.log}))
 	s.mailbox = &mailbox{rdb: o.Redis}
 	s.intake = newIntake(o.WebhookSecret, s.mailbox, s.log)

@@ -7,11 +7,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
+	"github.com/berth-dev/berth/bot"
 )
 
 // keepGroup is how long an answer about a group or an account is used again: for
@@ -20,16 +20,13 @@ import (
 // the policy is asked once more right before a request runs.
 const keepGroup = 3 * time.Second
 
-// maxKept bounds what is kept of answers; asking again is cheap.
-const maxKept = 2000
-
 // Groups tells who is in a user group of Slack's: the groups
 // "slack-group:S0123", or "slack-group:T0002.S0123" in a further workspace, of
 // policies.
 type Groups struct {
 	s       *Surface
-	members remembered[[]string]
-	active  remembered[bool]
+	members bot.Kept[[]string]
+	active  bot.Kept[bool]
 }
 
 // Member tells whether one of the person's accounts is in the user group, and
@@ -54,7 +51,7 @@ func (g *Groups) Member(ctx context.Context, group string, _ *approvals.Request,
 		return false, err
 	}
 	what := fmt.Sprintf("Whether %s is in the Slack user group %s could not be seen", p.Name, group)
-	members, err := g.members.get(g.s.now(), group, func() ([]string, error) { return g.list(ctx, token, id) })
+	members, err := g.members.Get(g.s.now(), group, func() ([]string, error) { return g.list(ctx, token, id) })
 	if err != nil {
 		return false, groupFailure(op, err, what, "usergroups:read")
 	}
@@ -62,7 +59,7 @@ func (g *Groups) Member(ctx context.Context, group string, _ *approvals.Request,
 		if !slices.Contains(members, user) {
 			continue
 		}
-		active, err := g.active.get(g.s.now(), team+"."+user, func() (bool, error) { return g.signsIn(ctx, token, user) })
+		active, err := g.active.Get(g.s.now(), team+"."+user, func() (bool, error) { return g.signsIn(ctx, token, user) })
 		if err != nil {
 			return false, groupFailure(op, err, what, "users:read")
 		}
@@ -144,39 +141,4 @@ func groupFailure(op string, err error, what, scope string) error {
 		return actions.Wrap(op, actions.CodeDownstream, err, what+": Slack has no such group that is enabled. Whoever looks after Berth's policies has to name another, or enable it.")
 	}
 	return &actions.Error{Op: op, Code: actions.CodeUnavailable, Msg: what + ": Slack did not answer; it is tried again.", Err: err, Retry: true}
-}
-
-// remembered are answers that are used again for some time. Failures are not
-// kept.
-type remembered[T any] struct {
-	keep time.Duration
-	mu   sync.Mutex
-	m    map[string]answered[T]
-}
-
-type answered[T any] struct {
-	at    time.Time
-	value T
-}
-
-// get is the answer of that key, asked for when it is not there or too old.
-// Its age counts from before it was asked for.
-func (k *remembered[T]) get(now time.Time, key string, ask func() (T, error)) (T, error) {
-	k.mu.Lock()
-	known, found := k.m[key]
-	k.mu.Unlock()
-	if age := now.Sub(known.at); found && age >= 0 && age < k.keep {
-		return known.value, nil
-	}
-	value, err := ask()
-	if err != nil {
-		return value, err
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.m == nil || len(k.m) >= maxKept {
-		k.m = map[string]answered[T]{}
-	}
-	k.m[key] = answered[T]{at: now, value: value}
-	return value, nil
 }

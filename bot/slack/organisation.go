@@ -36,7 +36,7 @@ func (w *workspaces) kin(ctx context.Context, place, team, user string) (bool, e
 	case team:
 		return true, nil
 	}
-	return w.members.get(w.s.now(), home.organisation+"."+user, func() (bool, error) {
+	return w.members.Get(w.s.now(), home.organisation+"."+user, func() (bool, error) {
 		var found struct {
 			User struct {
 				ID         string `json:"id"`

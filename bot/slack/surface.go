@@ -134,7 +134,7 @@ func New(o Options) (*Surface, error) {
 	if s.workspaces, err = newWorkspaces(s, o.BotToken, o.Workspaces); err != nil {
 		return nil, err
 	}
-	s.groups = &Groups{s: s, members: remembered[[]string]{keep: keepGroup}, active: remembered[bool]{keep: keepGroup}}
+	s.groups = &Groups{s: s, members: bot.Kept[[]string]{For: keepGroup}, active: bot.Kept[bool]{For: keepGroup}}
 	s.later = newLater(s)
 	if o.AppToken != "" {
 		s.socket = newSocket(s, o.AppToken)

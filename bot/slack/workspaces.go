@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-dev/berth/actions"
+	"github.com/berth-dev/berth/bot"
 )
 
 const (
@@ -57,11 +58,11 @@ type workspaces struct {
 	s       *Surface
 	home    *workspace
 	others  map[string]*workspace // by team
-	members remembered[bool]      // of organisations
+	members bot.Kept[bool]        // of organisations
 }
 
 func newWorkspaces(s *Surface, token string, others map[string]string) (*workspaces, error) {
-	w := &workspaces{s: s, home: &workspace{token: token}, others: map[string]*workspace{}, members: remembered[bool]{keep: keepKin}}
+	w := &workspaces{s: s, home: &workspace{token: token}, others: map[string]*workspace{}, members: bot.Kept[bool]{For: keepKin}}
 	for team, token := range others {
 		switch {
 		case !idPattern.MatchString(team):
