@@ -141,6 +141,11 @@ func (s *server) channelRules(at bot.ChatPlace) chat.Rules {
 		if at.Thread != "" {
 			ids = append([]string{at.Thread}, ids...)
 		}
+		if at.Workspace == "" && len(cfg.Discord.Guilds) > 0 {
+			// Nothing says that who writes directly is of one of those guilds: whoever has
+			// any guild in common with the application can.
+			rules.Guests = nil
+		}
 	}
 	for _, id := range ids {
 		if channel, ok := channels[id]; ok {

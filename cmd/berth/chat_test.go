@@ -43,7 +43,7 @@ func TestChannelRules(t *testing.T) {
 		Slack: &configs.Slack{Guests: []string{"viewer"}, Channels: map[string]configs.Channel{
 			"C1": {Apps: []string{"shop"}}, "T2/C1": {Apps: []string{"blog"}}, "*": {Verbs: []string{"status"}},
 		}},
-		Discord: &configs.Discord{Channels: map[string]configs.Channel{"5": {Apps: []string{"shop"}}}},
+		Discord: &configs.Discord{Guilds: []string{"1"}, Guests: []string{"viewer"}, Channels: map[string]configs.Channel{"5": {Apps: []string{"shop"}}}},
 	}
 	s := &server{config: &inForce{cfg: cfg}}
 	tests := map[string]struct {
@@ -53,9 +53,10 @@ func TestChannelRules(t *testing.T) {
 		"a channel that is listed":         {bot.ChatPlace{Platform: "slack", Workspace: "T1", Channel: "C1"}, chat.Rules{Apps: []string{"shop"}, Guests: []string{"viewer"}}},
 		"one of another workspace":         {bot.ChatPlace{Platform: "slack", Workspace: "T2", Channel: "C1"}, chat.Rules{Apps: []string{"blog"}, Guests: []string{"viewer"}}},
 		"one that is not listed":           {bot.ChatPlace{Platform: "slack", Workspace: "T1", Channel: "C9"}, chat.Rules{Verbs: []string{"status"}, Guests: []string{"viewer"}}},
-		"a channel of the other platform":  {bot.ChatPlace{Platform: "discord", Workspace: "1", Channel: "5"}, chat.Rules{Apps: []string{"shop"}}},
-		"a thread of it":                   {bot.ChatPlace{Platform: "discord", Workspace: "1", Channel: "5", Thread: "6"}, chat.Rules{Apps: []string{"shop"}}},
-		"where the config is for anything": {bot.ChatPlace{Platform: "discord", Workspace: "1", Channel: "7"}, chat.Rules{}},
+		"a channel of the other platform":  {bot.ChatPlace{Platform: "discord", Workspace: "1", Channel: "5"}, chat.Rules{Apps: []string{"shop"}, Guests: []string{"viewer"}}},
+		"a thread of it":                   {bot.ChatPlace{Platform: "discord", Workspace: "1", Channel: "5", Thread: "6"}, chat.Rules{Apps: []string{"shop"}, Guests: []string{"viewer"}}},
+		"where the config is for anything": {bot.ChatPlace{Platform: "discord", Workspace: "1", Channel: "7"}, chat.Rules{Guests: []string{"viewer"}}},
+		"no guests but of the guilds":      {bot.ChatPlace{Platform: "discord", Channel: "8"}, chat.Rules{}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
