@@ -52,6 +52,33 @@ func (s *Surface) tellNews(ctx context.Context, k *card, v View) error {
 	return nil
 }
 
+// endWithoutCard tells whoever asked how their request ended, where its card was
+// deleted or is out of reach before it could say so, and closes the card. Until
+// then the card is only not written.
+func (s *Surface) endWithoutCard(ctx context.Context, k *card, v View) error {
+	if !v.Request.State.Ended() {
+		return nil
+	}
+	to, known := accountPlace(k.place, v.Request.Requester.Identity)
+	for _, n := range endNews(v) {
+		if !known || !isHome(k, v.Request) || k.told[n.Kind] == n.Key {
+			continue
+		}
+		_, err := s.put(ctx, k, draft{slot: "direct:" + n.Kind + ":" + n.Key, at: to, message: n.Message, end: true})
+		if refused(err) {
+			s.log.WarnContext(ctx, "who asked could not be told how it ended", "request_id", k.request, "place", to.ID(), "error", err)
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.saveTold(ctx, k, n.Kind, n.Key); err != nil {
+			return err
+		}
+	}
+	return s.closeCard(ctx, k)
+}
+
 // callByCard is whom a card calls itself when it is made, and what it tells by
 // that.
 func (s *Surface) callByCard(ctx context.Context, k *card, v View) (call []string, tells map[string]string, err error) {

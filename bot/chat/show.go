@@ -228,6 +228,10 @@ func (s *Surface) showOne(ctx context.Context, k *card, v View) (again time.Dura
 	if goOn, err := later(s.level(ctx, k, v)); !goOn || k.final {
 		return again, err
 	}
+	if k.slots[slotCard].Gone {
+		_, err := later(0, s.endWithoutCard(ctx, k, v))
+		return again, err
+	}
 	if goOn, err := later(s.showProgress(ctx, k, v)); !goOn {
 		return again, err
 	}
@@ -272,9 +276,6 @@ func (s *Surface) level(ctx context.Context, k *card, v View) (again time.Durati
 	}
 	switch {
 	case !refused(err):
-		if err == nil && k.slots[slotCard].Gone {
-			return 0, s.closeCard(ctx, k)
-		}
 		return again, err
 	case k.slots[slotCard].Sent.ID == "": // whoever asked for it hears of it
 		return 0, errors.Join(err, s.closeCard(ctx, k))

@@ -404,6 +404,38 @@ func TestADeletedCard(t *testing.T) {
 	if n, err := h.rdb.Exists(t.Context(), keyCards("shop/pr-7")).Result(); err != nil || n != 0 {
 		t.Errorf("it is not forgotten: %d, %v", n, err)
 	}
+	h.look(t)
+	direct := h.slack.inPlace(bot.ChatPlace{Platform: bot.PlatformSlack, Workspace: inC1.Workspace, User: "U1"})
+	if len(direct) != 1 || !strings.Contains(direct[0].m.Title, "was denied") {
+		t.Errorf("who asked is told the end by %+v", direct)
+	}
+}
+
+// TestACardDeletedWhileItsRequestRuns has the end told to who asked, once: its
+// card, of which Berth has learnt that it is gone before, cannot say it.
+func TestACardDeletedWhileItsRequestRuns(t *testing.T) {
+	t.Parallel()
+	h := newHall(t)
+	h.world.Govern(team(), twoPeople())
+	release := h.world.Executor.Hold("web")
+	r := h.pending(t, h.ask(t, "deploy shop/pr-7").ID)
+	sent := h.card(t, inC1, r)
+	h.decide(t, "approve "+r.ID)
+	h.world.Await(r.ID, func(r *approvals.Request) bool { return r.State == approvals.StateRunning })
+	h.slack.remove(sent)
+	h.look(t)
+	release()
+	h.ended(t, r.ID)
+	for range 3 {
+		h.look(t)
+	}
+	direct := h.slack.inPlace(bot.ChatPlace{Platform: bot.PlatformSlack, Workspace: inC1.Workspace, User: "U1"})
+	if len(direct) != 1 || !strings.Contains(direct[0].m.Title, "is done") {
+		t.Errorf("who asked is told the end by %+v", direct)
+	}
+	if n, err := h.rdb.Exists(t.Context(), keyCards("shop/pr-7")).Result(); err != nil || n != 0 {
+		t.Errorf("the card is not forgotten: %d, %v", n, err)
+	}
 }
 
 func TestAChannelThatBerthMayNotWriteIn(t *testing.T) {
