@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/bot"
@@ -218,7 +221,7 @@ func (s *Surface) click(ctx context.Context, i interaction) (response, error) {
 	label := i.label(d.CustomID)
 	switch {
 	case p.confirm:
-		return question(p, label), nil
+		return s.question(p, label), nil
 	case p.reason:
 		return form(p, label), nil
 	}
@@ -335,8 +338,9 @@ type input struct {
 	Required  bool   `json:"required"`
 }
 
-// question asks whether a click was meant, with the same button.
-func question(p pressed, label string) response {
+// question asks whether a click was meant, with the same button. A custom_id has no
+// room for bot.ChatButton.Confirm, so that the grammar says what would be done.
+func (s *Surface) question(p pressed, label string) response {
 	p.confirm, p.asked = false, true
 	id, ok := p.encode()
 	if !ok { // it became no longer
@@ -345,8 +349,19 @@ func question(p pressed, label string) response {
 	if label == "" {
 		label = "Yes"
 	}
-	return note("Are you sure? This does "+bot.Code("/berth "+p.line, 120)+".",
+	text := "Are you sure? This does " + bot.Code("/berth "+p.line, 120) + "."
+	verb, _, _ := strings.Cut(p.line, " ")
+	if i := slices.IndexFunc(s.verbs, func(v Verb) bool { return v.Name == verb }); i >= 0 {
+		text += " It " + lowerFirst(sentence(s.verbs[i].Summary)) + "."
+	}
+	return note(text,
 		row{Type: componentRow, Components: []button{{Type: componentButton, Style: styleDanger, Label: clipRunes(label, maxButtonLabel), CustomID: id}}})
+}
+
+// lowerFirst is a text that goes on a sentence.
+func lowerFirst(text string) string {
+	first, size := utf8.DecodeRuneInString(text)
+	return string(unicode.ToLower(first)) + text[size:]
 }
 
 // instead puts the answer to a question's button in the question's place, so that

@@ -310,6 +310,10 @@ func TestButtons(t *testing.T) {
 		if r.Type != answerMessage || r.Data.Flags != flagEphemeral || len(in.all()) != 0 || !strings.Contains(text, `"custom_id":"b1||a|archive shop/pr-7"`) || !strings.Contains(text, `"label":"Archive"`) {
 			t.Fatal(text)
 		}
+		id, _ = customID(bot.ChatButton{Line: "deploy shop/pr-7", Confirm: "Really?"})
+		if _, r, _ := send(t, s, done(typeComponent, `{"custom_id":"`+id+`"}`)); r.Data.Content != "Are you sure? This does `/berth deploy shop/pr-7`. It creates an environment, or updates it." {
+			t.Error(r.Data.Content)
+		}
 		_, r, text = send(t, s, done(typeComponent, `{"custom_id":"b1||a|archive shop/pr-7"}`))
 		if got := in.all(); len(got) != 1 || got[0].Line != "archive shop/pr-7" {
 			t.Errorf("%+v", got)
