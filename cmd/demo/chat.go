@@ -32,12 +32,20 @@ type chats struct {
 // env is the environment that is deployed from chat.
 func (c *chats) env() string { return fmt.Sprintf("shop/pr-%d", c.pull) }
 
-// startChats starts the stand-ins with the same two people in each.
-func (d *demo) startChats(context.Context) error {
+// startChats starts the stand-ins with the same two people in each, and has Slack
+// make the app from the manifest that people paste there.
+func (d *demo) startChats(ctx context.Context) error {
 	c := &d.chats
 	c.slack = slacktest.New(slacktest.Options{})
 	c.discord = discordtest.New(discordtest.Options{})
 	if err := errors.Join(c.slack.Start(), c.discord.Start()); err != nil {
+		return err
+	}
+	manifest, err := output(ctx, os.Environ(), d.berthProgram(), "slack", "manifest", "--public-url", "https://berth.example.org")
+	if err != nil {
+		return fmt.Errorf("berth slack manifest: %w\n%s", err, manifest)
+	}
+	if err := c.slack.Install([]byte(manifest)); err != nil {
 		return err
 	}
 	c.slackToken = c.slack.AddWorkspace(slacktest.Workspace{ID: "T0ACME", Name: "Acme"}).BotToken
@@ -48,17 +56,17 @@ func (d *demo) startChats(context.Context) error {
 	); err != nil {
 		return err
 	}
-	var err error
 	if c.guild, err = c.discord.AddGuild(discordtest.Guild{Name: "Acme"}); err != nil {
 		return err
 	}
 	if c.channel, err = c.discord.AddChannel(discordtest.Channel{Guild: c.guild, Name: "shop", Topic: "The shop"}); err != nil {
 		return err
 	}
-	for name, id := range map[string]*string{person: &c.ana, approver: &c.ben} {
-		if *id, err = c.discord.AddUser(discordtest.User{Name: name, Guilds: []string{c.guild}}); err != nil {
-			return err
-		}
+	if c.ana, err = c.discord.AddUser(discordtest.User{Name: person, Guilds: []string{c.guild}}); err != nil {
+		return err
+	}
+	if c.ben, err = c.discord.AddUser(discordtest.User{Name: approver, Guilds: []string{c.guild}}); err != nil {
+		return err
 	}
 	d.out.step("stand-ins for Slack and Discord have the same two people, %s and %s", person, approver)
 	return nil

@@ -99,7 +99,7 @@ func (p *page) inDiscord() {
 	p.as(c.ben)
 	p.clicks("Approve")
 	p.awaits("is running", "Archive")
-	p.awaits("ben agreed in Discord", "Archive")
+	p.awaits("ben agreed here", "Archive")
 	p.picture("discord-running")
 }
 
