@@ -20,7 +20,10 @@ func TestCommandsAreReadAsTheyWereTyped(t *testing.T) {
 		"a dash within a word stays":                     {"deploy shop --ref a—b", "deploy shop --ref a—b"},
 		"code is what is in it":                          {"`deploy shop/pr-1`", "deploy shop/pr-1"},
 		"a block of code is what is in it":               {"```deploy shop/pr-1```", "deploy shop/pr-1"},
-		"two pieces of code are left":                    {"`a` and `b`", "`a` and `b`"},
+		"a word of code is the word":                     {"deploy `shop/pr-1` --ref `main`", "deploy shop/pr-1 --ref main"},
+		"code in a text stays":                           {"deny `x` --reason \"see `main` first\"", "deny x --reason \"see `main` first\""},
+		"code of several words stays":                    {"why `a b`", "why `a b`"},
+		"marks without a word stay":                      {"why `` ` ```a```", "why `` ` ```a```"},
 		"an unclosed < is not there as Slack escapes it": {"deploy <shop", "deploy <shop"},
 		"nothing is nothing":                             {"  ", ""},
 	}

@@ -73,6 +73,7 @@ func commandText(s string) string {
 			break
 		}
 	}
+	s = withoutCode(s)
 	if !strings.ContainsAny(s, "—–") {
 		return s
 	}
@@ -91,6 +92,30 @@ func commandText(s string) string {
 		b.WriteRune(r)
 	}
 	return b.String()
+}
+
+// quotes are what may begin a text in which all is kept.
+const quotes = "\"'“”„‟‘’‚‛«»"
+
+// withoutCode takes words out of code that stand in it alone, as Berth writes
+// names for people to copy, up to the first quote.
+func withoutCode(s string) string {
+	words, rest := s, ""
+	if i := strings.IndexAny(s, quotes); i >= 0 {
+		words, rest = s[:i], s[i:]
+	}
+	if !strings.Contains(words, "`") {
+		return s
+	}
+	all := strings.Split(words, " ")
+	for i, word := range all {
+		if inner, ok := strings.CutPrefix(word, "`"); ok {
+			if inner, ok = strings.CutSuffix(inner, "`"); ok && inner != "" && !strings.Contains(inner, "`") {
+				all[i] = inner
+			}
+		}
+	}
+	return strings.Join(all, " ") + rest
 }
 
 // mentionText is the command in a message that mentions the account self (or,
