@@ -144,14 +144,14 @@ func (s *Surface) called(ctx context.Context, k *card, v View, n News) (names []
 // news.
 func (s *Surface) firstToCall(ctx context.Context, k *card, n News, person string) (bool, error) {
 	field := n.Kind + ":" + n.Key + ":" + person
-	if _, err := s.rdb.HSetNX(ctx, keyTold(k.request), field, k.id).Result(); err != nil {
-		return false, storeError(err)
-	}
-	by, err := s.rdb.HGet(ctx, keyTold(k.request), field).Result()
-	if err != nil {
-		return false, storeError(err)
-	}
-	return by == k.id, storeError(s.rdb.Expire(ctx, keyTold(k.request), rememberCard).Err())
+	var by *redis.StringCmd
+	_, err := s.rdb.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+		pipe.HSetNX(ctx, keyTold(k.request), field, k.id)
+		by = pipe.HGet(ctx, keyTold(k.request), field)
+		pipe.Expire(ctx, keyTold(k.request), rememberCard)
+		return nil
+	})
+	return err == nil && by.Val() == k.id, storeError(err)
 }
 
 // unclaimScript forgets what a card was the first to call people for.

@@ -5,6 +5,22 @@ package chat
 // environment always holds a "/".
 const keyPrefix = "berth:{chat}:"
 
+// What is under berth:{chat}: and for how long:
+//
+//	show:*, events:PLATFORM:*   agendas: each member until it is handled, "turn:REPLICA" for 10 minutes
+//	event:PLATFORM:ID           what somebody did, for a day; empty once it is done
+//	click:HASH                  2 hours
+//	card:ID                     as long as the card can change: until its request is kept no more, or its
+//	                            environment is gone or has a newer card there; then for 8 days
+//	cards:APP/NAME, watched     as long as such cards are open; the sweep takes out the others
+//	told:REQUEST                for 8 days after somebody was called last
+//	notice:ID                   8 days; empty once it is told
+//	writing:ID                  15 seconds at most
+//	page:WHO, pages             a day after the page was opened last
+//	spent:*, next:*, line:*     until nothing counts any more: minutes at most
+//	blocked:*                   the pause that the platform asked for, an hour at most
+//	sweep                       a minute
+
 // What is due, by agenda: events of each platform, and what is to be shown.
 const (
 	prefixShow   = keyPrefix + "show:"

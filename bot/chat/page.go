@@ -48,6 +48,7 @@ func (s *Surface) openPage(ctx context.Context, e bot.ChatEvent) error {
 		pipe.HDel(ctx, keyPage(who), "sum")
 		pipe.Expire(ctx, keyPage(who), freshPage)
 		pipe.ZAdd(ctx, keyPages, redis.Z{Score: float64(now.UnixMilli()), Member: who})
+		pipe.Expire(ctx, keyPages, freshPage)
 		s.agenda.Mark(ctx, pipe, markPage+who, now)
 		return nil
 	})
@@ -88,6 +89,14 @@ func (s *Surface) showPages(ctx context.Context, who string) error {
 	return nil
 }
 
+// shownScript keeps what a page shows, unless nothing is known of it any more.
+//
+//	KEYS  1 the page
+//	ARGV  1 the sum of what it shows
+var shownScript = redis.NewScript(`
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'sum', ARGV[1]) end
+return 0`)
+
 // showPage makes one page, unless it says so already.
 func (s *Surface) showPage(ctx context.Context, who string) error {
 	of, ok := parsePageOf(who)
@@ -116,7 +125,7 @@ func (s *Surface) showPage(ctx context.Context, who string) error {
 	switch {
 	case err == nil:
 		// The page may have been opened again meanwhile; then it is marked, too.
-		if err := s.rdb.HSet(context.WithoutCancel(ctx), keyPage(who), "sum", sum).Err(); err != nil {
+		if err := shownScript.Run(context.WithoutCancel(ctx), s.rdb, []string{keyPage(who)}, sum).Err(); err != nil {
 			return unavailable("chat.page", err)
 		}
 		return nil

@@ -90,7 +90,11 @@ func (s *Surface) show(ctx context.Context, name actions.Name) (again time.Durat
 				if k.asked.Platform != platform || views[i] == nil {
 					continue
 				}
-				wait, err := s.showOne(ctx, k, *views[i])
+				var wait time.Duration
+				err := guarded(func() (err error) {
+					wait, err = s.showOne(ctx, k, *views[i])
+					return err
+				})
 				mu.Lock()
 				again, errs = soonest(again, wait), append(errs, err)
 				mu.Unlock()

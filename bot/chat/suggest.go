@@ -38,8 +38,11 @@ func (s *Surface) Suggest(ctx context.Context, at bot.ChatPlace, identity, what,
 	defer cancel()
 	got := make(chan []string, 1)
 	go func() {
-		found, err := s.suggest(ctx, at, identity, what, target, typed)
-		if err != nil {
+		var found []string
+		if err := guarded(func() (err error) {
+			found, err = s.suggest(ctx, at, identity, what, target, typed)
+			return err
+		}); err != nil {
 			s.log.DebugContext(ctx, "nothing could be suggested", "what", what, "error", err)
 		}
 		got <- found

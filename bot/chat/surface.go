@@ -3,8 +3,10 @@ package chat
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -135,6 +137,17 @@ func (s *Surface) showDue(ctx context.Context, member string) (again time.Durati
 		return max(limited.After, 50*time.Millisecond), nil
 	}
 	return again, err
+}
+
+// guarded is do, whose panic is an error: in a goroutine of our own it would end
+// the process, and again in whichever goes on with the same thing.
+func guarded(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return do()
 }
 
 // pagesAfter is how long after a change the pages that may show it are made
