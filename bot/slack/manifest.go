@@ -2,7 +2,7 @@ package slack
 
 import (
 	"bytes"
-	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"strings"
@@ -134,7 +134,7 @@ func Manifest(publicURL string, socket bool) ([]byte, error) {
 	}
 	if !socket {
 		if !plain || u.Scheme != "https" {
-			return nil, errors.New("slack calls apps at an https address: set `server.public_url`, or use Socket Mode, which needs none")
+			return nil, fmt.Errorf("%.200q is not where Slack can call Berth: write https://HOST, with a path if there is one, or use Socket Mode, which needs no address", publicURL)
 		}
 		about.URL = public
 	}
