@@ -67,7 +67,7 @@ func (p *page) inSlack() {
 	p.clicks("Approve")
 	p.awaits("is being deployed", "")
 	p.opensThread()
-	p.sees("#thread", "web")
+	p.sees("#thread", "The deploy of shop/pr-7")
 	p.picture("slack-progress")
 	p.awaits("is running", "Archive")
 	p.sees("#thread", "The deploy of shop/pr-7 is done")
