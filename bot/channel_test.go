@@ -39,7 +39,8 @@ func TestAChannelImpliesAndLimits(t *testing.T) {
 		"another app's request is out of reach":              {line: "cancel " + made.ID, apps: one, code: actions.CodeForbidden, says: "This channel is for `shop`"},
 		"another app's list is out of reach":                 {line: "list blog", apps: one, code: actions.CodeForbidden, says: "This channel is for `shop`"},
 		"a verb that is not for the channel":                 {line: "cleanup shop/pr-7", verbs: []string{"deploy", "status"}, code: actions.CodeForbidden, says: "`deploy` and `status`"},
-		"help is for every channel":                          {line: "help", verbs: []string{"deploy"}},
+		"help is for every channel":                          {line: "help", verbs: []string{"deploy"}, says: "typed as `/berth VERB …`, and in threads, where Slack has no such commands, as `@berth VERB …`."},
+		"help about a verb is that alone":                    {line: "help deploy", says: "`deploy [TARGET]` creates an environment"},
 		"a verb that is":                                     {line: "deploy shop/pr-11", verbs: []string{"deploy"}, env: "shop/pr-11"},
 		"a mistyped app of a channel for all is not guessed": {line: "deploy shpo/pr-7", code: actions.CodeNotFound, says: "Did you mean `shop`"},
 	}

@@ -119,7 +119,7 @@ func (s *Service) Do(ctx context.Context, in Input, c Command) (Reply, error) {
 func (s *Service) dispatch(ctx context.Context, in Input, c Command) (Reply, error) {
 	switch c.Verb {
 	case VerbHelp:
-		return info("%s", c.Help), nil
+		return info("%s", in.help(c)), nil
 	case VerbList:
 		return s.list(ctx, in, c)
 	case VerbStatus:
@@ -315,6 +315,19 @@ func (in Input) typed(words ...string) string {
 	default:
 		return command
 	}
+}
+
+// help is the help that a command asks for. Where people chat it begins with how
+// commands are typed there, which the grammar does not know.
+func (in Input) help(c Command) string {
+	if c.Topic != "" || !slices.Contains(chats, in.Place.Surface) {
+		return c.Help
+	}
+	here := "Here a command is typed as " + in.code("VERB …")
+	if in.Place.Surface == PlatformSlack {
+		here += ", and in threads, where Slack has no such commands, as `@berth VERB …`"
+	}
+	return here + ".\n\n" + c.Help
 }
 
 // code is typed as inline code.
