@@ -200,8 +200,11 @@ func (s *Surface) page(ctx context.Context, at bot.ChatPlace, identity, name str
 	if more := len(decide) - mostWaiting; more > 0 {
 		notes = append(notes, fmt.Sprintf("%d more requests wait for you.", more))
 	}
-	if len(mine) == 0 {
+	switch acts := slices.ContainsFunc(actor.Roles, func(role string) bool { return role != bot.RoleViewer }); {
+	case len(mine) == 0 && acts:
 		notes = append(notes, "None of the environments is yours yet; `/berth deploy app/name` makes one, and `/berth help` says what else there is.")
+	case len(mine) == 0:
+		notes = append(notes, "You may look: `/berth list` shows the environments, and `/berth help` says what else there is.")
 	}
 	page.Text = strings.Join(notes, "\n\n")
 	return page, nil
