@@ -42,11 +42,15 @@ func TestAPageShowsWhatIsMineAndWhatWaitsForMe(t *testing.T) {
 	w.take(t, opened("h1", "U1"))
 	w.take(t, opened("h2", "U2"))
 	w.take(t, opened("h3", "U9"))
+	w.take(t, opened("h4", "U3"))
 	if page := w.slack.pageHas(t, "U1", 0, 0); !strings.Contains(page.Text, "/berth deploy") {
 		t.Errorf("an empty page says %q", page.Text)
 	}
 	if page := w.slack.pageHas(t, "U9", 0, 0); !strings.Contains(page.Text, "/berth link") {
 		t.Errorf("a stranger is told %q", page.Text)
+	}
+	if page := w.slack.pageHas(t, "U3", 0, 0); !strings.Contains(page.Text, "/berth list") || strings.Contains(page.Text, "/berth deploy") {
+		t.Errorf("somebody who may only look is told %q", page.Text)
 	}
 	w.take(t, event("e1", "U1", "deploy shop/pr-7"))
 	w.slack.answer(t, "e1")

@@ -92,7 +92,7 @@ func homeBlocks(p bot.ChatPage, each room) []slackapi.Block {
 	blocks = append(blocks, slackapi.NewHeaderBlock(plainObject("Waiting for me", maxHeader)))
 	blocks = append(blocks, homeList(p.Waiting, each, homeWaiting, "Nothing waits for you.")...)
 	blocks = append(blocks, slackapi.NewHeaderBlock(plainObject("My environments", maxHeader)))
-	return append(blocks, homeList(p.Mine, each, maxViewBlocks-len(blocks)-homeSpare, "You have no environments. Type `/berth deploy` in a channel to make one.")...)
+	return append(blocks, homeList(p.Mine, each, maxViewBlocks-len(blocks)-homeSpare, "You have no environments.")...)
 }
 
 // homeList are messages below each other, in at most so many blocks. none is
