@@ -108,6 +108,11 @@ func (a *App) install(m obj) {
 			a.Command, a.CommandsURL, a.Escape = str(c, "command"), str(c, "url"), c["should_escape"] == true
 		}
 	}
+	a.Shortcuts = nil
+	shortcuts, _ := within(m, "features", "shortcuts").([]any)
+	for _, o := range objects(shortcuts) {
+		a.Shortcuts = append(a.Shortcuts, Shortcut{Name: str(o, "name"), CallbackID: str(o, "callback_id"), Message: str(o, "type") == "message"})
+	}
 	if a.Scopes == nil {
 		a.Scopes = []string{} // None is not the stand-in's own.
 	}

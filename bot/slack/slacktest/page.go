@@ -152,8 +152,14 @@ func (s *Server) state(as, at, viewID string) obj {
 			here = c
 		}
 	}
+	shortcuts := []any{} // of messages
+	for _, c := range s.app.Shortcuts {
+		if c.Message {
+			shortcuts = append(shortcuts, obj{"name": c.Name, "id": c.CallbackID})
+		}
+	}
 	out := obj{
-		"app":    obj{"id": s.app.ID, "name": s.app.Name, "command": s.app.Command},
+		"app":    obj{"id": s.app.ID, "name": s.app.Name, "command": s.app.Command, "shortcuts": shortcuts},
 		"people": people, "channels": channels, "groups": groups, "names": names, "messages": []any{}, "odd": len(s.odd),
 	}
 	if me != nil {
@@ -302,6 +308,8 @@ func (s *Server) act(d deed) (obj, error) {
 		_, err = s.Act(d.As, d.Channel, d.TS, how)
 	case "act_in_view":
 		_, err = s.ActInView(d.View, how)
+	case "shortcut":
+		_, err = s.Shortcut(d.As, d.Channel, d.TS, d.CallbackID)
 	case "submit":
 		_, err = s.Submit(d.View, d.Values)
 	case "close":

@@ -15,6 +15,12 @@ type obj = map[string]any
 // example. https://docs.slack.dev/authentication/verifying-requests-from-slack
 const SigningSecret = "8f742231b10e8888abcd99yyyzzz85a5"
 
+// Shortcut is something to do with the app in a menu of Slack's own.
+type Shortcut struct {
+	Name, CallbackID string
+	Message          bool // it stands in messages' menus; else it is a global one
+}
+
 // App is the app under test, as Slack knows it.
 type App struct {
 	ID            string   // empty is "A0BERTH"
@@ -25,6 +31,7 @@ type App struct {
 	Scopes        []string // of each bot token; nil is what the stand-in's methods need
 	Events        []string // that the app is subscribed to; nil is DefaultEvents
 	UnfurlDomains []string // links to these are told to the app
+	Shortcuts     []Shortcut
 	// Where the app is reached; empty delivers nothing there. [Server.Connect] sets
 	// them.
 	CommandsURL, InteractionsURL, EventsURL string

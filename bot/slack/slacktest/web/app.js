@@ -112,7 +112,14 @@ function drawMessage(m, where, follows) {
     m.only && h('div.visible', {}, icon('eye'), 'Only visible to you', h('button.link', { type: 'button', onclick: () => act({ do: 'dismiss', channel: state.channel, ts: m.ts }) }, 'Dismiss')),
     where === 'main' && m.broadcast && m.thread_ts && h('div.visible', {}, 'replied to a thread'),
     h('div.row', {}, follows ? h('span.gutter', {}, clock(m.ts)) : face(who), body),
-    where === 'main' && !m.only && !bare && h('div.tools', {}, h('button.tool', { type: 'button', title: 'Reply in thread', 'aria-label': 'Reply in thread', onclick: () => go({ thread: m.thread_ts ?? m.ts }) }, icon('reply'))));
+    where === 'main' && !m.only && !bare && h('div.tools', {},
+      h('button.tool', { type: 'button', title: 'Reply in thread', 'aria-label': 'Reply in thread', onclick: () => go({ thread: m.thread_ts ?? m.ts }) }, icon('reply')),
+      state.app.shortcuts.length > 0 && h('button.tool', { type: 'button', title: 'More actions', 'aria-label': 'More actions', onclick: (ev) => shortcuts(ev.currentTarget, m) }, icon('more'))));
+}
+
+// shortcuts offers what the app does with a message.
+function shortcuts(at, m) {
+  menu(at, state.app.shortcuts.map((s) => ({ id: s.id, text: { text: s.name }, description: { text: state.app.name } })), (s) => act({ do: 'shortcut', channel: state.channel, ts: m.ts, callbackID: s.id }));
 }
 
 function list(messages, where) {
