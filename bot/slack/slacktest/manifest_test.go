@@ -11,6 +11,8 @@ features:
   bot_user: {display_name: berth}
   slash_commands:
     - {command: /berth, description: Deploys, url: https://berth.example.org/slack/commands}
+  shortcuts:
+    - {name: Deploy it, type: message, callback_id: deploy_it, description: Deploys what a message is about}
   unfurl_domains: [berth.example.org]
 oauth_config: {scopes: {bot: [commands, chat:write, app_mentions:read]}}
 settings:
@@ -25,6 +27,9 @@ func TestAppIsMadeOfAManifest(t *testing.T) {
 	if got.Command != "/berth" || got.CommandsURL != "https://berth.example.org/slack/commands" || got.Socket || strings.Join(got.Scopes, " ") != "commands chat:write app_mentions:read" ||
 		strings.Join(got.Events, " ") != "app_mention" || got.UnfurlDomains[0] != "berth.example.org" || got.EventsURL != "https://berth.example.org/slack/events" {
 		t.Errorf("app %+v", got)
+	}
+	if want := (Shortcut{Name: "Deploy it", CallbackID: "deploy_it", Message: true}); len(got.Shortcuts) != 1 || got.Shortcuts[0] != want {
+		t.Errorf("shortcuts %+v", got.Shortcuts)
 	}
 	tests := map[string]struct{ from, to, problem string }{
 		"a field that there is not":         {"{name: Berth}", "{name: Berth, colour: red}", "invalid additional property: colour"},
