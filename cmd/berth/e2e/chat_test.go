@@ -17,6 +17,7 @@ type talk struct {
 	*world
 	slack   *slacktest.Server
 	discord *discordtest.Server
+	guild   string // of Discord
 	channel string // of Discord
 	ben     string // in Discord
 }
@@ -35,11 +36,12 @@ func newTalk(t *testing.T) *talk {
 	must(t, w.slack.AddUser(slacktest.User{ID: slackAna, Name: "ana"}))
 	must(t, w.slack.AddUser(slacktest.User{ID: slackCem, Name: "cem"}))
 	must(t, w.slack.AddChannel(slacktest.Channel{ID: slackChannel, Name: "shop"}))
-	guild, err := w.discord.AddGuild(discordtest.Guild{Name: "Acme"})
+	var err error
+	w.guild, err = w.discord.AddGuild(discordtest.Guild{Name: "Acme"})
 	must(t, err)
-	w.channel, err = w.discord.AddChannel(discordtest.Channel{Guild: guild, Name: "shop"})
+	w.channel, err = w.discord.AddChannel(discordtest.Channel{Guild: w.guild, Name: "shop"})
 	must(t, err)
-	w.ben, err = w.discord.AddUser(discordtest.User{Name: "ben", Guilds: []string{guild}})
+	w.ben, err = w.discord.AddUser(discordtest.User{Name: "ben", Guilds: []string{w.guild}})
 	must(t, err)
 	t.Setenv("E2E_SLACK_SECRET", slacktest.SigningSecret)
 	t.Setenv("E2E_SLACK_TOKEN", token)
