@@ -280,7 +280,7 @@ func (s *Surface) take(ctx context.Context, e bot.ChatEvent) response {
 	if !s.keepTrying(ctx, e, err) {
 		return note("Berth's store does not answer, and too much waits for it already: **nothing was done**. Please do it again in some minutes.")
 	}
-	return note("Berth's store does not answer at the moment. Berth goes on trying for a minute, and says here what became of it.")
+	return note("Berth's store does not answer at the moment. Berth goes on trying for a minute, and says here, or in a direct message, what became of it.")
 }
 
 // The limits of modals and buttons, in characters.
