@@ -171,8 +171,9 @@ func TestNoMoreIsHeldThanThereIsRoomFor(t *testing.T) {
 }
 
 func TestNobodyPassesForSomebodyElseWhileSlackDoesNotSayWhoseTheTokenIs(t *testing.T) {
-	w := newWorld(t).running(t)
+	w := newWorld(t)
 	w.api.on("auth.test", func(called) (int, any) { return 500, map[string]any{} })
+	w.running(t) // it asks at once
 	got := w.post("/slack/commands", w.command("list"))
 	if got.Code != 200 || len(w.shelf.all()) != 0 {
 		t.Errorf("the answer is %d, and stored is %+v", got.Code, w.shelf.all())

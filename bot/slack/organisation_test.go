@@ -63,7 +63,7 @@ func TestPeopleOfAnOrganisationAreWhoTheyAre(t *testing.T) {
 // TestNobodyPassesForSomebodyWhileSlackDoesNotSay has Slack fail to tell whose an
 // account is.
 func TestNobodyPassesForSomebodyWhileSlackDoesNotSay(t *testing.T) {
-	w := newWorld(t).running(t)
+	w := newWorld(t)
 	w.api.on("auth.test", func(c called) (int, any) {
 		return http.StatusOK, map[string]any{"ok": true, "team_id": "T1", "enterprise_id": "E1", "user_id": "UBOT1", "bot_id": "BBOT"}
 	})
@@ -76,6 +76,7 @@ func TestNobodyPassesForSomebodyWhileSlackDoesNotSay(t *testing.T) {
 		}
 		return http.StatusOK, map[string]any{"ok": true, "user": map[string]any{"id": "U1", "enterprise_user": map[string]any{"enterprise_id": "E1"}}}
 	})
+	w.running(t) // it asks at once whose the token is
 	w.post("/slack/interactions", w.click(buttonValue{Line: "approve 01"}, `"team_id":"T1"}`, `"team_id":"T7"}`))
 	until(t, w.api.change, "they are told that it waits", func() bool { return len(w.api.told()) > 0 })
 	if all := w.shelf.all(); len(all) != 0 {
