@@ -242,12 +242,15 @@ func (s *Server) Ephemerals(userID string) []Message {
 // DirectMessages lists what the bot and somebody wrote to each other.
 func (s *Server) DirectMessages(userID string) []Message {
 	s.mu.Lock()
-	u := s.users[userID]
+	channel := ""
+	if u := s.users[userID]; u != nil {
+		channel = u.dm
+	}
 	s.mu.Unlock()
-	if u == nil || u.dm == "" {
+	if channel == "" {
 		return nil
 	}
-	return s.Messages(u.dm)
+	return s.Messages(channel)
 }
 
 func (s *Server) listed(channelID string, want func(*message) bool) []Message {
