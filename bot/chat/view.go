@@ -141,7 +141,7 @@ func (v View) allowed(buttons []bot.ChatButton) []bot.ChatButton {
 	reached := v.Name.App == "" || v.Rules.reaches(v.Name.App)
 	return slices.DeleteFunc(buttons, func(b bot.ChatButton) bool {
 		verb, _, _ := strings.Cut(b.Line, " ")
-		return b.Line != "" && !(reached && v.Rules.allows(verb))
+		return b.Line != "" && (!reached || !v.Rules.allows(verb))
 	})
 }
 

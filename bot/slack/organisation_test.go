@@ -64,11 +64,11 @@ func TestPeopleOfAnOrganisationAreWhoTheyAre(t *testing.T) {
 // account is.
 func TestNobodyPassesForSomebodyWhileSlackDoesNotSay(t *testing.T) {
 	w := newWorld(t)
-	w.api.on("auth.test", func(c called) (int, any) {
+	w.api.on("auth.test", func(called) (int, any) {
 		return http.StatusOK, map[string]any{"ok": true, "team_id": "T1", "enterprise_id": "E1", "user_id": "UBOT1", "bot_id": "BBOT"}
 	})
 	down := true
-	w.api.on("users.info", func(c called) (int, any) {
+	w.api.on("users.info", func(called) (int, any) {
 		w.api.mu.Lock()
 		defer w.api.mu.Unlock()
 		if down {
