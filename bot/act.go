@@ -170,7 +170,7 @@ func (s *Service) unlocked(in Input, env *actions.Environment) error {
 
 // lockText is a lock as the end of "it is …".
 func lockText(l *actions.Lock) string {
-	text := "locked by " + Escape(l.By, 80) + " since " + moment(l.At)
+	text := "locked by " + Escape(l.By, 80) + " since " + Moment(l.At)
 	if l.Reason != "" {
 		text += " (" + Escape(l.Reason, 200) + ")"
 	}

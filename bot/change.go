@@ -252,7 +252,7 @@ func (s *Service) existing(ctx context.Context, in Input, name actions.Name) (*a
 		return nil, err
 	}
 	if env.State == actions.StateCleaned {
-		return nil, refusal(actions.CodeNotFound, "%s is gone since %s. %s makes it anew.", Code(name.String(), 100), moment(env.UpdatedAt),
+		return nil, refusal(actions.CodeNotFound, "%s is gone since %s. %s makes it anew.", Code(name.String(), 100), Moment(env.UpdatedAt),
 			s.shown(in, string(actions.VerbDeploy), name))
 	}
 	return env, nil

@@ -117,7 +117,7 @@ func (s *Service) shownBefore(ctx context.Context, in Input, r *approvals.Reques
 		return nil
 	}
 	return refusal(actions.CodeStale, "%s (request `%s`) was planned again at %s, after that was typed, so it does not count for what would run now. Look at the new plan; %s says what has changed.",
-		command(r), r.ID, moment(full.Plan.MadeAt), in.code(VerbExplain, r.ID))
+		command(r), r.ID, Moment(full.Plan.MadeAt), in.code(VerbExplain, r.ID))
 }
 
 // decidable is the request that a decision is about: the one of the id, or the
@@ -254,7 +254,7 @@ func (s *Service) undecided(in Input, r *approvals.Request, err error) error {
 	case actions.CodeOf(err) == actions.CodeForbidden:
 		return &sentence{&actions.Error{
 			Op: opDecide, Code: actions.CodeForbidden, Err: err,
-			Msg: prose(e, 2000) + " " + in.code(VerbExplain, r.ID) + " says which rules it waits for.",
+			Msg: Prose(e, 2000) + " " + in.code(VerbExplain, r.ID) + " says which rules it waits for.",
 		}}
 	case actions.CodeOf(err) == actions.CodeConflict && !actions.Retryable(err):
 		says := " says how that came."
@@ -263,7 +263,7 @@ func (s *Service) undecided(in Input, r *approvals.Request, err error) error {
 		}
 		return &sentence{&actions.Error{
 			Op: opDecide, Code: actions.CodeConflict, Err: err,
-			Msg: prose(e, 2000) + " " + in.code(VerbExplain, r.ID) + says,
+			Msg: Prose(e, 2000) + " " + in.code(VerbExplain, r.ID) + says,
 		}}
 	}
 	return err

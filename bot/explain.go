@@ -134,7 +134,7 @@ func requestState(r *approvals.Request) string {
 		text = "being stopped"
 	}
 	if r.Reason != "" && r.State != approvals.StatePending { // what it waits for is said by its rules
-		reason := prose(r.Reason, 600)
+		reason := Prose(r.Reason, 600)
 		if r.State == approvals.StateFailed { // in the words of what failed
 			reason = Escape(r.Reason, 600)
 		}

@@ -46,7 +46,7 @@ func (s *Service) history(ctx context.Context, in Input, c Command) (Reply, erro
 		if i == historyShown {
 			break
 		}
-		fmt.Fprintf(&b, "\n| %s | %s | %s | %s | %s |", revisionText(env, e), Did(e), commitText(e.Commit), orDash(Escape(e.By, 80)), moment(e.EndedAt))
+		fmt.Fprintf(&b, "\n| %s | %s | %s | %s | %s |", revisionText(env, e), Did(e), commitText(e.Commit), orDash(Escape(e.By, 80)), Moment(e.EndedAt))
 	}
 	b.WriteString("\n\n")
 	if len(past) > historyShown {

@@ -60,12 +60,12 @@ func (s *Service) held(ctx context.Context, env *actions.Environment) string {
 		s.log.WarnContext(ctx, "the run that holds an environment cannot be read", "env", env.Name.String(), "run", env.RunID, "error", err)
 		return ""
 	}
-	text := "The " + string(run.Order.Verb) + " by " + Escape(run.Order.By, 80) + " runs since " + moment(run.StartedAt)
+	text := "The " + string(run.Order.Verb) + " by " + Escape(run.Order.By, 80) + " runs since " + Moment(run.StartedAt)
 	if run.State == actions.RunRunning && run.Error != "" {
 		text += ", has stopped, and takes back what it did"
 	}
 	if !run.Deadline.IsZero() {
-		text += ", until " + moment(run.Deadline) + " at most"
+		text += ", until " + Moment(run.Deadline) + " at most"
 	}
 	return text + "."
 }
@@ -135,9 +135,9 @@ func (s *Service) ExpiryText(in Input, app *actions.App, env *actions.Environmen
 	}
 	left := env.ExpiresAt.Sub(s.now())
 	if left <= 0 {
-		return "Its time is over since " + moment(env.ExpiresAt) + "; it is to be " + then + "."
+		return "Its time is over since " + Moment(env.ExpiresAt) + "; it is to be " + then + "."
 	}
-	text := "Expires in " + Span(left) + ", " + moment(env.ExpiresAt) + "; then it will be " + then + "."
+	text := "Expires in " + Span(left) + ", " + Moment(env.ExpiresAt) + "; then it will be " + then + "."
 	if app != nil && app.MaxAge > 0 && !env.ExpiresAt.Add(time.Second).Before(env.CreatedAt.Add(app.MaxAge)) {
 		text += " The app lets none live for longer (`max_age`)."
 	}

@@ -77,7 +77,7 @@ func (s *Service) printed(ctx context.Context, in Input, c Command) (Reply, erro
 	}
 	text := title + "\n\n" + Block(strings.Join(lines, "\n"), "")
 	if err != nil {
-		text += "\n\nThat is not all: " + prose(actions.Message(err), 500)
+		text += "\n\nThat is not all: " + Prose(actions.Message(err), 500)
 	}
 	return info("%s", text), nil
 }

@@ -98,7 +98,7 @@ func stateWords(env *actions.Environment) string {
 	case actions.StateCleanupPending:
 		return "is being cleaned up"
 	case actions.StateCleaned:
-		return "is gone since " + moment(env.UpdatedAt)
+		return "is gone since " + Moment(env.UpdatedAt)
 	default:
 		return "is in state " + Escape(string(env.State), 40)
 	}

@@ -246,7 +246,7 @@ func markup(err error) string {
 	if e, ok := errors.AsType[*actions.Error](err); ok && e.Op == "command.parse" {
 		return e.Msg
 	}
-	return prose(actions.Message(err), 2000)
+	return Prose(actions.Message(err), 2000)
 }
 
 func info(format string, args ...any) Reply {

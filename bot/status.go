@@ -124,7 +124,7 @@ func health(seen map[string]actions.Observation, name string, last actions.PartS
 			text += ": " + strings.TrimRight(Escape(o.Text, 200), ".")
 		}
 		if last.Health != "" && last.Health != actions.Unknown && !last.At.IsZero() {
-			text += "; was " + Escape(string(last.Health), 40) + " at " + moment(last.At)
+			text += "; was " + Escape(string(last.Health), 40) + " at " + Moment(last.At)
 		}
 		return text
 	}
@@ -165,7 +165,7 @@ func DriftText(app *actions.App, env *actions.Environment, seen map[string]actio
 		}
 		is := "is not what was deployed any more"
 		if !when.IsZero() {
-			is = "was not what was deployed when it was last seen, " + moment(when)
+			is = "was not what was deployed when it was last seen, " + Moment(when)
 		}
 		fmt.Fprintf(&b, "**%s** %s:\n", Escape(name, 60), is)
 		for i, line := range drift {
@@ -273,5 +273,5 @@ func Link(l actions.Link) string {
 // command is a request's command as inline code.
 func command(r *approvals.Request) string { return Code(r.Command, 300) }
 
-// moment is a time in words for all time zones: 2 January 2006 15:04 UTC.
-func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+// Moment is a time as people of all time zones read it: "2026-11-20 15:04 UTC".
+func Moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

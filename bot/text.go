@@ -56,10 +56,10 @@ func Escape(s string, most int) string {
 	return b.String()
 }
 
-// prose is Escape for a message of ours that may quote outside text: what stands
+// Prose is Escape for a message of ours that may quote outside text: what stands
 // between two backticks, such as a command to type, stays code. Whoever puts a
 // backtick into what is quoted has more or less of it shown as code, and no more.
-func prose(s string, most int) string {
+func Prose(s string, most int) string {
 	pieces := strings.Split(clip(flat(s), most), "`")
 	var b strings.Builder
 	for i, piece := range pieces {

@@ -131,7 +131,7 @@ func (s *Service) vars(ctx context.Context, in Input, c Command) (Reply, error) 
 		}
 		from := "the app's config"
 		if v.By != "" {
-			from = Escape(v.By, 80) + ", " + moment(v.At)
+			from = Escape(v.By, 80) + ", " + Moment(v.At)
 		}
 		if v.Next {
 			from += "; counts from the next deploy on"

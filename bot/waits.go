@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
@@ -91,7 +90,7 @@ func (n Need) text(r *approvals.Request) string {
 		fmt.Fprintf(&b, ", not %s, who asked for it", Escape(r.Requester.Actor, 80))
 	}
 	if !rule.ExpiresAt.IsZero() {
-		b.WriteString(", until " + moment(rule.ExpiresAt))
+		b.WriteString(", until " + Moment(rule.ExpiresAt))
 	}
 	if rule.Escalated {
 		b.WriteString("; nobody agreed for so long that more people may now")
@@ -184,7 +183,7 @@ func UntilText(r *approvals.Request) string {
 		return ""
 	}
 	soonest := slices.MinFunc(first, func(a, b approvals.RuleOutcome) int { return a.ExpiresAt.Compare(b.ExpiresAt) })
-	return ", until " + moment(soonest.ExpiresAt)
+	return ", until " + Moment(soonest.ExpiresAt)
 }
 
 // RulesAsk is "rule `a` asks" or "rules `a` and `b` ask".
@@ -217,7 +216,7 @@ func GlassText(r *approvals.Request) string {
 		what = "Set aside: " + Join(broken, "and") + "."
 	}
 	return fmt.Sprintf("🚨 **%s broke the glass** at %s: %s\n\n%s",
-		Escape(r.Glass.By.Actor, 80), moment(r.Glass.At), Escape(r.Glass.Reason, 600), what)
+		Escape(r.Glass.By.Actor, 80), Moment(r.Glass.At), Escape(r.Glass.Reason, 600), what)
 }
 
 // ChangedList names what was not as it was agreed on, as a list; "" when r was
@@ -276,7 +275,7 @@ func DecisionsList(r *approvals.Request, whence func(approvals.Place) string) st
 				icon, why = "➖", "; it does not count: "+Escape(strings.TrimSuffix(because, "."), 200)
 			}
 		}
-		text := fmt.Sprintf("%s **%s** %s %s at %s%s", icon, Escape(d.By.Actor, 80), did, whence(d.Place), moment(d.At), why)
+		text := fmt.Sprintf("%s **%s** %s %s at %s%s", icon, Escape(d.By.Actor, 80), did, whence(d.Place), Moment(d.At), why)
 		if d.Reason != "" {
 			text += ": " + Escape(d.Reason, 300)
 		}
@@ -311,10 +310,3 @@ func Listed[T any](all []T, line func(T) string) string {
 	}
 	return strings.Join(lines, "\n")
 }
-
-// Prose is Escape for a message of ours that may quote what others wrote: what
-// stands between two backticks, such as a command to type, stays code.
-func Prose(s string, most int) string { return prose(s, most) }
-
-// Moment is a time as people of all time zones read it: "2026-11-20 15:04 UTC".
-func Moment(t time.Time) string { return moment(t) }

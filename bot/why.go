@@ -13,7 +13,7 @@ import (
 func lacking(r *approvals.Request) string {
 	if r.Outcome == nil || len(r.Outcome.Rules) == 0 {
 		if r.Reason != "" {
-			return prose(r.Reason, 600)
+			return Prose(r.Reason, 600)
 		}
 		return "It waits on."
 	}
@@ -24,7 +24,7 @@ func lacking(r *approvals.Request) string {
 		// What the rule says after its first sentence, which is about the same
 		// groups, is what else holds it up: such as a team that could not be seen.
 		if _, more, ok := strings.Cut(rule.Reason, ". "); ok && rule.Effect == approvals.EffectApprove {
-			besides += " " + prose(more, 600)
+			besides += " " + Prose(more, 600)
 		}
 		for _, g := range rule.Groups {
 			if rule.Effect == approvals.EffectApprove && g.Missing > 0 {
@@ -33,11 +33,11 @@ func lacking(r *approvals.Request) string {
 		}
 	}
 	if len(waits) == 0 {
-		return prose(r.Reason, 600)
+		return Prose(r.Reason, 600)
 	}
 	text := "It waits for " + Join(waits, "and for") + "." + besides
 	if !told && r.Reason != "" {
-		text += " " + prose(r.Reason, 600) // the policy could not tell just now
+		text += " " + Prose(r.Reason, 600) // the policy could not tell just now
 	}
 	return text
 }
@@ -142,7 +142,7 @@ func because(reason string) string {
 	if reason == "" {
 		return "."
 	}
-	return ": " + strings.TrimRight(prose(reason, 600), ".") + "."
+	return ": " + strings.TrimRight(Prose(reason, 600), ".") + "."
 }
 
 // each says how far all groups of a rule are.
@@ -173,7 +173,7 @@ func approveText(rule approvals.RuleOutcome) string {
 		text += " Reminded " + number(rule.Reminders, "time") + "."
 	}
 	if !rule.ExpiresAt.IsZero() {
-		text += " Expires " + moment(rule.ExpiresAt) + " unless it is decided by then."
+		text += " Expires " + Moment(rule.ExpiresAt) + " unless it is decided by then."
 	}
 	return text
 }
@@ -183,7 +183,7 @@ func approveText(rule approvals.RuleOutcome) string {
 func past(r *approvals.Request) string {
 	var b strings.Builder
 	if g := r.Glass; g != nil {
-		fmt.Fprintf(&b, "\n\n**%s broke the glass** at %s: %s", Escape(g.By.Actor, 80), moment(g.At), Escape(g.Reason, 500))
+		fmt.Fprintf(&b, "\n\n**%s broke the glass** at %s: %s", Escape(g.By.Actor, 80), Moment(g.At), Escape(g.Reason, 500))
 	}
 	if len(r.Changed) > 0 {
 		b.WriteString("\n\nIt was planned again, since what would run is not what was agreed on before; earlier decisions count no more:\n")
