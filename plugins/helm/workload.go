@@ -136,7 +136,7 @@ func (x *Executor) planWake(ctx context.Context, step sdk.Step) (sdk.Plan, error
 
 // planRestart says what restart would restart.
 func (x *Executor) planRestart(ctx context.Context, step sdk.Step) (sdk.Plan, error) {
-	return x.planWorkloads(ctx, step, "restart", func(w kube.Workloads, plan *sdk.Plan) { w.PlanRestart(plan, step, time.Now()) })
+	return x.planWorkloads(ctx, step, "restart", func(w kube.Workloads, plan *sdk.Plan) { w.PlanRestart(plan, step) })
 }
 
 // planWorkloads is the plan of a verb on workloads.

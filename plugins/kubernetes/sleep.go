@@ -78,7 +78,7 @@ func (x *Executor) planWorkloads(ctx context.Context, step sdk.Step) (sdk.Plan, 
 	case step.Verb == sdk.Wake:
 		w.PlanWake(&plan)
 	default:
-		w.PlanRestart(&plan, step, time.Now())
+		w.PlanRestart(&plan, step)
 	}
 	return plan, nil
 }

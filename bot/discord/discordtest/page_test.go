@@ -115,7 +115,7 @@ func TestSomebodyUsesThePageInABrowser(t *testing.T) {
 	shoot(ctx, t, "3-card")
 	run("open the thread and the file", chromedp.Click(chromedp.CSS(`.threadlink`)), chromedp.WaitVisible(chromedp.CSS(`#threadmessages .mentioned`)), chromedp.Click(chromedp.CSS(`.file summary`)))
 	shoot(ctx, t, "4-thread")
-	run("follow a link to a message", chromedp.Click(chromedp.CSS(`[data-channel="`+w.channel+`"]:not(.thread)`)), chromedp.Click(chromedp.CSS(`.message.only a`)), chromedp.WaitVisible(chromedp.CSS(`.message.found`)))
+	run("follow a link to a message", chromedp.Click(chromedp.CSS(`[data-channel="`+w.channel+`"]:not(.thread)`)), chromedp.WaitNotVisible(chromedp.CSS(`#thread`)), chromedp.Click(chromedp.CSS(`.message.only a`)), chromedp.WaitVisible(chromedp.CSS(`.message.found`)))
 	run("be Ben", chromedp.Click(chromedp.CSS(`[data-as="`+w.ben+`"]`)), chromedp.WaitVisible(chromedp.CSS(`[data-as="`+w.ben+`"].here`)), chromedp.WaitNotPresent(chromedp.CSS(`.message.only`)), chromedp.Click(chromedp.CSS(`[data-custom="no"]`)), chromedp.WaitVisible(chromedp.CSS(`.modal textarea`)))
 	shoot(ctx, t, "5-modal")
 	run("say why", chromedp.SendKeys(chromedp.CSS(`.modal textarea`), "not today"), chromedp.Click(chromedp.CSS(`.modal .primary`)), chromedp.WaitNotPresent(chromedp.CSS(`.modal`)), chromedp.WaitNotPresent(chromedp.CSS(`[data-custom="no"]`)))

@@ -3,7 +3,6 @@ package kube
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -17,14 +16,17 @@ const (
 	restartedAt = "kubectl.kubernetes.io/restartedAt"
 	// markRestart, on a workload, tells which step restarted it last.
 	markRestart = "berth.dev/restart"
+	// whenItRuns stands for the moment in a plan, which is the same whenever it is
+	// made.
+	whenItRuns = "(when it runs)"
 )
 
 // restartable are the kinds whose pods a change of their template replaces.
 var restartable = map[string]bool{"Deployment.apps": true, "StatefulSet.apps": true, "DaemonSet.apps": true}
 
-// restartPatch is the patch with which a step restarts a live object, nil for
-// what it has restarted already and for what cannot be.
-func restartPatch(step sdk.Step, now time.Time) func(*unstructured.Unstructured) map[string]any {
+// restartPatch is the patch with which a step restarts a live object at a moment,
+// nil for what it has restarted already and for what cannot be.
+func restartPatch(step sdk.Step, moment string) func(*unstructured.Unstructured) map[string]any {
 	sum := sha256.Sum256([]byte(step.ID))
 	mark := hex.EncodeToString(sum[:16])
 	return func(u *unstructured.Unstructured) map[string]any {
@@ -32,7 +34,7 @@ func restartPatch(step sdk.Step, now time.Time) func(*unstructured.Unstructured)
 			return nil
 		}
 		return patchOf(map[string]any{markRestart: mark}, map[string]any{
-			"template": map[string]any{"metadata": map[string]any{"annotations": map[string]any{restartedAt: now.UTC().Format(time.RFC3339)}}},
+			"template": map[string]any{"metadata": map[string]any{"annotations": map[string]any{restartedAt: moment}}},
 		})
 	}
 }

@@ -64,7 +64,7 @@ func (w Workloads) Restart(ctx context.Context, step sdk.Step, now time.Time, li
 		}
 		all = append(all, live)
 	}
-	err := w.Cluster.AmendAll(ctx, all, restartPatch(step, now), func(was, _ *unstructured.Unstructured) {
+	err := w.Cluster.AmendAll(ctx, all, restartPatch(step, now.UTC().Format(time.RFC3339)), func(was, _ *unstructured.Unstructured) {
 		w.Out.Log("restarting " + Title(was))
 	})
 	if err != nil {
@@ -134,8 +134,8 @@ func (w Workloads) PlanWake(plan *sdk.Plan) {
 }
 
 // PlanRestart adds to plan what Restart would restart.
-func (w Workloads) PlanRestart(plan *sdk.Plan, step sdk.Step, now time.Time) {
-	w.planChange(plan, restartPatch(step, now))
+func (w Workloads) PlanRestart(plan *sdk.Plan, step sdk.Step) {
+	w.planChange(plan, restartPatch(step, whenItRuns))
 	pods := 0
 	var notes []string
 	for _, live := range w.Live() {
