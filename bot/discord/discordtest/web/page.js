@@ -52,6 +52,7 @@ function list(el, name, items) {
     if (now && el.contains(now)) {
       const open = [...now.querySelectorAll("details")].map((d) => d.open);
       fresh.querySelectorAll("details").forEach((d, i) => { d.open = !!open[i]; });
+      fresh.classList.toggle("found", now.classList.contains("found"));
       now.replaceWith(fresh);
     } else el.insertBefore(fresh, at);
     at = fresh.nextElementSibling;
@@ -123,8 +124,8 @@ document.addEventListener("click", async (e) => {
   const message = to[2] && document.getElementById("m" + to[2]);
   if (!message) return;
   message.scrollIntoView({ block: "center" });
+  document.querySelectorAll(".message.found").forEach((m) => m.classList.remove("found"));
   message.classList.add("found");
-  setTimeout(() => message.classList.remove("found"), 4000);
 });
 
 document.addEventListener("click", async (e) => {
