@@ -142,9 +142,15 @@ func (f *follower) follow(r *api.Request, wait bool) (*api.Request, error) {
 			f.note("%s", f.waiting(r))
 		}
 		if unseen {
-			watched = r.RunID
-			if err := f.watch(ctx, r.RunID); err != nil {
+			switch err := f.watch(ctx, r.RunID); {
+			case err == nil:
+				watched = r.RunID
+			case actions.CodeOf(err) != actions.CodeNotFound:
 				return r, f.stopped(r, err)
+			case state.Ended(): // before its run began
+				return r, nil
+			default: // Its run has yet to begin, or it is planned again.
+				sleep(ctx, lookSlow)
 			}
 		} else {
 			pause := lookFast
