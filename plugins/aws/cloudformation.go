@@ -70,8 +70,8 @@ func openStack(s *session, in input) (thing, error) {
 			return nil, sdk.Invalid("`stack` asks for %s, which the aws executor's settings do not allow: have it added to `capabilities` there.", clip(c, 60))
 		}
 	}
-	for key, value := range t.Secrets {
-		ref, err := sdk.SecretOf(value, "the parameter "+key+" of `stack`")
+	for _, key := range slices.Sorted(maps.Keys(t.Secrets)) {
+		ref, err := sdk.SecretOf(t.Secrets[key], "the parameter "+key+" of `stack`")
 		if err != nil {
 			return nil, err
 		}

@@ -117,8 +117,9 @@ func parseTemplate(text string) (template, error) {
 		return t, err
 	}
 	top, _ := doc.(map[string]any)
-	for name, r := range mapOf(top["Resources"]) {
-		spec := mapOf(r)
+	resources := mapOf(top["Resources"])
+	for _, name := range slices.Sorted(maps.Keys(resources)) {
+		spec := mapOf(resources[name])
 		data, err := json.Marshal(spec)
 		if err != nil {
 			return t, sdk.Invalid("The resource %q of the template cannot be read.", clip(name, 60))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -300,6 +301,11 @@ func TestCleanupKeepsWhatIsToBeRetained(t *testing.T) {
 			if err != nil || plan.Destructive != (test.left == 0) {
 				t.Errorf("the plan is destructive: %t, %v", plan.Destructive, err)
 			}
+			w.clock = func() time.Time { return time.Now().Add(9 * 24 * time.Hour) } // somebody agrees to it a week later
+			if later, err := w.executor().Plan(t.Context(), w.step(sdk.Cleanup, with)); err != nil || !reflect.DeepEqual(later, plan) {
+				t.Errorf("the plan of another day is another: %v, then %v, %v", plan, later, err)
+			}
+			w.clock = time.Now
 			w.must(t, w.step(sdk.Cleanup, with))
 			if left := w.snapshots(t); len(left) != test.left || len(w.Things()) != test.left {
 				t.Fatalf("there is left %v; want %d snapshots", w.Things(), test.left)

@@ -188,7 +188,7 @@ func (t *database) planRemove(ctx context.Context, now *dbState) (proposal, erro
 		keeps := t.retention(now.tags)
 		p.lines = append(p.lines, "- "+t.title()+" with its data and automatic backups")
 		if !keeps.none() {
-			p.lines = append(p.lines, fmt.Sprintf("+ snapshot %q, kept until %s", finalName(t.name, now.resourceID), t.keptUntil(keeps)))
+			p.lines = append(p.lines, fmt.Sprintf("+ snapshot %q, kept %s", finalName(t.name, now.resourceID), keeps.span()))
 		}
 		p.resources = append(p.resources, t.resource(sdk.ChangeDelete, keeps.none()))
 	}
@@ -205,15 +205,6 @@ func (t *database) planRemove(ctx context.Context, now *dbState) (proposal, erro
 		p.resources = append(p.resources, sdk.Resource{Kind: t.word + " snapshot", Name: n.id, Change: sdk.ChangeDelete, Destructive: true})
 	}
 	return p, nil
-}
-
-// keptUntil is for people: to the day, so that a plan that is made again a moment
-// later says the same.
-func (t *database) keptUntil(r retention) string {
-	if r.forever {
-		return "somebody deletes it"
-	}
-	return t.s.now().Add(r.keep).UTC().Format(time.DateOnly)
 }
 
 // cost is what a database asks for and costs in a month, 0 where no price is

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -116,7 +118,8 @@ func openRole(s *session, in input) (thing, error) {
 			return nil, sdk.Invalid("%q of `iam_role` is no policy's ARN; write it as arn:aws:iam::123456789012:policy/shop.", clip(arn, 120))
 		}
 	}
-	for name, document := range t.Policies {
+	for _, name := range slices.Sorted(maps.Keys(t.Policies)) {
+		document := t.Policies[name]
 		text, ok := document.(string)
 		if !ok {
 			data, err := json.Marshal(document)

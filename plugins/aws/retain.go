@@ -65,6 +65,15 @@ func (r retention) until(now time.Time) string {
 	return now.Add(r.keep).UTC().Format(time.RFC3339)
 }
 
+// span is for a plan, which says the same whenever it is made: when the time
+// begins is not known before it runs.
+func (r retention) span() string {
+	if r.forever {
+		return "until somebody deletes it"
+	}
+	return "for " + r.String()
+}
+
 // String is as it is written in settings.
 func (r retention) String() string {
 	switch {

@@ -85,8 +85,8 @@ func openSecret(s *session, in input) (thing, error) {
 			seen[key] = true
 		}
 	}
-	for key, value := range t.Secrets {
-		ref, err := sdk.SecretOf(value, "the key "+key+" of `secret`")
+	for _, key := range slices.Sorted(maps.Keys(t.Secrets)) {
+		ref, err := sdk.SecretOf(t.Secrets[key], "the key "+key+" of `secret`")
 		if err != nil {
 			return nil, err
 		}

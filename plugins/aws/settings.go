@@ -293,7 +293,8 @@ func checkTags(tags map[string]string) error {
 	if len(tags) > mostTags {
 		return sdk.Invalid("An aws part takes at most %d tags.", mostTags)
 	}
-	for key, value := range tags {
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		value := tags[key]
 		lower := strings.ToLower(key)
 		switch {
 		case strings.HasPrefix(lower, tagPrefix) || strings.HasPrefix(lower, "aws:"):

@@ -144,8 +144,9 @@ func (s *store) read(ctx context.Context, name, keeps string) (*corev1.Secret, e
 	if err != nil {
 		return nil, err
 	}
-	for key, want := range s.labels(keeps) {
-		if got := secret.Labels[key]; got != want {
+	marks := s.labels(keeps)
+	for _, key := range sorted(marks) {
+		if got, want := secret.Labels[key], marks[key]; got != want {
 			return nil, sdk.Invalid("The Secret %q in namespace %q, where Berth keeps certificates, is not what Berth keeps there (its label %s is %q, not %q): rename or delete it.", name, s.home, key, got, want)
 		}
 	}

@@ -300,10 +300,11 @@ func (p *route53Zone) servers(ctx context.Context) ([]server, error) {
 	return hostServers(names), nil
 }
 
-// hostServers are name servers by their names alone.
+// hostServers are name servers by their names alone, in the order of these: a
+// provider lists them in another one each time.
 func hostServers(names []string) []server {
 	var out []server
-	for _, name := range names {
+	for _, name := range slices.Sorted(slices.Values(names)) {
 		out = append(out, server{name: plainName(name), address: net.JoinHostPort(plainName(name), dnsPort)})
 	}
 	return out

@@ -216,8 +216,8 @@ func checkTogether(sets []*rrset, zone string) error {
 			return sdk.Invalid("The CNAME of %s points at itself.", s.name)
 		}
 	}
-	for name, kinds := range types {
-		if len(kinds) > 1 && slices.Contains(kinds, typeCNAME) {
+	for _, name := range sorted(types) {
+		if kinds := types[name]; len(kinds) > 1 && slices.Contains(kinds, typeCNAME) {
 			return sdk.Invalid("The name %s has a CNAME and other records, and a CNAME can stand beside no other.", name)
 		}
 	}

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/berth-dev/berth/plugins/sdk"
@@ -174,8 +176,8 @@ func (j *job) agreed() error {
 	if err != nil {
 		return err
 	}
-	for name, sum := range now {
-		if was, ok := j.step.Agreed[name]; ok && was != sum {
+	for _, name := range slices.Sorted(maps.Keys(now)) {
+		if was, ok := j.step.Agreed[name]; ok && was != now[name] {
 			return sdk.Invalid("The %s changed since this was agreed on; ask for it again.", clip(name, 100))
 		}
 	}

@@ -157,9 +157,9 @@ func (j *job) environment(ctx context.Context) ([]string, error) {
 	// People set variables while Berth runs. Under their own names they reach a
 	// script only when the config lists them: PATH, LD_PRELOAD and their like would
 	// decide what runs.
-	for name, value := range vars {
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		if slices.Contains(j.set.Vars, name) {
-			if err := add(map[string]secretOr{name: value}); err != nil {
+			if err := add(map[string]secretOr{name: vars[name]}); err != nil {
 				return nil, err
 			}
 		}

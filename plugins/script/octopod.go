@@ -3,6 +3,8 @@ package script
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/berth-dev/berth/plugins/sdk"
@@ -57,7 +59,7 @@ func (j *job) complete() error {
 			return err
 		}
 	}
-	for name := range j.set.Commands {
+	for _, name := range slices.Sorted(maps.Keys(j.set.Commands)) {
 		if _, err := j.octopodPath(name); err != nil {
 			return err
 		}

@@ -165,7 +165,7 @@ func (s *settings) readVars(r *reader) {
 func (s *settings) readPlatform(r *reader, m map[string]any) {
 	p := &reader{m: m}
 	s.DataDir, s.Path, s.PlatformEnv = p.text("data_dir"), p.text("path"), p.env("env")
-	for key := range m {
+	for _, key := range slices.Sorted(maps.Keys(m)) {
 		if !slices.Contains([]string{"data_dir", "path", "env"}, key) {
 			p.fail("The script executor has no setting %q.", clip(key, 40))
 		}
@@ -249,7 +249,7 @@ func (s *settings) readOctopod(r *reader, step sdk.Step) {
 		s.Commands[name] = file
 	}
 	overrides := r.object("overrides")
-	for key := range overrides {
+	for _, key := range slices.Sorted(maps.Keys(overrides)) {
 		if key != "app" && key != "deployment" {
 			r.fail("`overrides` has %q; it takes app and deployment.", clip(key, 40))
 		}
@@ -271,9 +271,9 @@ func (s *settings) readOctopod(r *reader, step sdk.Step) {
 	if s.Contract == contractV1 && s.Tag == "" {
 		r.fail("A part of contract v1 needs `tag`, since no commit is known.")
 	}
-	for what, v := range map[string]string{"project": s.Project, "base_domain": s.BaseDomain, "namespace": s.Namespace, "name": s.Name, "tag": s.Tag} {
-		if strings.ContainsRune(v, 0) {
-			r.fail("`%s` holds a NUL character, which no program can be given.", what)
+	for _, v := range []struct{ what, text string }{{"project", s.Project}, {"base_domain", s.BaseDomain}, {"namespace", s.Namespace}, {"name", s.Name}, {"tag", s.Tag}} {
+		if strings.ContainsRune(v.text, 0) {
+			r.fail("`%s` holds a NUL character, which no program can be given.", v.what)
 		}
 	}
 }
