@@ -121,7 +121,6 @@ func TestConditionsThatFail(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, r := newWorld(), request()
 			r.Order.Set = map[string]string{"password": "hunter2"}
-			began := time.Now()
 			_, err := w.engine(t, Rule{Name: "odd", When: test.when, Release: true}).Evaluate(context.Background(), r)
 			if actions.CodeOf(err) != actions.CodeInvalid || actions.Retryable(err) {
 				t.Fatalf("error is %v", err)
@@ -131,9 +130,6 @@ func TestConditionsThatFail(t *testing.T) {
 			}
 			if strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("the error repeats a value: %v", err)
-			}
-			if took := time.Since(began); took > 5*time.Second {
-				t.Errorf("it took %v", took)
 			}
 		})
 	}
