@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -69,6 +70,8 @@ func (c *client) call(ctx context.Context, token, method string, values url.Valu
 	switch {
 	case resp.StatusCode == http.StatusTooManyRequests:
 		return nil, &bot.Limited{After: retryAfter(resp.Header)}
+	case c.missing(method, resp.StatusCode):
+		return nil, refusal(method, slackapi.SlackResponse{Error: "unknown_method"}, resp.Header)
 	case resp.StatusCode != http.StatusOK:
 		return nil, passing(method, fmt.Errorf("HTTP status %d", resp.StatusCode))
 	}
@@ -128,7 +131,7 @@ type responsePayload struct {
 }
 
 // respond tells the one to whom a response_url belongs. It returns CodeNotFound
-// when the address is used up or not one.
+// when the address is used up, is not one, or cannot be reached.
 func (c *client) respond(ctx context.Context, address, thread string, r rendered) error {
 	const op = "response_url"
 	if !c.answers(address) {
@@ -144,6 +147,9 @@ func (c *client) respond(ctx context.Context, address, thread string, r rendered
 	}
 	req.Header.Set("Content-Type", "application/json; charset=utf-8")
 	body, resp, err := c.send(req) //nolint:bodyclose // send has read and closed it
+	if dialled, is := errors.AsType[*net.OpError](err); is && dialled.Op == "dial" {
+		return actions.Wrap("slack."+op, actions.CodeNotFound, err, "Nothing takes answers at that address.") // nor has it taken this one
+	}
 	if err != nil {
 		return passing(op, err)
 	}

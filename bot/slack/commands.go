@@ -54,7 +54,7 @@ func (s *Surface) command(ctx context.Context, at time.Time, t typed, id string)
 		return ok
 	}
 	if t.trigger != "" {
-		id = idOf("command", t.team, t.user, t.channel, t.trigger)
+		id = idOf("command", t.team, t.user, t.channel, t.trigger, t.response, t.text)
 	}
 	a := arrival{team: t.team, ChatEvent: bot.ChatEvent{
 		ID: id, Kind: bot.ChatCommand,
@@ -70,13 +70,13 @@ func (s *Surface) command(ctx context.Context, at time.Time, t typed, id string)
 	if !s.serves(ctx, &a, t.team, t.enterprise) {
 		return whisper(foreignText)
 	}
-	switch s.take(ctx, a, true, false) {
+	switch s.take(ctx, &a, true, false) {
 	case stored:
 		return ok
 	case held:
-		return whisper(waitingText)
+		return whisper(a.text(waitingText))
 	default:
-		return whisper(refusedText)
+		return whisper(a.text(refusedText))
 	}
 }
 
@@ -86,7 +86,7 @@ func (s *Surface) command(ctx context.Context, at time.Time, t typed, id string)
 func (s *Surface) serves(ctx context.Context, a *arrival, teams ...string) bool {
 	team, known, err := s.workspaces.among(ctx, teams...)
 	if err != nil {
-		a.teams = teams
+		a.teams, a.unplaced = teams, true
 		return true
 	}
 	if !known {

@@ -75,10 +75,8 @@ func decodeTyped(payload []byte) (typed, error) {
 }
 
 func (t typed) checked() (typed, error) {
-	if t.team == "" {
-		t.team = t.enterprise
-	}
-	if !idPattern.MatchString(t.team) || !idPattern.MatchString(t.channel) || !idPattern.MatchString(t.user) || !utf8.ValidString(t.text) {
+	t.team = first(t.team, t.enterprise)
+	if !optional(t.team) || !idPattern.MatchString(t.channel) || !idPattern.MatchString(t.user) || !utf8.ValidString(t.text) {
 		return typed{}, errMalformed
 	}
 	return t, nil
@@ -249,7 +247,6 @@ type envelope struct {
 	TeamID         string          `json:"team_id"`
 	EnterpriseID   string          `json:"enterprise_id"`
 	EventID        string          `json:"event_id"`
-	EventTime      int64           `json:"event_time"`
 	Authorizations []authorization `json:"authorizations"`
 	Event          event           `json:"event"`
 }
@@ -315,8 +312,11 @@ func decodeEvent(body []byte) (*envelope, error) {
 	case en.Type == "", !optional(en.TeamID), !optional(en.EnterpriseID), !optional(e.User), !optional(e.Team), !optional(e.UserTeam), !optional(e.SourceTeam),
 		!optional(e.Channel), !stamped(e.TS), !stamped(e.ThreadTS), !stamped(e.EventTS), !utf8.ValidString(e.Text):
 		return nil, errMalformed
-	case en.Type == "event_callback" && (!wordy(en.EventID) || e.Type == ""):
+	case en.Type == "event_callback" && (en.EventID != "" && !wordy(en.EventID) || e.Type == ""):
 		return nil, errMalformed
+	case en.EventID == "":
+		// What has no id is told from others by what it is about and when that was.
+		en.EventID = idOf("event", en.TeamID, e.Type, e.Channel, e.User, first(e.TS, e.EventTS, e.MessageTS), e.Text)
 	}
 	return en, nil
 }

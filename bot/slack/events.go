@@ -73,7 +73,7 @@ func (s *Surface) event(ctx context.Context, at time.Time, en *envelope) reply {
 	if !s.serves(ctx, &a, append(teams, en.EnterpriseID)...) {
 		return ok
 	}
-	if s.take(ctx, a, false, false) != stored {
+	if s.take(ctx, &a, false, false) != stored {
 		return unavailable
 	}
 	return ok

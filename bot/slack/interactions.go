@@ -80,11 +80,11 @@ func (s *Surface) click(ctx context.Context, at time.Time, in *interaction) repl
 	case p.Show || in.View != nil:
 		s.look(ctx, &a, in.TriggerID, act.Text.Text)
 	}
-	switch s.take(ctx, a, true, true) {
+	switch s.take(ctx, &a, true, true) {
 	case stored, held:
 		return ok
 	default:
-		return s.aside(ctx, func(ctx context.Context) { s.tell(ctx, a, refusedText) })
+		return s.aside(ctx, func(ctx context.Context) { s.tell(ctx, a, a.text(refusedText)) })
 	}
 }
 
@@ -102,7 +102,7 @@ func (s *Surface) clicked(at time.Time, in *interaction, act action, p buttonVal
 		Message: first(message, kept.Message), Answer: s.address(in.ResponseURL),
 		Place: bot.ChatPlace{Platform: bot.PlatformSlack, Channel: first(in.Container.ChannelID, in.Channel.ID), Thread: first(in.Message.ThreadTS, in.Container.ThreadTS)},
 	}}
-	a.ID = idOf("click", a.team, a.User, where, act.ActionID, act.Value, act.ActionTS)
+	a.ID = idOf("click", a.team, a.User, where, act.ActionID, act.Value, act.ActionTS, in.TriggerID)
 	if done := stampTime(act.ActionTS); !done.IsZero() && done.Before(at) {
 		a.At = done
 	}
@@ -182,7 +182,7 @@ func (s *Surface) submission(ctx context.Context, at time.Time, in *interaction)
 		return ok
 	}
 	a := arrival{team: first(append([]string{in.User.TeamID}, in.teams()...)...), ChatEvent: bot.ChatEvent{
-		ID: idOf("submission", in.User.ID, in.View.ID, in.View.Hash), Kind: bot.ChatCommand, Clicked: true,
+		ID: idOf("submission", in.User.ID, in.View.ID, in.View.Hash, line), Kind: bot.ChatCommand, Clicked: true,
 		User: in.User.ID, Name: in.name(), Line: line, Digest: n.Digest, At: at, Message: n.Message,
 		Answer: n.Answer, Place: bot.ChatPlace{Platform: bot.PlatformSlack, Channel: n.Channel, Thread: n.Thread},
 	}}
@@ -196,12 +196,12 @@ func (s *Surface) submission(ctx context.Context, at time.Time, in *interaction)
 	if !s.serves(ctx, &a, append([]string{n.Team}, in.teams()...)...) {
 		return instead(foreignText)
 	}
-	switch s.take(ctx, a, true, false) {
+	switch s.take(ctx, &a, true, false) {
 	case stored:
 		return ok
 	case held:
-		return instead(waitingText)
+		return instead(a.text(waitingText))
 	default:
-		return instead(refusedText)
+		return instead(a.text(refusedText))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-dev/berth/bot"
@@ -30,8 +31,13 @@ const (
 type arrival struct {
 	bot.ChatEvent
 	team string // the account's own workspace
-	// teams are those that the place may be in, while nobody knows which.
-	teams []string
+	// teams are those that the place may be in, while nobody knows which; unplaced
+	// tells that nobody does.
+	teams    []string
+	unplaced bool
+	// placed is set once Slack has said whose the workspace and the account are:
+	// what goes wrong after that is the store's.
+	placed *atomic.Bool
 }
 
 // taken is what became of an arrival by the time that Slack must be answered.
@@ -69,13 +75,15 @@ func newLater(s *Surface) *later {
 // take stores a, waiting for no longer than the deadline of ctx. What cannot be
 // stored by then is held when hold says so, and tell has whoever did it told
 // that, for events whose acknowledgement nobody reads.
-func (s *Surface) take(ctx context.Context, a arrival, hold, tell bool) taken {
+func (s *Surface) take(ctx context.Context, a *arrival, hold, tell bool) taken {
+	a.placed = new(atomic.Bool)
+	mine := *a
 	result := make(chan error, 1)
 	go func() {
 		// It goes on when Slack has its answer: stopping it would not undo it.
 		try, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeWithin)
 		defer cancel()
-		result <- s.store(try, a)
+		result <- s.store(try, mine)
 	}()
 	pending := (<-chan error)(result)
 	select {
@@ -93,7 +101,7 @@ func (s *Surface) take(ctx context.Context, a arrival, hold, tell bool) taken {
 	if !hold {
 		return unheld
 	}
-	if !s.later.hold(kept{arrival: a, pending: pending, until: s.now().Add(holdFor), tell: tell}) {
+	if !s.later.hold(kept{arrival: mine, pending: pending, until: s.now().Add(holdFor), tell: tell}) {
 		return unheld
 	}
 	return held
@@ -101,7 +109,7 @@ func (s *Surface) take(ctx context.Context, a arrival, hold, tell bool) taken {
 
 // store hands a to the intake under its account's name.
 func (s *Surface) store(ctx context.Context, a arrival) error {
-	if len(a.teams) > 0 {
+	if a.unplaced {
 		team, _, err := s.workspaces.among(ctx, a.teams...)
 		if err != nil {
 			return err
@@ -113,6 +121,7 @@ func (s *Surface) store(ctx context.Context, a arrival) error {
 		return err
 	}
 	a.Identity = identity
+	a.placed.Store(true)
 	return s.intake.Take(ctx, a.ChatEvent)
 }
 
@@ -162,7 +171,7 @@ func (l *later) see(ctx context.Context, k kept) {
 	defer func() { <-l.slots }()
 	work := context.WithoutCancel(ctx)
 	if k.tell {
-		l.s.tell(work, k.arrival, waitingText)
+		l.s.tell(work, k.arrival, k.text(waitingText))
 	}
 	for wait := time.Second; ; wait = min(2*wait, 8*time.Second) {
 		if l.try(work, &k) {
@@ -180,7 +189,7 @@ func (l *later) see(ctx context.Context, k kept) {
 		}
 	}
 	l.s.log.ErrorContext(ctx, "what somebody did in Slack could not be stored, and is given up", "event", k.ID, "user", k.User)
-	l.s.tell(work, k.arrival, givenUpText)
+	l.s.tell(work, k.arrival, k.text(givenUpText))
 }
 
 // try waits for the try that is under way, or makes another.
@@ -195,13 +204,36 @@ func (l *later) try(ctx context.Context, k *kept) bool {
 	return l.s.store(try, k.arrival) == nil
 }
 
-// What people read while Berth's store does not answer. That something was not
-// done is said as far as it can be seen: a try whose answer was lost may have
-// counted.
+// lacking is what people read, by what does not answer: Berth's store, or Slack
+// when it is asked whose the workspace and the account are. That something was
+// not done is said as far as it can be seen: a try at the store whose answer was
+// lost may have counted.
+type lacking struct{ store, slack string }
+
+var (
+	waitingText = lacking{
+		store: "Berth's store does not answer at the moment. Berth goes on trying for a minute; if that is in vain, you are told here.",
+		slack: "Slack does not tell Berth at the moment which workspace this is, so that Berth cannot see who you are. It goes on trying for a minute; if that is in vain, you are told here.",
+	}
+	givenUpText = lacking{
+		store: "This was not done, as far as Berth can see: its store did not answer for a minute. Look with `/berth status` once it does, and then type it again.",
+		slack: "This was not done: for a minute Slack did not tell Berth which workspace this is, so that Berth could not see who you are. Type it again later; `berth doctor` tells whoever runs Berth more.",
+	}
+	refusedText = lacking{
+		store: "This was not taken, as far as Berth can see: its store does not answer, and nothing more can wait for it. Look with `/berth status` in a few minutes, and then type it again.",
+		slack: "This was not taken: Slack does not tell Berth which workspace this is, and nothing more can wait for it. Type it again in a few minutes.",
+	}
+)
+
+// text is what somebody reads of a.
+func (a *arrival) text(of lacking) string {
+	if a.placed != nil && !a.placed.Load() {
+		return of.slack
+	}
+	return of.store
+}
+
 const (
-	waitingText = "Berth's store does not answer at the moment. Berth goes on trying for a minute; if that is in vain, you are told here."
-	givenUpText = "This was not done, as far as Berth can see: its store did not answer for a minute. Look with `/berth status` once it does, and then type it again."
-	refusedText = "This was not taken, as far as Berth can see: its store does not answer, and nothing more can wait for it. Look with `/berth status` in a few minutes, and then type it again."
 	foreignText = "Berth has no token of this Slack workspace, so that it cannot work here. Whoever runs Berth has to add the workspace to `slack.workspaces` in its config."
 )
 

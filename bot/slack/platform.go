@@ -100,7 +100,10 @@ func (s *Surface) channel(ctx context.Context, token string, at bot.ChatPlace) (
 		} `json:"channel"`
 	}
 	if _, err := s.api.call(ctx, token, "conversations.open", url.Values{"users": {at.User}}, &opened); err != nil {
-		if wordOf(err) == "channel_not_found" {
+		switch {
+		case absent(err), wordOf(err) == "missing_scope":
+			return at.User, nil // chat.postMessage takes an account in place of a channel
+		case wordOf(err) == "channel_not_found":
 			return "", actions.Wrap("slack.conversations.open", actions.CodeNotFound, err, "Slack opens no conversation with that account.")
 		}
 		return "", err
@@ -207,7 +210,7 @@ func (s *Surface) Find(ctx context.Context, at bot.ChatPlace, key string, since 
 			return bot.ChatSent{}, nobodyCanTell(err)
 		}
 		for _, found := range page.Messages {
-			mine := found.User == self.user && self.user != "" || found.BotID == self.bot && self.bot != ""
+			mine := found.User == self.user && self.user != "" || found.BotID == self.bot && self.bot != "" || self.unsaid != nil && found.BotID != ""
 			if mine && found.Metadata.EventType == eventType && found.Metadata.EventPayload[keyField] == key {
 				return s.sent(ctx, at, channel, found.Timestamp), nil
 			}

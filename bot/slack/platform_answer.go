@@ -6,10 +6,15 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
-	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/bot"
 )
+
+// addressFor is how long after it was done an answer waits for a response_url
+// that does not work. Who asked has waited for all that time; from then on the
+// other ways are tried as well, at the risk that both carry it.
+const addressFor = 5 * time.Second
 
 // Answer tells the one who did e, and nobody else; see chat.Platform. It goes to
 // the window that waits for it, else to the response_url, else below the
@@ -37,13 +42,6 @@ func (s *Surface) Answer(ctx context.Context, e bot.ChatEvent, nth int, m bot.Ch
 	}
 	_, err = s.Post(ctx, direct, key, m)
 	return err
-}
-
-// closed tells whether err says that a way is closed, so that another is to be
-// tried.
-func closed(err error) bool {
-	code := actions.CodeOf(err)
-	return code == actions.CodeNotFound || code == actions.CodeForbidden
 }
 
 // answerWindow shows the answer in the window that e opened. A window that was
@@ -76,7 +74,7 @@ func (s *Surface) answerAddress(ctx context.Context, _ string, e bot.ChatEvent, 
 		return false, nil
 	}
 	err := s.api.respond(ctx, e.Answer, e.Place.Thread, render(m, "", messageRoom))
-	if closed(err) {
+	if closed(err) || err != nil && ctx.Err() == nil && s.now().Sub(e.At) > addressFor {
 		return false, nil
 	}
 	return err == nil, err

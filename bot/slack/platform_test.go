@@ -304,9 +304,27 @@ func TestAnAddressTakesFiveAnswers(t *testing.T) {
 		t.Errorf("the address was used %d times, and %d answers stand in the channel", uses.Load(), len(o.Ephemerals("U1")))
 	}
 	slack.Close()
-	err := o.Answer(t.Context(), e, 0, bot.ChatMessage{Text: "x"})
-	if actions.CodeOf(err) != actions.CodeUnavailable || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "127.0.0.1") && strings.Contains(err.Error(), "/secret") {
-		t.Errorf("an address that does not answer: %v", err)
+	if err := o.Answer(t.Context(), e, 0, bot.ChatMessage{Text: "x"}); err != nil || len(o.Ephemerals("U1")) != 3 {
+		t.Errorf("where nothing listens at the address, %d answers stand in the channel: %v", len(o.Ephemerals("U1")), err)
+	}
+	err := o.api.respond(t.Context(), e.Answer, "", render(bot.ChatMessage{Text: "x"}, "", messageRoom))
+	if actions.CodeOf(err) != actions.CodeNotFound || strings.Contains(err.Error(), "secret") {
+		t.Errorf("an address at which nothing listens: %v", err)
+	}
+}
+
+func TestAnAnswerWaitsForABrokenAddressOnlyForAWhile(t *testing.T) {
+	slack := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }))
+	t.Cleanup(slack.Close)
+	o := newOffice(t)
+	e := o.command(t)
+	e.Answer, e.At, e.Until = slack.URL+"/secret", o.now.now(), o.now.now().Add(30*time.Minute)
+	if err := o.Answer(t.Context(), e, 0, bot.ChatMessage{Text: "x"}); actions.CodeOf(err) != actions.CodeUnavailable || strings.Contains(err.Error(), "secret") {
+		t.Errorf("at first: %v", err)
+	}
+	e.At = e.At.Add(-addressFor - time.Second)
+	if err := o.Answer(t.Context(), e, 0, bot.ChatMessage{Text: "x"}); err != nil || len(o.Ephemerals("U1")) != 1 {
+		t.Errorf("later %d answers stand in the channel: %v", len(o.Ephemerals("U1")), err)
 	}
 }
 

@@ -35,11 +35,14 @@ type holder struct {
 	bot          string // "B0BOT"
 	url          string // "https://acme.slack.com/"
 	scopes       []string
+	// unsaid is why none of this is known, nor will be; see unsaid.go. It is nil
+	// at Slack itself.
+	unsaid error
 }
 
 // is tells whether team is the one that the token is of.
 func (h *holder) is(team string) bool {
-	return team == h.team || h.enterprise != "" && team == h.enterprise
+	return h.unsaid != nil || team == h.team || h.enterprise != "" && team == h.enterprise
 }
 
 // workspace is one that Berth has a bot token of.
@@ -122,6 +125,7 @@ func (w *workspaces) of(ctx context.Context, team string) (*workspace, error) {
 // returns CodeUnavailable while Slack does not say which team the first workspace
 // is: nobody must pass for somebody else meanwhile.
 func (w *workspaces) identity(ctx context.Context, place, team, user string) (string, error) {
+	team = first(team, place)
 	if place != "" && place != team {
 		kin, err := w.kin(ctx, place, team, user)
 		if err != nil {
@@ -136,7 +140,7 @@ func (w *workspaces) identity(ctx context.Context, place, team, user string) (st
 		if err != nil {
 			return "", err
 		}
-		if home.is(team) {
+		if home.is(team) && (home.unsaid == nil || first(place, team) == team) {
 			return identityPrefix + user, nil
 		}
 	}
@@ -145,7 +149,8 @@ func (w *workspaces) identity(ctx context.Context, place, team, user string) (st
 
 // among is the first of the teams that Berth has a token of, else the first
 // that is one at all: what is done in a shared channel or an organisation names
-// several. It returns CodeUnavailable as identity does.
+// several. What names none at all is of the first workspace. It returns
+// CodeUnavailable as identity does.
 func (w *workspaces) among(ctx context.Context, teams ...string) (team string, known bool, err error) {
 	for _, candidate := range teams {
 		if candidate == "" {
@@ -162,7 +167,14 @@ func (w *workspaces) among(ctx context.Context, teams ...string) (team string, k
 			return "", false, err
 		}
 	}
-	return team, false, nil
+	if team != "" {
+		return team, false, nil
+	}
+	home, err := w.holder(ctx, w.home)
+	if err != nil {
+		return "", false, err
+	}
+	return home.team, true, nil
 }
 
 // self is the bot's own account in a team, "" while it is not known. It waits
@@ -240,13 +252,16 @@ func (w *workspaces) ask(ctx context.Context, token string) (*holder, error) {
 		Whole      bool   `json:"is_enterprise_install"`
 	}
 	header, err := w.s.api.call(ctx, token, "auth.test", nil, &found)
-	if err != nil {
+	if err == nil && !idPattern.MatchString(found.Team) {
+		err = &refused{method: "auth.test", word: noTeam, detail: fmt.Sprintf("%.40q is no team", found.Team)}
+	}
+	if err != nil && !w.s.unsaid(err) {
 		return nil, err
 	}
-	if !idPattern.MatchString(found.Team) {
-		return nil, fmt.Errorf("auth.test: %.40q is no team", found.Team)
+	h := &holder{organisation: found.Enterprise, user: found.User, bot: found.Bot, url: found.URL, unsaid: err}
+	if err == nil {
+		h.team = found.Team
 	}
-	h := &holder{team: found.Team, organisation: found.Enterprise, user: found.User, bot: found.Bot, url: found.URL}
 	if found.Whole {
 		h.enterprise = found.Enterprise
 	}
@@ -264,7 +279,11 @@ func (w *workspaces) learn(ctx context.Context) {
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
 		all := true
 		for team, one := range w.all() {
-			if _, err := w.holder(ctx, one); err != nil {
+			known, err := w.holder(ctx, one)
+			if err == nil && known.unsaid != nil {
+				err = w.againWhose(ctx, one)
+			}
+			if err != nil {
 				all = false
 				if w.s.once("whose " + team) {
 					w.s.log.WarnContext(ctx, "Slack does not say whose a bot token is; it is tried again", "team", team, "error", err)

@@ -65,6 +65,14 @@ type delivery struct {
 	reason  string
 }
 
+// kind is what the description calls it.
+func (d *delivery) kind() string {
+	if d.what == "command" {
+		return d.what
+	}
+	return str(d.payload, "type")
+}
+
 // body is how a delivery is written over HTTP.
 func (d *delivery) body() (body, kind string, err error) {
 	switch d.what {
@@ -94,6 +102,7 @@ func Sign(secret, timestamp string, body []byte) string {
 func (s *Server) deliver(d *delivery) Ack {
 	s.mu.Lock()
 	app := s.app
+	s.proof(d.kind(), d.payload)
 	s.mu.Unlock()
 	begun := time.Now()
 	var a Ack

@@ -38,14 +38,20 @@ func newApp(t *testing.T, opts Options) *app {
 	return fill(t, Run(t, opts))
 }
 
-// oddApp is one whose oddities do not fail the test.
+// oddApp is one whose oddities do not fail the test, but those of the stand-in.
 func oddApp(t *testing.T, opts Options) *app {
 	t.Helper()
 	s := New(opts)
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.Close)
+	t.Cleanup(func() {
+		s.Close()
+		s.TakeOdd()
+		for _, o := range s.Odd() {
+			t.Error(o)
+		}
+	})
 	return fill(t, s)
 }
 

@@ -205,20 +205,22 @@ func (s *Server) announce(m *message, w *workspace) {
 	}
 }
 
-// echo tells the app of its own message, or edit, in a direct message: Slack does,
-// and an app that does not see that answers itself without end. s.mu is held.
-func (s *Server) echo(m *message, edited bool) {
+// echo tells the app of its own message, or, with what that was before, of its
+// edit, in a direct message: Slack does, and an app that does not see that answers
+// itself without end. s.mu is held.
+func (s *Server) echo(m *message, before obj) {
 	heard := s.app.EventsURL != "" || (s.app.Socket && len(s.sockets) > 0)
 	if m.channel.dm == nil || m.only != nil || !heard {
 		return
 	}
-	w := s.workspaces[m.channel.Team]
-	e := s.json(m, true)
-	e["channel"], e["channel_type"], e["event_ts"] = m.channel.ID, "im", m.ts
-	if edited {
-		e = obj{"type": "message", "subtype": "message_changed", "hidden": true, "message": s.json(m, true), "channel": m.channel.ID, "channel_type": "im", "ts": m.edited, "event_ts": m.edited}
+	e := s.json(m, false)
+	delete(e, "app_id")
+	e["event_ts"] = m.ts
+	if before != nil {
+		e = obj{"type": "message", "subtype": "message_changed", "hidden": true, "message": s.json(m, true), "previous_message": before, "ts": m.edited, "event_ts": m.edited}
 	}
-	s.event(w, "message.im", clone(e).(obj))
+	e["channel"], e["channel_type"] = m.channel.ID, "im"
+	s.event(s.workspaces[m.channel.Team], "message.im", e)
 }
 
 // event delivers one that the app is subscribed to. s.mu is held.
@@ -228,7 +230,7 @@ func (s *Server) event(w *workspace, subscription string, inner obj) {
 	}
 	s.send(obj{
 		"token": verification, "team_id": w.ID, "context_team_id": w.ID, "context_enterprise_id": nil, "api_app_id": s.app.ID,
-		"event": clone(inner), "type": "event_callback", "event_id": s.id("Ev"), "event_time": s.opts.Now().Unix(),
+		"event": snapshot(inner), "type": "event_callback", "event_id": s.id("Ev"), "event_time": s.opts.Now().Unix(),
 		"authorizations":        []any{obj{"enterprise_id": nil, "team_id": w.ID, "user_id": w.Bot, "is_bot": true, "is_enterprise_install": false}},
 		"is_ext_shared_channel": false, "event_context": "4-" + secret(),
 	})

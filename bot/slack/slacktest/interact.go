@@ -73,7 +73,7 @@ func (s *Server) Act(userID, channelID, ts string, act Action) (Ack, error) {
 // clicked delivers a block_actions payload and says so when it fails. s.mu is
 // held, and let go.
 func (s *Server) clicked(payload obj, u *user, c *channel, thread string) Ack {
-	d := &delivery{what: "interaction", payload: clone(payload).(obj)}
+	d := &delivery{what: "interaction", payload: snapshot(payload)}
 	s.mu.Unlock()
 	a := s.deliver(d)
 	s.mu.Lock()
@@ -87,12 +87,26 @@ func (s *Server) clicked(payload obj, u *user, c *channel, thread string) Ack {
 	return a
 }
 
-// interaction begins a payload. s.mu is held.
+// interaction begins a payload. What is not in all of them is in those alone in
+// which the SDK knows it. s.mu is held.
 func (s *Server) interaction(kind string, w *workspace, u *user) obj {
-	return obj{
-		"type": kind, "user": obj{"id": u.ID, "username": u.Name, "name": u.Name, "team_id": u.Team}, "api_app_id": s.app.ID, "token": verification,
-		"trigger_id": s.newTrigger(w, u).id, "team": obj{"id": w.ID, "domain": w.Domain}, "enterprise": nil, "is_enterprise_install": false,
+	who := obj{"id": u.ID, "team_id": u.Team}
+	out := obj{
+		"type": kind, "user": who, "token": verification, "team": obj{"id": w.ID, "domain": w.Domain}, "enterprise": nil, "is_enterprise_install": false,
 	}
+	shortcut := kind == "shortcut" || kind == "message_action"
+	if kind == "shortcut" || kind == "block_actions" {
+		who["username"] = u.Name
+	} else {
+		who["name"] = u.Name
+	}
+	if !shortcut {
+		out["api_app_id"] = s.app.ID
+	}
+	if kind != "block_suggestion" && kind != "view_closed" {
+		out["trigger_id"] = s.newTrigger(w, u).id
+	}
+	return out
 }
 
 // all are a message's blocks, those of attachments and unfurls as well.
@@ -152,9 +166,9 @@ func labels(blocks []any) []string {
 func (s *Server) action(b, e obj, act Action) (obj, error) {
 	done := obj{"type": e["type"], "action_id": e["action_id"], "block_id": b["block_id"], "action_ts": s.timestamp()}
 	switch kind := str(e, "type"); kind {
-	case "button", "workflow_button":
-		for _, name := range []string{"text", "value", "style", "url"} {
-			if e[name] != nil && name != "url" {
+	case "button":
+		for _, name := range []string{"text", "value", "url"} {
+			if e[name] != nil {
 				done[name] = e[name]
 			}
 		}
@@ -292,10 +306,9 @@ func (s *Server) Suggest(viewID, actionID, typed string) ([]string, error) {
 		return nil, fmt.Errorf("slacktest: the view has no element %q", actionID)
 	}
 	payload := s.interaction("block_suggestion", v.team, v.owner)
-	delete(payload, "trigger_id")
 	payload["container"], payload["view"] = obj{"type": "view", "view_id": v.id}, s.viewJSON(v)
 	payload["action_id"], payload["block_id"], payload["value"] = actionID, b["block_id"], typed
-	d := &delivery{what: "interaction", payload: clone(payload).(obj)}
+	d := &delivery{what: "interaction", payload: snapshot(payload)}
 	s.mu.Unlock()
 	a := s.deliver(d)
 	if !a.OK() {

@@ -162,20 +162,26 @@ func elements(b obj) []obj {
 	return slices.DeleteFunc(out, func(e obj) bool { return e == nil })
 }
 
-func clone(v any) any {
+// clone copies what an app sent, without what it left null.
+func clone(v any) any { return copied(v, false) }
+
+// snapshot copies a payload as it is.
+func snapshot(o obj) obj { return copied(o, true).(obj) }
+
+func copied(v any, nulls bool) any {
 	switch v := v.(type) {
 	case obj:
 		out := make(obj, len(v))
 		for key, value := range v {
-			if value != nil {
-				out[key] = clone(value)
+			if value != nil || nulls {
+				out[key] = copied(value, nulls)
 			}
 		}
 		return out
 	case []any:
 		out := make([]any, len(v))
 		for i := range v {
-			out[i] = clone(v[i])
+			out[i] = copied(v[i], nulls)
 		}
 		return out
 	}

@@ -29,7 +29,7 @@ func (s *Server) postMessage(c *call) (obj, *fail) {
 	m.thread, m.broadcast = root, c.truth("reply_broadcast")
 	m.name = c.str("username")
 	m.plain = c.args["mrkdwn"] == false
-	s.echo(m, false)
+	s.echo(m, nil)
 	return obj{"channel": to.ID, "ts": m.ts, "message": s.json(m, true)}, nil
 }
 
@@ -177,7 +177,7 @@ func (s *Server) updateMessage(c *call) (obj, *fail) {
 	if refused := s.checkContent(c.method, after); refused != nil {
 		return nil, refused
 	}
-	next := s.contentOf(c.method, after)
+	next, before := s.contentOf(c.method, after), s.json(m, true)
 	m.text = next.text
 	if c.has("blocks") {
 		m.blocks = next.blocks
@@ -193,8 +193,12 @@ func (s *Server) updateMessage(c *call) (obj, *fail) {
 	m.edited = s.timestamp()
 	m.edits++
 	s.touch()
-	s.echo(m, true)
-	return obj{"channel": m.channel.ID, "ts": m.ts, "text": m.text, "message": s.json(m, true)}, nil
+	s.echo(m, before)
+	shown := s.json(m, true)
+	for _, name := range []string{"ts", "thread_ts", "parent_user_id", "reply_count", "reply_users", "reply_users_count", "latest_reply"} {
+		delete(shown, name) // What an edit cannot change is not repeated.
+	}
+	return obj{"channel": m.channel.ID, "ts": m.ts, "text": m.text, "message": shown}, nil
 }
 
 // https://docs.slack.dev/reference/methods/chat.delete

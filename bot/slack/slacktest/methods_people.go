@@ -147,7 +147,7 @@ func (s *Server) openConversation(c *call) (obj, *fail) {
 
 func (s *Server) channelJSON(to *channel, w *workspace) obj {
 	if to.dm != nil {
-		return obj{"id": to.ID, "created": 1700000000, "is_im": true, "is_archived": false, "user": to.dm.ID, "is_user_deleted": to.dm.Deleted, "context_team_id": w.ID}
+		return obj{"id": to.ID, "created": 1700000000, "is_im": true, "is_archived": false, "user": to.dm.ID, "context_team_id": w.ID}
 	}
 	shared := slices.ContainsFunc(to.Members, func(id string) bool { return s.users[id] != nil && s.users[id].Team != to.Team })
 	return obj{

@@ -2,6 +2,7 @@ package slacktest
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,9 +99,10 @@ func (s *Server) viewJSON(v *view) obj {
 	if v.previous != "" {
 		out["previous_view_id"] = v.previous
 	}
-	for key, value := range v.given {
-		out[key] = value
+	if !v.modal() {
+		out["title"] = obj{"type": "plain_text", "text": "View Title", "emoji": true} // Slack's own; nobody sees it.
 	}
+	maps.Copy(out, v.given)
 	return out
 }
 

@@ -63,7 +63,7 @@ func (s *Server) Submit(viewID string, values map[string]string) (Ack, error) {
 	}
 	payload := s.interaction("view_submission", v.team, v.owner)
 	payload["view"], payload["response_urls"] = s.viewJSON(v), []any{}
-	d := &delivery{what: "interaction", payload: clone(payload).(obj)}
+	d := &delivery{what: "interaction", payload: snapshot(payload)}
 	v.errors = nil
 	s.mu.Unlock()
 	a := s.deliver(d)
@@ -151,7 +151,15 @@ func (s *Server) submitted(v *view, body string) {
 		v.errors = map[string]string{"": "We had some trouble connecting. Try again?"}
 		return
 	}
-	switch action := str(o, "response_action"); action {
+	// The SDK's ViewResponseAction: each has one field more, or none.
+	action := str(o, "response_action")
+	field := map[string]string{"errors": "errors", "update": "view", "push": "view"}[action]
+	for _, name := range sortedKeys(o) {
+		if action != "" && name != "response_action" && name != field {
+			s.strange("interaction", "response_action %s has no field %s", action, name)
+		}
+	}
+	switch action {
 	case "errors":
 		v.errors = map[string]string{}
 		told, _ := o["errors"].(obj)
@@ -197,10 +205,8 @@ func (s *Server) CloseView(viewID string) error {
 		s.mu.Unlock()
 		return fmt.Errorf("slacktest: %q is no modal that is open", viewID)
 	}
-	payload := obj{
-		"type": "view_closed", "team": obj{"id": v.team.ID, "domain": v.team.Domain}, "user": obj{"id": v.owner.ID, "name": v.owner.Name, "team_id": v.owner.Team},
-		"api_app_id": s.app.ID, "token": verification, "view": s.viewJSON(v), "is_cleared": v.given["clear_on_close"] == true,
-	}
+	payload := s.interaction("view_closed", v.team, v.owner)
+	payload["view"], payload["is_cleared"] = s.viewJSON(v), v.given["clear_on_close"] == true
 	if v.given["clear_on_close"] == true {
 		s.closeModals(v.owner)
 	} else {
@@ -211,7 +217,7 @@ func (s *Server) CloseView(viewID string) error {
 	tell := v.given["notify_on_close"] == true
 	s.mu.Unlock()
 	if tell {
-		s.deliver(&delivery{what: "interaction", payload: clone(payload).(obj)})
+		s.deliver(&delivery{what: "interaction", payload: snapshot(payload)})
 	}
 	return nil
 }

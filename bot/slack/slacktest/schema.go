@@ -19,8 +19,9 @@ var descriptionGz []byte
 
 // description is Slack's own, as internal/describe made it from the SDK's types.
 type description struct {
-	Methods map[string]*schema `json:"methods"`
+	Methods map[string]*schema `json:"methods"` // their arguments
 	Types   map[string]*schema `json:"types"`
+	Sent    map[string]*schema `json:"sent"` // methods' answers, and what goes to the app by its kind
 	Defs    map[string]*schema `json:"defs"`
 }
 
@@ -151,7 +152,7 @@ func (d *description) check(s *schema, at string, v any) []problem {
 func (d *description) checkObject(s *schema, at string, o obj) []problem {
 	var all []problem
 	for _, name := range s.Required {
-		if o[name] == nil {
+		if v, there := o[name]; v == nil && !(there && d.check(s.Properties[name], "", nil) == nil) {
 			all = append(all, problem{at, "missing required field: " + name})
 		}
 	}

@@ -1,6 +1,7 @@
 package slacktest
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"sync"
@@ -59,7 +60,7 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		"debug_info": obj{"host": "applink-stand-in", "build_number": 1, "approximate_connection_time": 18060},
 	}
 	s.mu.Unlock()
-	if k.write(hello) != nil {
+	if s.tellSocket(k, hello) != nil {
 		k.close()
 	}
 	s.mu.Lock()
@@ -109,7 +110,9 @@ func (s *Server) read(k *socket) {
 			EnvelopeID string          `json:"envelope_id"`
 			Payload    json.RawMessage `json:"payload"`
 		}
-		err = json.Unmarshal(raw, &ack)
+		dec := json.NewDecoder(bytes.NewReader(raw))
+		dec.DisallowUnknownFields()
+		err = dec.Decode(&ack)
 		s.mu.Lock()
 		waiting := k.waiting[ack.EnvelopeID]
 		delete(k.waiting, ack.EnvelopeID)
@@ -125,7 +128,10 @@ func (s *Server) read(k *socket) {
 	}
 }
 
-func (k *socket) write(v any) error {
+func (s *Server) tellSocket(k *socket, v obj) error {
+	s.mu.Lock()
+	s.proof("socket", v)
+	s.mu.Unlock()
 	k.writing.Lock()
 	defer k.writing.Unlock()
 	_ = k.conn.SetWriteDeadline(time.Now().Add(2 * time.Second)) // It fails where the write does.
@@ -189,7 +195,7 @@ func (s *Server) over(k *socket, d *delivery, late <-chan time.Time) (a Ack, bro
 	s.mu.Lock()
 	k.waiting[id] = acked
 	s.mu.Unlock()
-	if k.write(envelope) != nil {
+	if s.tellSocket(k, envelope) != nil {
 		k.close()
 		s.mu.Lock()
 		k.broken = true
@@ -228,7 +234,7 @@ func (s *Server) Refresh(reason string) {
 	}
 	s.mu.Unlock()
 	for _, k := range sockets {
-		_ = k.write(obj{"type": "disconnect", "reason": reason, "debug_info": obj{"host": "applink-stand-in"}}) // A broken one is gone anyway.
+		_ = s.tellSocket(k, obj{"type": "disconnect", "reason": reason, "debug_info": obj{"host": "applink-stand-in"}}) // A broken one is gone anyway.
 		if reason != "warning" {
 			go func() {
 				timer := time.NewTimer(5 * time.Second)

@@ -161,6 +161,7 @@ func TestModalIsSubmittedWithEveryAnswer(t *testing.T) {
 func TestAnswersToSubmissionsAreChecked(t *testing.T) {
 	tests := map[string]struct{ body, problem string }{
 		"an action that there is not":     {`{"response_action": "shout"}`, "no response_action shout"},
+		"a field that there is not":       {`{"response_action": "clear", "text": "done"}`, "response_action clear has no field text"},
 		"an error at no input":            {`{"response_action": "errors", "errors": {"nope": "x"}}`, "no input of the view"},
 		"a message in place of an answer": {`{"text": "done"}`, "no response_action"},
 		"no JSON":                         {`done`, "no JSON"},
