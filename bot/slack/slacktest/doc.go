@@ -5,7 +5,9 @@
 //
 // It is strict. Arguments, blocks and views are checked against the types of
 // Slack's own SDK and against the documented limits; what does not fit is refused
-// with Slack's error and listed by [Server.Odd]. What the app does not
+// with Slack's error and listed by [Server.Odd]. So is what the stand-in itself
+// sends, answers and payloads alike, where the SDK has it otherwise: it sends no
+// field that the types do not promise, even where Slack does. What the app does not
 // acknowledge in three seconds is told to the person, as Slack does, and listed
 // by [Server.Failures]. [Run] fails the test when there is any of either.
 //
@@ -36,9 +38,10 @@
 // of its manifest, with those scopes and events and no others.
 //
 // The file testdata/slack.json.gz is made from the types of npm @slack/web-api
-// 8.2.0 and @slack/types 3.2.0, which are under the MIT licence: the arguments of
-// the methods that are here, Block Kit, views and the app manifest as JSON
-// Schema. internal/describe says what differs from a plain translation.
+// 8.2.0, @slack/types 3.2.0 and @slack/bolt 5.1.0, which are under the MIT licence:
+// the arguments and answers of the methods that are here, Block Kit, views, the app
+// manifest, events, interactions and commands as JSON Schema. internal/describe
+// says what differs from a plain translation.
 package slacktest
 
 //go:generate node internal/describe/describe.mjs $SLACK_NODE_MODULES testdata/slack.json.gz

@@ -323,6 +323,9 @@ func (s *Server) Suggest(viewID, actionID, typed string) ([]string, error) {
 		k.bad("", "must have either options or option_groups")
 	} else if o["options"] != nil {
 		k.options("", o, 0, maxOptions)
+		if d, err := described(); err == nil {
+			k.found = append(k.found, d.check(d.Types["suggestions"], "", o)...)
+		}
 	}
 	for _, p := range k.found {
 		s.strange("block_suggestion", "%s", p)

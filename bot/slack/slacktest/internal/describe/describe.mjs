@@ -33,7 +33,7 @@ const methods = {
   'files.getUploadURLExternal': 'FilesGetUploadURLExternal', 'files.completeUploadExternal': 'FilesCompleteUploadExternal',
   'reactions.add': 'ReactionsAdd',
 };
-const extra = { manifest: ['web-api/dist/types/request/manifest', 'Manifest'], view: ['types', 'View'], attachment: ['types', 'MessageAttachment'], block: ['types', 'KnownBlock'] };
+const extra = { manifest: ['web-api/dist/types/request/manifest', 'Manifest'], view: ['types', 'View'], attachment: ['types', 'MessageAttachment'], block: ['types', 'KnownBlock'], suggestions: ['bolt', 'BlockOptions'] };
 
 const entry = path.resolve(modules, '.describe.ts');
 const source = Object.entries(methods).map(([m, t]) => `export type ${alias(m)} = import('@slack/web-api').${t}Arguments;`)
