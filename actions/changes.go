@@ -143,6 +143,38 @@ func (s *Store) ChangesHead(ctx context.Context) (string, error) {
 	return last[0].ID, nil
 }
 
+// FollowChanges hands take the hints of what changes from now on, in their order,
+// until ctx ends. What take does not accept, as while Redis is away, it is handed
+// again, later each time.
+func (s *Store) FollowChanges(ctx context.Context, take func([]Change) error) {
+	after, failures := "", 0
+	for ctx.Err() == nil {
+		var changes []Change
+		var err error
+		if after == "" {
+			after, err = s.ChangesHead(ctx)
+		}
+		if err == nil {
+			changes, err = s.Changes(ctx, after, longestBlock)
+		}
+		if err == nil && len(changes) > 0 {
+			err = take(changes)
+		}
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			s.log.WarnContext(ctx, "changes cannot be followed; trying again", "error", err)
+			_ = pauseFor(ctx, min(5*time.Second, 250*time.Millisecond<<min(failures, 10))) // the loop looks at ctx
+			failures++
+		default:
+			failures = 0
+			if len(changes) > 0 {
+				after = changes[len(changes)-1].ID
+			}
+		}
+	}
+}
+
 // readStream is XREAD that ends at once when ctx does. The client waits for
 // Redis whatever becomes of ctx, so the read goes on alone for as long as it
 // blocks, longestBlock at most.

@@ -62,8 +62,7 @@ type Records interface {
 	Environments(ctx context.Context, f actions.EnvFilter) ([]*actions.Environment, string, error)
 	Run(ctx context.Context, id string) (*actions.Run, error)
 	Events(ctx context.Context, runID, after string, limit int, block time.Duration) ([]actions.Event, error)
-	Changes(ctx context.Context, after string, block time.Duration) ([]actions.Change, error)
-	ChangesHead(ctx context.Context) (string, error)
+	FollowChanges(ctx context.Context, take func([]actions.Change) error)
 }
 
 // Requests are what was asked for. *approvals.Requests has them.

@@ -156,32 +156,7 @@ const pagesAfter = 5 * time.Second
 
 // follow marks environments that change. What it misses, the sweep finds.
 func (s *Surface) follow(ctx context.Context) {
-	after, failures := "", 0
-	for ctx.Err() == nil {
-		var changes []actions.Change
-		var err error
-		if after == "" {
-			after, err = s.store.ChangesHead(ctx)
-		}
-		if err == nil {
-			changes, err = s.store.Changes(ctx, after, 5*time.Second)
-		}
-		if err == nil && len(changes) > 0 {
-			err = s.markChanged(ctx, changes)
-		}
-		if err != nil {
-			if ctx.Err() == nil {
-				s.log.WarnContext(ctx, "changes cannot be followed; trying again", "error", err)
-			}
-			_ = pause(ctx, min(5*time.Second, 250*time.Millisecond<<min(failures, 10))) // the loop looks at ctx
-			failures++
-			continue
-		}
-		failures = 0
-		if len(changes) > 0 {
-			after = changes[len(changes)-1].ID
-		}
-	}
+	s.store.FollowChanges(ctx, func(changes []actions.Change) error { return s.markChanged(ctx, changes) })
 }
 
 func (s *Surface) markChanged(ctx context.Context, changes []actions.Change) error {
