@@ -18,6 +18,12 @@ import (
 
 var shots = flag.String("shots", "", "a folder that the browser's pictures are kept in")
 
+const (
+	// stepPatience ends a step of somebody in a browser that hangs, and
+	// browserPatience all of them.
+	stepPatience, browserPatience = 2 * time.Minute, 10 * time.Minute
+)
+
 // browser starts a headless browser of the test's own.
 func browser(t *testing.T) context.Context {
 	t.Helper()
@@ -35,12 +41,15 @@ func browser(t *testing.T) context.Context {
 	for _, name := range []string{"no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync"} {
 		options = append(options, chromedp.Flag(name, true))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), browserPatience)
 	t.Cleanup(cancel)
 	ctx, stop := chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(stop)
 	ctx, quit := chromedp.NewContext(ctx)
 	t.Cleanup(quit)
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1280, 820)); err != nil { // which starts it, for as long as ctx lasts
+		t.Fatal(err)
+	}
 	return ctx
 }
 
@@ -86,19 +95,24 @@ func playBot(w *world) {
 
 func TestSomebodyUsesThePageInABrowser(t *testing.T) {
 	ctx := browser(t)
-	w := newWorld(t, Options{AnswerWithin: 10 * time.Second})
+	w := newWorld(t, Options{AnswerWithin: time.Minute})
 	w.listen()
 	playBot(w)
 	address := w.URL() + "/?as=" + w.ana + "&channel=" + w.channel
 	run := func(what string, steps ...chromedp.Action[chromedp.Void]) {
 		t.Helper()
-		if err := chromedp.Do(ctx, steps...); err != nil {
+		began := time.Now()
+		within, cancel := context.WithTimeout(ctx, stepPatience)
+		defer cancel()
+		if err := chromedp.Do(within, steps...); err != nil {
 			shoot(ctx, t, "failed")
-			t.Fatalf("%s: %v", what, err)
+			says, _ := chromedp.Run(ctx, chromedp.Evaluate[string](`document.body.innerText`)) // the browser may be gone
+			t.Fatalf("%s: %v, after %v; the page says:\n%s", what, err, time.Since(began), says)
 		}
+		t.Logf("%s: %v", what, time.Since(began).Round(time.Millisecond)) // which step is slow shows where a deadline is missed
 	}
 	box := chromedp.CSS(`#main textarea`)
-	run("open the page", chromedp.EmulateViewport(1280, 820), chromedp.Navigate(address), chromedp.WaitVisible(chromedp.CSS(`[data-as="`+w.ana+`"].here`)))
+	run("open the page", chromedp.Navigate(address), chromedp.WaitVisible(chromedp.CSS(`[data-as="`+w.ana+`"].here`)))
 	run("type a command", chromedp.SendKeys(box, "/b"), chromedp.WaitVisible(chromedp.CSS(`.offers .command`)))
 	shoot(ctx, t, "1-commands")
 	run("complete it", chromedp.SendKeys(box, "erth deploy sh"), chromedp.WaitVisible(chromedp.CSS(`.offers .choice`)))

@@ -12,6 +12,12 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
+const (
+	// stepPatience ends a step of somebody in a browser that hangs, and
+	// browserPatience all of them.
+	stepPatience, browserPatience = 2 * time.Minute, 10 * time.Minute
+)
+
 // browse opens a page in a browser without a window; without one the test is
 // skipped.
 func browse(t *testing.T, address string, width, height int) context.Context {
@@ -24,13 +30,16 @@ func browse(t *testing.T, address string, width, height int) context.Context {
 	for _, flag := range []string{"no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync"} {
 		opts = append(opts, chromedp.Flag(flag, true))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), browserPatience)
 	t.Cleanup(cancel)
 	ctx, stop := chromedp.NewExecAllocator(ctx, opts...)
 	t.Cleanup(stop)
 	ctx, closeTab := chromedp.NewContext(ctx)
 	t.Cleanup(closeTab)
-	run(ctx, t, chromedp.EmulateViewport(int64(width), int64(height)), chromedp.Navigate(address))
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(int64(width), int64(height))); err != nil { // which starts it, for as long as ctx lasts
+		t.Fatal(err)
+	}
+	run(ctx, t, chromedp.Navigate(address))
 	return ctx
 }
 
@@ -53,9 +62,15 @@ func picture(ctx context.Context, t *testing.T, name string) {
 
 func run(ctx context.Context, t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
-	if err := chromedp.Do(ctx, steps...); err != nil {
-		t.Fatal(err)
+	began := time.Now()
+	within, cancel := context.WithTimeout(ctx, stepPatience)
+	defer cancel()
+	if err := chromedp.Do(within, steps...); err != nil {
+		picture(ctx, t, "failed.png")
+		says, _ := chromedp.Run(ctx, chromedp.Evaluate[string](`document.body.innerText`)) // the browser may be gone
+		t.Fatalf("%v, after %v; the page says:\n%s", err, time.Since(began), says)
 	}
+	t.Logf("%v", time.Since(began).Round(time.Millisecond)) // which step is slow shows where a deadline is missed
 }
 
 // read is the text that stands in an element.
@@ -96,7 +111,8 @@ func reasonModal() obj {
 }
 
 func TestPersonTypesACommandAndClicksInABrowser(t *testing.T) {
-	a := newApp(t, Options{})
+	// How fast the app is is not what this is about: nothing runs out meanwhile.
+	a := newApp(t, Options{AckTimeout: time.Minute, Now: func() time.Time { return time.Unix(1_700_000_000, 0) }})
 	a.answers(func(g got) (int, string) {
 		switch {
 		case g.path == "/slack/commands" && g.form.Get("text") != "help":
@@ -142,7 +158,7 @@ func TestPersonTypesACommandAndClicksInABrowser(t *testing.T) {
 }
 
 func TestHomeTabAndNarrowWindow(t *testing.T) {
-	a := newApp(t, Options{})
+	a := newApp(t, Options{AckTimeout: time.Minute})
 	a.answers(func(g got) (int, string) {
 		if e, ok := g.payload["event"].(obj); ok && e["type"] == "app_home_opened" {
 			link := button("Open", "open")

@@ -63,13 +63,17 @@ func TestCommandThatIsNotAcknowledgedIsToldToThePerson(t *testing.T) {
 	ack, err := a.Command("U1", "C1", "status")
 	close(release)
 	a.must(err)
-	a.answers(func(got) (int, string) { return 500, "" })
-	second, err := a.Command("U1", "C1", "status")
-	a.must(err)
+	b := newApp(t, Options{AckTimeout: time.Minute})
+	b.answers(func(got) (int, string) { return 500, "" })
+	second, err := b.Command("U1", "C1", "status")
+	b.must(err)
 	if ack.Error != "operation_timeout" || second.Error != "dispatch_failed" || second.Status != 500 {
 		t.Errorf("acknowledged %+v, %+v", ack, second)
 	}
-	if own := a.Ephemerals("U1"); len(own) != 2 || !strings.Contains(own[0].Text, "operation_timeout") || len(a.TakeFailures()) != 2 {
+	if own := a.Ephemerals("U1"); len(own) != 1 || !strings.Contains(own[0].Text, "operation_timeout") || len(a.TakeFailures()) != 1 {
+		t.Errorf("told %+v", own)
+	}
+	if own := b.Ephemerals("U1"); len(own) != 1 || !strings.Contains(own[0].Text, "dispatch_failed") || len(b.TakeFailures()) != 1 {
 		t.Errorf("told %+v", own)
 	}
 }

@@ -262,7 +262,7 @@ func dial(t *testing.T, a *app) *websocket.Conn {
 func read1(t *testing.T, conn *websocket.Conn) obj {
 	t.Helper()
 	var o obj
-	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if err := conn.ReadJSON(&o); err != nil {

@@ -1,5 +1,6 @@
-// Keeps the page as the server has it. Only what differs is replaced, so that an
-// opened file, a selection or a half-written form stays.
+// Keeps the page as the server has it. Only what differs is changed, so that an
+// opened file, a selection, the focus or a half-written form stays, and nothing
+// moves away under somebody's mouse.
 "use strict";
 
 const $ = (q, from = document) => from.querySelector(q);
@@ -27,43 +28,86 @@ function made(html) {
   return t.content.firstElementChild;
 }
 
+// known tells elements that stand for different things apart.
+const known = (n) => n.nodeName + ["id", "href", "data-as", "data-channel", "data-thread", "data-custom", "data-dismiss"].map((a) => "|" + (n.getAttribute?.(a) ?? "")).join("");
+
+// become has an element look like another one. What is the same in both stays
+// where it is, since what is replaced loses its focus, and a click on it.
+function become(now, fresh) {
+  if (now.isEqualNode(fresh)) return;
+  if (known(now) !== known(fresh)) { now.replaceWith(fresh); return; }
+  if (now.nodeType !== Node.ELEMENT_NODE) { now.data = fresh.data; return; }
+  for (const { name } of [...now.attributes]) if (name !== "open" && !fresh.hasAttribute(name)) now.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (now.getAttribute(name) !== value) now.setAttribute(name, value);
+  const children = [...fresh.childNodes];
+  children.forEach((child, i) => {
+    if (now.childNodes[i]) become(now.childNodes[i], child);
+    else now.append(child);
+  });
+  while (now.childNodes.length > children.length) now.lastChild.remove();
+}
+
+// put fills an element, and tells whether that changed anything.
 function put(el, name, html) {
   if (shown.get(name) === html) return false;
   shown.set(name, html);
-  el.innerHTML = html;
+  const fresh = el.cloneNode();
+  fresh.innerHTML = html;
+  become(el, fresh);
   return true;
 }
 
+// list fills an element with what has an id each, and tells whether that changed
+// anything.
 function list(el, name, items) {
-  const pane = el.parentElement;
-  const low = pane.scrollHeight - pane.scrollTop - pane.clientHeight < 60;
+  let changed = false;
   const ids = new Set(items.map((i) => i.id));
-  for (const old of [...el.children]) if (!ids.has(old.id)) { shown.delete(name + old.id); old.remove(); }
+  for (const old of [...el.children]) if (!ids.has(old.id)) { shown.delete(name + old.id); old.remove(); changed = true; }
   let at = el.firstElementChild;
   for (const item of items) {
     const now = at && at.id === item.id ? at : document.getElementById(item.id);
-    if (now && el.contains(now) && shown.get(name + item.id) === item.html) {
-      if (now !== at) el.insertBefore(now, at);
-      at = now.nextElementSibling;
-      continue;
-    }
-    const fresh = made(item.html);
-    shown.set(name + item.id, item.html);
-    if (now && el.contains(now)) {
-      const open = [...now.querySelectorAll("details")].map((d) => d.open);
-      fresh.querySelectorAll("details").forEach((d, i) => { d.open = !!open[i]; });
+    const there = now && el.contains(now);
+    if (!there || shown.get(name + item.id) !== item.html) {
+      changed = true;
+      shown.set(name + item.id, item.html);
+      const fresh = made(item.html);
+      if (!there) { el.insertBefore(fresh, at); continue; }
       fresh.classList.toggle("found", now.classList.contains("found"));
-      now.replaceWith(fresh);
-    } else el.insertBefore(fresh, at);
-    at = fresh.nextElementSibling;
+      become(now, fresh);
+    }
+    if (now !== at) { el.insertBefore(now, at); changed = true; }
+    at = now.nextElementSibling;
   }
-  if (low) pane.scrollTop = pane.scrollHeight;
+  return changed;
 }
+
+// low tells whether somebody looks at the end of a list.
+const low = (el) => el.parentElement.scrollHeight - el.parentElement.scrollTop - el.parentElement.clientHeight < 60;
 
 function clear(el, name) {
   el.replaceChildren();
   for (const key of [...shown.keys()]) if (key.startsWith(name)) shown.delete(key);
 }
+
+// While a button of the mouse is down nothing is drawn: whoever clicks means what
+// they see. A button that comes up elsewhere is noticed when the mouse is back.
+let held = null;
+addEventListener("pointerdown", () => {
+  if (held) return;
+  held = {};
+  held.over = new Promise((over) => { held.end = over; });
+}, true);
+function release() {
+  const was = held;
+  setTimeout(() => { // The click comes first.
+    if (!was || held !== was) return;
+    held = null;
+    was.end();
+  });
+}
+for (const what of ["pointerup", "pointercancel", "contextmenu"]) addEventListener(what, release, true);
+addEventListener("pointermove", (e) => { if (!e.buttons) release(); }, true);
+addEventListener("blur", (e) => { if (e.target === window) release(); });
 
 // refresh fetches what there is to see. Asked for while it does, it does so again.
 let running = null, again = false;
@@ -76,6 +120,7 @@ function refresh() {
         const asked = new URLSearchParams(state).toString();
         const res = await fetch("/page/view?" + asked);
         const view = res.ok && await res.json();
+        if (held) await held.over;
         // Whoever went elsewhere meanwhile is shown that.
         if (view && asked === new URLSearchParams(state).toString()) draw(view);
       } catch { /* The stand-in is gone; the live stream tries again. */ }
@@ -86,9 +131,11 @@ function refresh() {
 }
 
 function draw(v) {
-  const moved = v.channel !== draw.channel || v.as !== draw.as;
-  if (moved) clear($("#messages"), "c:");
-  if (moved || v.thread !== draw.thread) clear($("#threadmessages"), "t:");
+  const main = $("#messages"), side = $("#threadmessages");
+  const moved = v.channel !== draw.channel || v.as !== draw.as, turned = moved || v.thread !== draw.thread;
+  const end = moved || low(main), sideEnd = turned || low(side);
+  if (moved) clear(main, "c:");
+  if (turned) clear(side, "t:");
   Object.assign(draw, { channel: v.channel, as: v.as, thread: v.thread });
   Object.assign(state, { as: v.as, channel: v.channel, thread: v.thread });
   history.replaceState(null, "", "?" + new URLSearchParams(Object.entries({ ...Object.fromEntries(here), ...state }).filter(([, x]) => x)));
@@ -97,8 +144,8 @@ function draw(v) {
   $("#main textarea").placeholder = v.placeholder;
   $("#thread").hidden = !v.thread;
   put($(".threadhead"), "threadhead", v.threadHeader);
-  list($("#messages"), "c:", v.messages);
-  list($("#threadmessages"), "t:", v.threadMessages);
+  if ((list(main, "c:", v.messages) || turned) && end) main.parentElement.scrollTop = main.parentElement.scrollHeight;
+  if (list(side, "t:", v.threadMessages) && sideEnd) side.parentElement.scrollTop = side.parentElement.scrollHeight;
   const id = v.modal ? v.modal.id : "";
   if (draw.modal !== id) {
     draw.modal = id;

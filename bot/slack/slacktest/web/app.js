@@ -12,7 +12,7 @@ const look = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
 if (bare) look.as = new URLSearchParams(location.search).get('as') ?? '';
 const read = {}; // by person and channel: the newest message that was shown
 const entered = {}; // by view: what was typed into it
-let state = null, names = null, drawn = '', fetching = null, wanted = false;
+let state = null, names = null, drawn = '', running = null, again = false;
 
 function go(changes) {
   Object.assign(look, changes);
@@ -21,20 +21,53 @@ function go(changes) {
   refresh();
 }
 
-async function refresh() {
-  if (fetching) { wanted = true; return fetching; }
+// While a button of the mouse is down nothing is drawn: what is replaced or moves
+// before it comes up gets no click. One that comes up elsewhere is noticed when the
+// mouse is back.
+let held = null;
+addEventListener('pointerdown', () => {
+  if (held) return;
+  held = {};
+  held.over = new Promise((over) => { held.end = over; });
+}, true);
+function release() {
+  const was = held;
+  setTimeout(() => { // The click comes first.
+    if (!was || held !== was) return;
+    held = null;
+    was.end();
+  });
+}
+for (const what of ['pointerup', 'pointercancel', 'contextmenu']) addEventListener(what, release, true);
+addEventListener('pointermove', (ev) => { if (!ev.buttons) release(); }, true);
+addEventListener('blur', (ev) => { if (ev.target === window) release(); });
+
+const alone = /\/page\/(message|view)\/([^/]+)(?:\/([^/]+))?$/.exec(path);
+
+function question() {
   const ask = new URLSearchParams({ as: look.as ?? '', channel: look.channel ?? '' });
-  const alone = /\/page\/(message|view)\/([^/]+)(?:\/([^/]+))?$/.exec(path);
   if (alone) ask.set(alone[1] === 'view' ? 'view' : 'channel', alone[2]);
-  fetching = fetch(root + 'page/state?' + ask).then((r) => r.json());
-  try {
-    state = await fetching;
-    names = { people: new Map(state.people.map((p) => [p.id, p])), groups: state.groups, channels: state.names };
-    if (alone) drawAlone(alone); else draw();
-  } finally {
-    fetching = null;
-    if (wanted) { wanted = false; refresh(); }
-  }
+  return ask.toString();
+}
+
+// refresh fetches what there is to see. Asked for while it does, it does so again.
+function refresh() {
+  again = true;
+  running ??= (async () => {
+    while (again) {
+      again = false;
+      try {
+        const asked = question(), found = await (await fetch(root + 'page/state?' + asked)).json();
+        if (held) await held.over;
+        if (asked !== question()) continue; // Whoever went elsewhere meanwhile is shown that.
+        state = found;
+        names = { people: new Map(state.people.map((p) => [p.id, p])), groups: state.groups, channels: state.names };
+        if (alone) drawAlone(alone); else draw();
+      } catch (e) { console.error(e); } // The live stream tells when the stand-in is back.
+    }
+    running = null;
+  })();
+  return running;
 }
 
 async function act(deed) {
@@ -83,6 +116,8 @@ function message(m, where, follows) {
   const old = kept.get(key);
   if (old?.sum === sum) return old.node;
   const node = drawMessage(m, where, follows);
+  const open = [...old?.node.querySelectorAll('details') ?? []].map((d) => d.open);
+  node.querySelectorAll('details').forEach((d, i) => { d.open = !!open[i]; });
   if (old && old.words !== words) node.classList.add('fresh');
   kept.set(key, { sum, words, node });
   return node;
@@ -131,13 +166,34 @@ function list(messages, where) {
   });
 }
 
-// fill puts nodes in place of what stands there, and leaves those that are the
-// same where they are; it stays at the end if it was there.
+// fill puts nodes in place of what stands there, and tells whether that changed
+// anything. What stays is not touched, so that it keeps its focus.
 function fill(box, nodes) {
-  const end = box.scrollHeight - box.scrollTop - box.clientHeight < 60 || !box.childElementCount;
-  const same = box.childElementCount === nodes.length && nodes.every((n, i) => box.children[i] === n);
-  if (!same) box.replaceChildren(...nodes);
-  if (end) box.scrollTop = box.scrollHeight;
+  let changed = false;
+  const stay = new Set(nodes);
+  for (const old of [...box.childNodes]) if (!stay.has(old)) { old.remove(); changed = true; }
+  let at = box.firstChild;
+  for (const node of nodes) {
+    if (node === at) { at = at.nextSibling; continue; }
+    box.insertBefore(node, at);
+    changed = true;
+  }
+  return changed;
+}
+
+const atEnd = (box) => box.scrollHeight - box.scrollTop - box.clientHeight < 60;
+const toEnd = (box) => { box.scrollTop = box.scrollHeight; };
+
+// part makes a node, unless what it is made from is as it was; the focus goes to
+// the one that takes its place.
+const parts = new Map();
+function part(name, from, make) {
+  const sum = JSON.stringify(from), old = parts.get(name);
+  if (old?.sum === sum) return old.node;
+  const node = make();
+  if (old && old.node === document.activeElement) setTimeout(() => node.focus({ preventScroll: true }));
+  parts.set(name, { sum, node });
+  return node;
 }
 
 // ---- the client
@@ -149,15 +205,24 @@ function draw() {
   read[state.me + state.channel] = state.channels.find((c) => c.id === state.channel)?.last;
   const c = state.channels.find((o) => o.id === state.channel);
   if (c?.dm && !look.tab) look.tab = 'home';
+  const box = $('messages'), where = [state.me, state.channel, look.tab].join(), moved = draw.where !== where, threaded = draw.thread !== look.thread;
+  const end = moved || atEnd(box);
+  Object.assign(draw, { where, thread: look.thread });
   drawSide();
   drawTop(c);
   const home = c?.dm && look.tab !== 'messages';
   $('composer').hidden = home;
   $('messages').classList.toggle('home', !!home);
   drawComposer($('composer'), c, '');
-  if (home) drawHome();
-  else fill($('messages'), [state.messages.length ? null : h('p.empty', {}, c?.dm ? `Type \u201c${state.app.command} help\u201d, or just \u201chelp\u201d.` : `Nothing was said here yet. Try ${state.app.command} help.`), ...list(state.messages.filter((m) => !m.thread_ts || m.thread_ts === m.ts || m.broadcast), 'main')].filter(Boolean));
   drawThread(c);
+  if (home) {
+    drawHome();
+    if (moved) box.scrollTop = 0;
+  } else {
+    const empty = part('empty', [c?.dm, state.app], () => h('p.empty', {}, c?.dm ? `Type \u201c${state.app.command} help\u201d, or just \u201chelp\u201d.` : `Nothing was said here yet. Try ${state.app.command} help.`));
+    const main = list(state.messages.filter((m) => !m.thread_ts || m.thread_ts === m.ts || m.broadcast), 'main');
+    if ((fill(box, state.messages.length ? main : [empty, ...main]) || moved || threaded) && end) toEnd(box);
+  }
   drawModal();
   document.title = (c ? (c.dm ? state.app.name : '#' + c.name) + ' \u00b7 ' : '') + 'Slack stand-in';
   if (look.message) {
@@ -171,17 +236,22 @@ function draw() {
 function drawSide() {
   const people = state.people.filter((p) => !p.bot && !p.deleted);
   const entry = (c) => {
-    const unread = read[state.me + c.id] !== undefined && c.last && read[state.me + c.id] !== c.last && c.id !== state.channel;
+    const here = c.id === state.channel;
+    const unread = read[state.me + c.id] !== undefined && c.last && read[state.me + c.id] !== c.last && !here;
     if (read[state.me + c.id] === undefined) read[state.me + c.id] = c.last;
-    return h('button.entry' + (c.id === state.channel ? '.here' : '') + (unread ? '.unread' : ''), { type: 'button', 'data-channel': c.id, onclick: () => open(c) },
-      c.dm ? face(names.people.get(state.bot) ?? { bot: true, id: 'app' }, '.tiny') : c.private ? icon('lock') : h('span.hash', {}, '#'), h('span', {}, c.dm ? state.app.name : c.name), c.archived && h('small', {}, 'archived'), unread && h('span.dot'));
+    return part('entry ' + c.id, [here, unread, c.name, c.private, c.archived, c.dm, state.app.name], () => h('button.entry' + (here ? '.here' : '') + (unread ? '.unread' : ''), { type: 'button', 'data-channel': c.id, onclick: () => open(c) },
+      c.dm ? face(names.people.get(state.bot) ?? { bot: true, id: 'app' }, '.tiny') : c.private ? icon('lock') : h('span.hash', {}, '#'), h('span', {}, c.dm ? state.app.name : c.name), c.archived && h('small', {}, 'archived'), unread && h('span.dot')));
   };
+  const person = (p) => part('person ' + p.id, [p, p.id === state.me], () => h('button.person' + (p.id === state.me ? '.here' : ''), { type: 'button', 'data-person': p.id, title: p.real, onclick: () => go({ as: p.id, thread: '' }) }, face(p, '.small'), h('span', {}, p.real)));
+  const caption = (text) => part(text, [], () => h('div.caption', {}, text));
+  const faces = part('faces', [], () => h('div.faces'));
+  fill(faces, people.map(person));
   const direct = state.channels.filter((c) => c.dm);
-  $('side').replaceChildren(
-    h('div.team', {}, h('b', {}, state.team ?? 'Slack'), h('small', {}, 'A stand-in, not Slack')),
-    h('div.acting', {}, h('span.caption', {}, 'Acting as'), h('div.faces', {}, people.map((p) => h('button.person' + (p.id === state.me ? '.here' : ''), { type: 'button', 'data-person': p.id, title: p.real, onclick: () => go({ as: p.id, thread: '' }) }, face(p, '.small'), h('span', {}, p.real))))),
-    h('div.caption', {}, 'Channels'), ...state.channels.filter((c) => !c.dm).map(entry),
-    h('div.caption', {}, 'Apps'), direct.length ? direct.map(entry)[0] : h('button.entry', { type: 'button', 'data-channel': 'app', onclick: async () => { const made = await act({ do: 'dm' }); if (made.channel) open({ id: made.channel, dm: true }); } }, face({ bot: true, id: 'app' }, '.tiny'), h('span', {}, state.app.name)));
+  fill($('side'), [
+    part('team', [state.team], () => h('div.team', {}, h('b', {}, state.team ?? 'Slack'), h('small', {}, 'A stand-in, not Slack'))),
+    part('acting', [], () => h('div.acting', {}, h('span.caption', {}, 'Acting as'), faces)),
+    caption('Channels'), ...state.channels.filter((c) => !c.dm).map(entry),
+    caption('Apps'), direct.length ? direct.map(entry)[0] : part('no entry', [state.app.name], () => h('button.entry', { type: 'button', 'data-channel': 'app', onclick: async () => { const made = await act({ do: 'dm' }); if (made.channel) open({ id: made.channel, dm: true }); } }, face({ bot: true, id: 'app' }, '.tiny'), h('span', {}, state.app.name)))]);
 }
 
 function open(c) {
@@ -190,6 +260,9 @@ function open(c) {
 }
 
 function drawTop(c) {
+  const from = JSON.stringify([c, look.tab, state.app.name]);
+  if (drawTop.from === from) return;
+  drawTop.from = from;
   if (!c) return $('top').replaceChildren();
   const tab = (id, label) => h('button.tab' + ((look.tab ?? 'home') === id ? '.here' : ''), { type: 'button', 'data-tab': id, onclick: () => { if (id === 'home') act({ do: 'home' }); go({ tab: id }); } }, label);
   $('top').replaceChildren(...(c.dm ? [face({ bot: true, id: 'app' }, '.small'), h('h1', {}, state.app.name), h('div.tabs', {}, tab('home', 'Home'), tab('messages', 'Messages'))]
@@ -199,7 +272,7 @@ function drawTop(c) {
 function drawHome() {
   const v = state.home;
   const ctx = v && { ...viewContext(v), values: (entered[v.id] ??= {}) };
-  fill($('messages'), [v ? blocks(v.blocks, ctx) : h('p.empty', {}, `${state.app.name} has not shown anything here yet.`)]);
+  fill($('messages'), [part('home', [state.me, v], () => (v ? blocks(v.blocks, ctx) : h('p.empty', {}, `${state.app.name} has not shown anything here yet.`)))]);
 }
 
 function drawComposer(box, c, thread) {
@@ -243,8 +316,10 @@ function drawThread(c) {
   drawComposer(box.querySelector('.composer'), c, look.thread);
   const first = state.messages.find((m) => m.ts === look.thread);
   const replies = state.messages.filter((m) => m.thread_ts === look.thread && m.ts !== look.thread);
-  fill(box.querySelector('.replylist'), [first ? message({ ...first, reply_count: 0 }, 'thread', false) : h('p.empty', {}, 'The message was deleted.'),
+  const replied = box.querySelector('.replylist'), end = !replied.childElementCount || atEnd(replied);
+  const changed = fill(replied, [first ? message({ ...first, reply_count: 0 }, 'thread', false) : h('p.empty', {}, 'The message was deleted.'),
     ...(replies.length ? [separator(replies.length)] : []), ...list(replies, 'thread')]);
+  if (changed && end) toEnd(replied);
 }
 
 const separators = new Map();
@@ -330,8 +405,8 @@ function drawAlone([, what, , ts]) {
 refresh().then(() => {
   if (bare) return;
   const live = new EventSource(root + 'page/live');
-  let soon = 0;
-  live.onmessage = () => { clearTimeout(soon); soon = setTimeout(refresh, 40); };
+  let soon = 0; // Many changes at once are fetched as one.
+  live.onmessage = () => { soon ||= setTimeout(() => { soon = 0; refresh(); }, 40); };
 });
 // A link to a message leads there, in this window.
 document.addEventListener('click', (ev) => {
