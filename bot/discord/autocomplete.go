@@ -20,7 +20,7 @@ const (
 // autocomplete completes the option that somebody is typing. Without a
 // completion they type on: nothing of this is an error to them.
 func (s *Surface) autocomplete(ctx context.Context, i interaction) (response, error) {
-	d, c, err := decodeCommand(i.Data)
+	d, c, err := decodeTyping(i.Data)
 	if err != nil {
 		return response{}, err
 	}

@@ -43,16 +43,17 @@ func TestCompletions(t *testing.T) {
 		first string
 		n     int
 	}{
-		"a target":                        {echo, typing(`{"name":"target","type":3,"value":"sh","focused":true}`), place + "|discord:" + testUser + "|target||sh", 1},
-		"a ref of a target":               {echo, typing(`{"name":"target","type":3,"value":"shop/pr-1"},{"name":"ref","type":3,"value":"ma","focused":true}`), place + "|discord:" + testUser + "|ref|shop/pr-1|ma", 1},
-		"too many, too long and empty":    {many, typing(`{"name":"ref","type":3,"value":"","focused":true}`), strings.Repeat("é", 100), 25},
-		"one that has none":               {echo, typing(`{"name":"set","type":3,"value":"","focused":true}`), "", 0},
-		"a number that is being typed":    {echo, typing(`{"name":"to","type":4,"value":"1x","focused":true}`), "", 0},
-		"nothing that is typed":           {echo, typing(``), "", 0},
-		"nobody to ask":                   {nil, typing(`{"name":"ref","type":3,"value":"","focused":true}`), "", 0},
-		"a verb that is not known":        {echo, done(typeAutocomplete, `{"name":"berth","type":1,"options":[{"name":"x","type":1,"options":[{"name":"y","type":3,"value":"","focused":true}]}]}`), "", 0},
-		"verbs are known here":            {nil, done(typeAutocomplete, `{"name":"berth","type":1,"options":[{"name":"help","type":1,"options":[{"name":"verb","type":3,"value":"e","focused":true}]}]}`), "deploy", 4},
-		"an answer that comes in no time": {slow, typing(`{"name":"ref","type":3,"value":"","focused":true}`), "", 0},
+		"a target":                         {echo, typing(`{"name":"target","type":3,"value":"sh","focused":true}`), place + "|discord:" + testUser + "|target||sh", 1},
+		"a ref of a target":                {echo, typing(`{"name":"target","type":3,"value":"shop/pr-1"},{"name":"ref","type":3,"value":"ma","focused":true}`), place + "|discord:" + testUser + "|ref|shop/pr-1|ma", 1},
+		"too many, too long and empty":     {many, typing(`{"name":"ref","type":3,"value":"","focused":true}`), strings.Repeat("é", 100), 25},
+		"one that has none":                {echo, typing(`{"name":"set","type":3,"value":"","focused":true}`), "", 0},
+		"a number that is being typed":     {echo, typing(`{"name":"to","type":4,"value":"1x","focused":true}`), "", 0},
+		"beside a number that is none yet": {echo, typing(`{"name":"target","type":3,"value":"sh","focused":true},{"name":"to","type":4,"value":"1x"}`), place + "|discord:" + testUser + "|target||sh", 1},
+		"nothing that is typed":            {echo, typing(``), "", 0},
+		"nobody to ask":                    {nil, typing(`{"name":"ref","type":3,"value":"","focused":true}`), "", 0},
+		"a verb that is not known":         {echo, done(typeAutocomplete, `{"name":"berth","type":1,"options":[{"name":"x","type":1,"options":[{"name":"y","type":3,"value":"","focused":true}]}]}`), "", 0},
+		"verbs are known here":             {nil, done(typeAutocomplete, `{"name":"berth","type":1,"options":[{"name":"help","type":1,"options":[{"name":"verb","type":3,"value":"e","focused":true}]}]}`), "deploy", 4},
+		"an answer that comes in no time":  {slow, typing(`{"name":"ref","type":3,"value":"","focused":true}`), "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

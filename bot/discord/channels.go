@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"sync"
 
+	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/bot"
 )
 
@@ -46,6 +47,9 @@ func (s *Surface) placeOf(ctx context.Context, guild, id string) (bot.ChatPlace,
 		return p, nil // there are no threads in direct messages
 	}
 	channel, err := s.channel(ctx, id)
+	if err != nil && unseen(err) && codeOf(err) != codeUnknownChannel && s.plain(id) {
+		return p, nil
+	}
 	if err != nil {
 		return bot.ChatPlace{}, err
 	}
@@ -53,6 +57,13 @@ func (s *Surface) placeOf(ctx context.Context, guild, id string) (bot.ChatPlace,
 		p.Channel, p.Thread = channel.ParentID, id
 	}
 	return p, nil
+}
+
+// unseen tells whether a failure means that Discord has nothing to say of a
+// channel, now or later.
+func unseen(err error) bool {
+	code := actions.CodeOf(err)
+	return code == actions.CodeForbidden || code == actions.CodeNotFound
 }
 
 // channel is what Discord says of a channel, asked once.
@@ -85,6 +96,9 @@ func (s *Surface) whole(ctx context.Context, at bot.ChatPlace) (bot.ChatPlace, e
 		return at, nil
 	}
 	channel, err := s.channel(ctx, at.Channel)
+	if err != nil && unseen(err) {
+		return at, nil // what is written there says whether it can be
+	}
 	if err != nil {
 		return at, fmt.Errorf("look at channel %s: %w", at.Channel, err)
 	}

@@ -36,6 +36,7 @@ const (
 type connection struct {
 	s       *Surface
 	n       int
+	count   int // of shards
 	session *discordgo.Session
 	readied chan struct{} // holds one: a session began, or was resumed
 	lost    chan struct{} // holds one: the websocket is gone
@@ -44,6 +45,11 @@ type connection struct {
 	// These two are written and read where events are told, one after the other.
 	me    string // Berth's own account
 	begun bool   // there is a session, which can be resumed
+	// What was missed before the session, and until when all has come.
+	absence atomic.Pointer[absence] // nil before the first session
+	guilds  chan struct{}           // holds one: Discord told of a guild
+	came    atomic.Int64            // when the last event did, in Unix nanoseconds
+	kept    time.Time               // until when all was heard, as it was kept last
 }
 
 // newConnection prepares a session that is to be begun. It returns *spentError when
@@ -63,7 +69,8 @@ func (s *Surface) newConnection(ctx context.Context, n, count int) (*connection,
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{s: s, n: n, session: session, readied: make(chan struct{}, 1), lost: make(chan struct{}, 1), slots: make(chan struct{}, atOnce)}
+	c := &connection{s: s, n: n, count: count, session: session, readied: make(chan struct{}, 1), lost: make(chan struct{}, 1), slots: make(chan struct{}, atOnce),
+		guilds: make(chan struct{}, 1)}
 	session.LogLevel = -1 // what matters is logged here, without tokens
 	session.Compress, session.Identify.Compress = false, false
 	session.StateEnabled = false // nothing is remembered of guilds
@@ -149,6 +156,11 @@ func (c *connection) live(ctx context.Context) error {
 	}
 	c.s.gateway.up(c.n, c.s.now())
 	c.s.log.InfoContext(ctx, "connected to Discord's gateway", "shard", c.n)
+	following, stop := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	beside.Go(func() { c.follow(following) })
+	defer beside.Wait()
+	defer stop()
 	select {
 	case <-c.lost:
 		return errLost
@@ -173,6 +185,7 @@ func (c *connection) giveUp(opened <-chan error, why error) error {
 // event is told by discordgo, in the order in which Discord tells it.
 func (c *connection) event(e *discordgo.Event) {
 	s, ctx := c.s, context.Background()
+	c.came.Store(time.Now().UnixNano())
 	switch e.Type {
 	case "READY":
 		r, err := decodeReady(e.RawData)
@@ -181,11 +194,16 @@ func (c *connection) event(e *discordgo.Event) {
 			return
 		}
 		c.me, c.begun = r.User.ID, true
+		c.absence.Store(newAbsence(r))
 		c.identifies(true)
 		signal(c.readied)
 	case "RESUMED":
 		c.identifies(true)
 		signal(c.readied)
+	case "GUILD_CREATE":
+		if err := c.guild(e.RawData); err != nil {
+			s.log.WarnContext(ctx, "a guild of Discord's gateway could not be read", "shard", c.n, "error", err)
+		}
 	case "INTERACTION_CREATE":
 		c.beside(func() { s.interacted(ctx, e.RawData) })
 	case "MESSAGE_CREATE":

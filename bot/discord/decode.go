@@ -185,13 +185,13 @@ func (i interaction) place() bot.ChatPlace {
 	return p
 }
 
-// event is the interaction as a command.
-func (i interaction) event(line string) bot.ChatEvent {
+// event is the interaction as a command, which arrives now.
+func (i interaction) event(line string, now time.Time) bot.ChatEvent {
 	by, nick := i.by(), ""
 	if i.Member != nil {
 		nick = i.Member.Nick
 	}
-	at := timeOf(i.ID)
+	at := momentOf(i.ID, now)
 	e := bot.ChatEvent{
 		ID: i.ID, Kind: bot.ChatCommand, Place: i.place(), Private: i.GuildID == "", Identity: identityPrefix + by.ID, User: by.ID, Name: by.shown(nick),
 		Line: line, Answer: i.Token, Until: at.Add(tokenLife), At: at,
@@ -217,6 +217,17 @@ func timeOf(id string) time.Time {
 		n = math.MaxUint64
 	}
 	return time.UnixMilli(int64(n>>22) + discordEpoch).UTC()
+}
+
+// momentOf is when an interaction was made that arrives now. It arrives within
+// seconds, so that an id that tells of another time tells of none: not every
+// server of the API makes ids of the time.
+func momentOf(id string, now time.Time) time.Time {
+	at := timeOf(id)
+	if age := now.Sub(at); age > tokenLife || age < -maxSkew {
+		return now.UTC()
+	}
+	return at
 }
 
 // commandData is what an application command, or one that is being typed, says.
@@ -263,6 +274,17 @@ func (d commandData) slash() bool {
 // decodeCommand reads an application command. It returns no call for one that is
 // not /berth.
 func decodeCommand(data json.RawMessage) (commandData, call, error) {
+	return readCall(data, false)
+}
+
+// decodeTyping reads a command that is being typed. What is no value of its
+// option yet is left out of it, since Discord checks none before they are sent.
+// Source: https://docs.discord.com/developers/interactions/application-commands#autocomplete
+func decodeTyping(data json.RawMessage) (commandData, call, error) {
+	return readCall(data, true)
+}
+
+func readCall(data json.RawMessage, typing bool) (commandData, call, error) {
 	var d commandData
 	if err := json.Unmarshal(data, &d); err != nil {
 		return commandData{}, call{}, errors.New("the command is not the JSON that it should be")
@@ -282,6 +304,9 @@ func decodeCommand(data json.RawMessage) (commandData, call, error) {
 	}
 	for _, o := range options {
 		v, err := o.value()
+		if err != nil && typing {
+			continue
+		}
 		if err != nil {
 			return commandData{}, call{}, err
 		}

@@ -167,6 +167,7 @@ func (s *Surface) direct(ctx context.Context, user string) (string, error) {
 	if !isID(channel.ID) {
 		return "", actions.Errorf(opPost, actions.CodeUnavailable, "Discord did not say where direct messages go.")
 	}
+	s.keepDirect(ctx, channel.ID) // there may be an answer to what is written there
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.channels == nil || len(d.channels) >= maxDirects {

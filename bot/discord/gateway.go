@@ -352,7 +352,10 @@ func (g *gatewayState) failed(err error) {
 
 // ready is what READY says, as far as that matters.
 type ready struct {
-	User user `json:"user"`
+	User   user `json:"user"`
+	Guilds []struct {
+		ID string `json:"id"`
+	} `json:"guilds"` // of which GUILD_CREATE tells
 }
 
 // decodeReady reads READY.

@@ -162,12 +162,16 @@ func (s *Surface) handle(ctx context.Context, i interaction) (response, error) {
 const locateWithin = time.Second
 
 // locate finds the channel of an interaction that does not say it, as those of
-// Discord do.
+// Discord do. Where there is nothing to ask, it is the channel that it names:
+// nobody who clicks or types decides what an interaction says.
 func (s *Surface) locate(ctx context.Context, i *interaction) error {
 	ctx, cancel := context.WithTimeout(ctx, locateWithin)
 	defer cancel()
 	place, err := s.placeOf(ctx, i.GuildID, i.ChannelID)
-	if err != nil {
+	switch {
+	case err != nil && unseen(err):
+		place = bot.ChatPlace{}
+	case err != nil:
 		return err
 	}
 	i.Channel = &channelObject{ID: i.ChannelID}
@@ -190,13 +194,13 @@ func (s *Surface) command(ctx context.Context, i interaction) (response, error) 
 		return note("This command is none of Berth's, and nothing was done. Berth's is `/" + slashCommand + "`."), nil
 	}
 	if len(c.path) == 0 {
-		return s.take(ctx, i.event(bot.VerbHelp)), nil
+		return s.take(ctx, i.event(bot.VerbHelp, s.now())), nil
 	}
 	v, known := s.verbAt(c.path)
 	if !known {
 		// An older Berth registered it: the grammar says what there is now.
 		v = Verb{Name: bot.Quote(oneLine(c.path[len(c.path)-1]))}
-		return s.take(ctx, i.event(v.line(nil))), nil
+		return s.take(ctx, i.event(v.line(nil), s.now())), nil
 	}
 	if name, odd := v.unknown(c.given); odd {
 		// Another Berth registered it. Without it this might do what nobody asked for:
@@ -204,7 +208,7 @@ func (s *Surface) command(ctx context.Context, i interaction) (response, error) 
 		return note("This Berth does not know the option " + bot.Code(oneLine(name), 60) + " of " + bot.Code("/"+slashCommand+" "+strings.Join(v.path(), " "), 60) +
 			", so **nothing was done**. Whoever runs Berth can make the commands here what they should be, with `berth discord register`."), nil
 	}
-	return s.take(ctx, i.event(v.line(c.given))), nil
+	return s.take(ctx, i.event(v.line(c.given), s.now())), nil
 }
 
 // click takes the buttons of messages. What is to be asked first is asked at
@@ -225,7 +229,7 @@ func (s *Surface) click(ctx context.Context, i interaction) (response, error) {
 	case p.reason:
 		return form(p, label), nil
 	}
-	e := i.event(p.line)
+	e := i.event(p.line, s.now())
 	e.Digest, e.Clicked = p.digest, true
 	answer := s.take(ctx, e)
 	if p.asked {
@@ -248,7 +252,7 @@ func (s *Surface) submit(ctx context.Context, i interaction) (response, error) {
 	if reason == "" {
 		return note("There was no reason in it, so nothing was done. Click again and say why."), nil
 	}
-	e := i.event(p.line + " --reason " + bot.Quote(reason))
+	e := i.event(p.line+" --reason "+bot.Quote(reason), s.now())
 	e.Digest, e.Clicked = p.digest, true
 	return s.take(ctx, e), nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,7 @@ func TestAnInteractionThatDoesNotSayItsChannel(t *testing.T) {
 	api := newRest(t)
 	s, _ := surfaceOf(t, api, in, nil)
 	body := done(typeCommand, `{"name":"berth","type":1,"options":[{"name":"help","type":1}]}`, "channel", "")
+	api.on("GET channels/"+testPlace, 503, `{}`)
 	if _, r, text := send(t, s, body); r.Type != answerMessage || len(in.all()) != 0 {
 		t.Errorf("taken without a channel: %s", text)
 	}
@@ -106,6 +108,54 @@ func TestAnInteractionThatDoesNotSayItsChannel(t *testing.T) {
 	send(t, s, body)
 	if got := in.all(); len(got) != 1 || got[0].Place != (bot.ChatPlace{Platform: "discord", Workspace: testGuild, Channel: "77", Thread: testPlace}) {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestAnInteractionOfAChannelThatCannotBeLookedAtIsOfThatChannel(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		body   string
+	}{
+		"there is nothing to ask":     {404, `{"code":0,"message":"404: Not Found"}`},
+		"it is not known":             {404, `{"code":10003,"message":"Unknown Channel"}`},
+		"Berth may not see it":        {403, `{"code":50001,"message":"Missing Access"}`},
+		"it is refused without words": {403, `no`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			in := &taken{}
+			api := newRest(t)
+			api.on("GET channels/"+testPlace, c.status, c.body)
+			s, _ := surfaceOf(t, api, in, func(o *Options) { o.Plain = func(string) bool { return false } })
+			send(t, s, done(typeCommand, `{"name":"berth","type":1,"options":[{"name":"help","type":1}]}`, "channel", ""))
+			if got := in.all(); len(got) != 1 || got[0].Place != (bot.ChatPlace{Platform: "discord", Workspace: testGuild, Channel: testPlace}) {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+func TestAnIdThatTellsOfAnotherTimeTellsOfNone(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		id   string
+		when time.Time
+	}{
+		"a small number":          {"12345", testNow},
+		"yesterday":               {strconv.FormatUint(snowflake(testNow.Add(-24*time.Hour)), 10), testNow},
+		"tomorrow":                {strconv.FormatUint(snowflake(testNow.Add(24*time.Hour)), 10), testNow},
+		"one delivered once more": {strconv.FormatUint(snowflake(testNow.Add(-4*time.Minute)), 10), testNow.Add(-4 * time.Minute)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			in := &taken{}
+			s, _ := surfaceOf(t, nil, in, nil)
+			send(t, s, done(typeCommand, `{"name":"berth","type":1,"options":[{"name":"help","type":1}]}`, "id", `"`+c.id+`"`))
+			if got := in.all(); len(got) != 1 || got[0].ID != c.id || got[0].At.Sub(c.when).Abs() > time.Millisecond || !got[0].Until.Equal(got[0].At.Add(tokenLife)) {
+				t.Errorf("%+v", got)
+			}
+		})
 	}
 }
 

@@ -32,6 +32,13 @@ type posted struct {
 		Nick string `json:"nick"`
 	} `json:"member"`
 	Content string `json:"content"`
+	// Reactions are there over REST alone.
+	Reactions []struct {
+		Me    bool `json:"me"`
+		Emoji struct {
+			Name string `json:"name"`
+		} `json:"emoji"`
+	} `json:"reactions"`
 }
 
 // decodeMessage reads a message of the gateway.
@@ -169,6 +176,9 @@ func (s *Surface) mentioned(ctx context.Context, m posted, line string) {
 	switch {
 	case err == nil:
 		s.react(ctx, m)
+		if m.GuildID == "" {
+			s.keepDirect(ctx, m.ChannelID)
+		}
 	case actions.CodeOf(err) == actions.CodeInvalid:
 		s.log.ErrorContext(ctx, "an event was not taken", "event", e.ID, "error", err)
 		s.tell(ctx, e, noteLost, "Not done", "Berth does not take this, and nothing was done.")
@@ -179,12 +189,20 @@ func (s *Surface) mentioned(ctx context.Context, m posted, line string) {
 	}
 }
 
+// readSign is the reaction that shows that a message was read.
+const readSign = "👀"
+
 // react shows at once that a message was read. Where Berth may not, it goes
 // without.
 func (s *Surface) react(ctx context.Context, m posted) {
 	ctx, cancel := context.WithTimeout(ctx, reactWithin)
 	defer cancel()
-	path := "channels/" + m.ChannelID + "/messages/" + m.ID + "/reactions/" + url.PathEscape("👀") + "/@me"
+	for _, r := range m.Reactions {
+		if r.Me && r.Emoji.Name == readSign {
+			return
+		}
+	}
+	path := "channels/" + m.ChannelID + "/messages/" + m.ID + "/reactions/" + url.PathEscape(readSign) + "/@me"
 	err := s.client.call(ctx, http.MethodPut, path, nil, nil)
 	for limited, ok := errors.AsType[*bot.Limited](err); ok && limited.After < reactWithin && ctx.Err() == nil; limited, ok = errors.AsType[*bot.Limited](err) {
 		s.sleep(ctx, limited.After) // Discord takes four in a second
@@ -192,5 +210,13 @@ func (s *Surface) react(ctx context.Context, m posted) {
 	}
 	if err != nil {
 		s.log.DebugContext(ctx, "a message was read without a sign of it", "message", m.ID, "error", err)
+	}
+}
+
+// keepDirect keeps that there are direct messages in a channel, for the time in
+// which nobody listens.
+func (s *Surface) keepDirect(ctx context.Context, channel string) {
+	if err := s.heard.direct(ctx, channel); err != nil {
+		s.log.DebugContext(ctx, "a channel of direct messages was not kept", "channel", channel, "error", err)
 	}
 }

@@ -86,6 +86,22 @@ func TestAMentionInAThreadIsOfItsChannel(t *testing.T) {
 	}
 }
 
+func TestAMentionInAChannelThatCannotBeLookedAt(t *testing.T) {
+	t.Parallel()
+	for name, plain := range map[string]bool{"is taken where its rules are known": true, "is left alone where it could be a thread of a limited one": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			in := &taken{}
+			s, _ := surfaceOf(t, newRest(t), in, func(o *Options) { o.Plain = func(id string) bool { return plain && id == "88" } })
+			s.mentioned(t.Context(), mention("88", ""), "status")
+			want := bot.ChatPlace{Platform: "discord", Workspace: testGuild, Channel: "88"}
+			if got := in.all(); (len(got) == 1 && got[0].Place == want) != plain {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
 func TestAMentionInAChannelThatIsGoneIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	in := &taken{}

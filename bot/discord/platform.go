@@ -67,12 +67,16 @@ func (s *Surface) post(ctx context.Context, at bot.ChatPlace, channel string, p 
 func (s *Surface) postBelow(ctx context.Context, at bot.ChatPlace, m bot.ChatMessage, p *payload) (bot.ChatSent, error) {
 	if at.Workspace != "" { // direct messages have no threads
 		sent, err := s.post(ctx, at, at.Thread, p)
-		if codeOf(err) == codeUnknownChannel {
+		refused := err != nil && threadless(err)
+		if isNotFound(err) {
 			if err = s.startThread(ctx, at, m); err == nil {
 				sent, err = s.post(ctx, at, at.Thread, p)
+				refused = err != nil && threadless(err)
+			} else {
+				refused = threadRefused(err)
 			}
 		}
-		if err == nil || !threadless(err) {
+		if !refused {
 			return sent, err
 		}
 	}
@@ -90,7 +94,20 @@ func threadless(err error) bool {
 		codeMissingAccess, codeMissingPermissions:
 		return true
 	}
-	return false
+	return isNotFound(err) || codeOf(err) == 0 && actions.CodeOf(err) == actions.CodeForbidden
+}
+
+// threadRefused tells whether Discord starts no thread however often it is asked.
+// Not every server of the API has threads, or says why it refuses them, and
+// nothing that is to be told depends on there being one.
+func threadRefused(err error) bool {
+	e, ok := errors.AsType[*apiError](err)
+	return ok && (threadless(err) || e.Status == http.StatusNotImplemented || e.Status >= 400 && e.Status < 500 && e.Status != http.StatusUnauthorized)
+}
+
+// isNotFound tells whether a thread is not there, as far as Discord says.
+func isNotFound(err error) bool {
+	return codeOf(err) == codeUnknownChannel || codeOf(err) == 0 && actions.CodeOf(err) == actions.CodeNotFound
 }
 
 // threadKept is after how many minutes of silence a thread is folded away.

@@ -135,6 +135,14 @@ func TestPostToAThread(t *testing.T) {
 			answers: map[string][]answer{"POST /channels/20/messages": {refusal(404, 10003), made}, "POST /channels/10/messages/20/threads": {{status: 201, body: `{"id": "20"}`}}},
 			at:      inThread, asked: "POST /channels/20/messages, POST /channels/10/messages/20/threads, POST /channels/20/messages",
 		},
+		"of a server without threads is a reply": {
+			answers: map[string][]answer{"POST /channels/20/messages": {{status: 404, body: "nothing here"}}, "POST /channels/10/messages/20/threads": {{status: 404, body: "nothing here"}}, "POST /channels/10/messages": {made}},
+			at:      inChannel, asked: "POST /channels/20/messages, POST /channels/10/messages/20/threads, POST /channels/10/messages", reply: true,
+		},
+		"that is started by nobody there is a reply": {
+			answers: map[string][]answer{"POST /channels/20/messages": {refusal(404, 10003)}, "POST /channels/10/messages/20/threads": {refusal(405, 0)}, "POST /channels/10/messages": {made}},
+			at:      inChannel, asked: "POST /channels/20/messages, POST /channels/10/messages/20/threads, POST /channels/10/messages", reply: true,
+		},
 		"that another replica started meanwhile goes into it": {
 			answers: map[string][]answer{"POST /channels/20/messages": {refusal(404, 10003), made}, "POST /channels/10/messages/20/threads": {refusal(400, 160004)}},
 			at:      inThread, asked: "POST /channels/20/messages, POST /channels/10/messages/20/threads, POST /channels/20/messages",

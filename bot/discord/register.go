@@ -112,7 +112,7 @@ func (s *Surface) registerIn(ctx context.Context, guild string, dry bool) (Scope
 			continue
 		}
 		known[found.Name] = true
-		if wanted[i].equal(found) {
+		if wanted[i].equal(found.settled(wanted[i], raw)) {
 			report.Same = append(report.Same, found.Name)
 		} else {
 			report.Changed = append(report.Changed, found.Name)
@@ -217,6 +217,19 @@ func readCommand(raw map[string]json.RawMessage) (slash, error) {
 		return slash{}, actions.Wrap(opRegister, actions.CodeDownstream, err, "Discord answered with a command that cannot be read.")
 	}
 	return c, nil
+}
+
+// settled is a command that is there without what cannot be another way than
+// wanted. A guild's come back with where the application can be added to, which
+// is not said for them; and what does not come back at all says nothing.
+func (c slash) settled(wanted slash, raw map[string]json.RawMessage) slash {
+	if _, said := raw["integration_types"]; !said || wanted.Integrations == nil {
+		c.Integrations = wanted.Integrations
+	}
+	if _, said := raw["contexts"]; !said || wanted.Contexts == nil {
+		c.Contexts = wanted.Contexts
+	}
+	return c
 }
 
 // equal compares what can be written, whatever the ids.

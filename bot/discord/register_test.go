@@ -105,6 +105,41 @@ func TestRegisterWaitsAsDiscordWants(t *testing.T) {
 	}
 }
 
+func TestRegisterWritesNothingForWhatOnlyDiscordSays(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		guild string
+		say   func(command map[string]any) // what Discord answers with
+	}{
+		"where a guild's command can be used": {"1", func(c map[string]any) { c["integration_types"], c["contexts"] = []int{0}, nil }},
+		"what it has no word for":             {"", func(c map[string]any) { delete(c, "integration_types"); delete(c, "contexts") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := "applications/" + testApp + "/commands"
+			var guilds []string
+			if c.guild != "" {
+				path, guilds = "applications/"+testApp+"/guilds/"+c.guild+"/commands", []string{c.guild}
+			}
+			api := newRest(t)
+			there := &commandsAt{}
+			there.serve(api, path)
+			s, _ := surfaceOf(t, api, &taken{}, nil)
+			for range 2 {
+				if _, err := s.Register(t.Context(), guilds, false); err != nil {
+					t.Fatal(err)
+				}
+				for _, command := range there.list {
+					c.say(command)
+				}
+			}
+			if n := api.count("PUT " + path); n != 1 {
+				t.Errorf("written %d times", n)
+			}
+		})
+	}
+}
+
 func TestRegisterInGuilds(t *testing.T) {
 	t.Parallel()
 	api := newRest(t)

@@ -48,7 +48,7 @@ func (s *Surface) deployFrom(ctx context.Context, i interaction, d commandData) 
 	case 0:
 		return note("There is neither a link to a pull request of an app of Berth's in that message, nor an environment such as `shop/pr-42`, so nothing was done."), nil
 	case 1:
-		e := i.event("deploy " + targets[0])
+		e := i.event("deploy "+targets[0], s.now())
 		e.Clicked = true
 		return s.take(ctx, e), nil
 	}

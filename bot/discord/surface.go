@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/berth-dev/berth/bot"
 )
 
@@ -60,10 +62,17 @@ type Options struct {
 	// Apps are those that there are now, for messages that speak of one; nil means
 	// that none is known.
 	Apps func() []App
+	// Plain tells whether what the config says of a channel is known without knowing
+	// whether that is a thread of another: it names the channel, or says the same of
+	// all. nil means that it always is.
+	Plain func(channel string) bool
 	// Lead runs while as long as this replica holds the lease of that name, and
 	// again whenever it gets it back, until ctx ends: of all replicas one holds it. Run
 	// needs it with Gateway; a Surface that is only looked at goes without.
 	Lead func(ctx context.Context, name string, while func(ctx context.Context)) error
+	// Redis keeps until when the gateway was heard, so that what was said until it is
+	// heard again can be looked for. Without it that is not.
+	Redis redis.UniversalClient
 
 	HTTP *http.Client     // nil means one of its own
 	Now  func() time.Time // nil means time.Now
@@ -84,11 +93,13 @@ type Surface struct {
 	groups    []string
 	verbs     []Verb
 	apps      func() []App
+	plain     func(channel string) bool
 	lead      func(context.Context, string, func(context.Context)) error
 	listening bool // over the gateway
 	work      work
 	gateway   gatewayState
 	begins    begins
+	heard     lastHeard
 	channels  channels
 	checked   checkCache
 	patience  time.Duration // how long storing an event is tried
@@ -102,13 +113,16 @@ type Surface struct {
 func New(o Options) (*Surface, error) {
 	s := &Surface{
 		app: o.ApplicationID, public: strings.TrimSuffix(o.PublicURL, "/"), guilds: o.Guilds, groups: o.Groups, verbs: o.Verbs,
-		apps: o.Apps, patience: lateFor, sleep: sleep, lead: o.Lead, listening: o.Gateway, now: o.Now, log: o.Log,
+		apps: o.Apps, plain: o.Plain, patience: lateFor, sleep: sleep, lead: o.Lead, listening: o.Gateway, now: o.Now, log: o.Log,
 	}
 	if s.now == nil {
 		s.now = time.Now
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.plain == nil {
+		s.plain = func(string) bool { return true }
 	}
 	if !isID(o.ApplicationID) {
 		return nil, fmt.Errorf("discord: application_id %.40q is none: it is a number of 17 to 20 digits", o.ApplicationID)
@@ -128,6 +142,7 @@ func New(o Options) (*Surface, error) {
 	if s.client, err = newClient(o); err != nil {
 		return nil, err
 	}
+	s.heard = lastHeard{rdb: o.Redis, app: s.app, now: s.now}
 	s.roles = &Roles{s: s, kept: bot.Kept[[]string]{For: keepRoles}}
 	return s, nil
 }

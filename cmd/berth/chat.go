@@ -44,7 +44,7 @@ func (s *server) openChats(values secrets, service *bot.Service) error {
 	}
 	if cfg.Discord != nil {
 		opts := discordOptions(cfg, values, s.log)
-		opts.Lead, opts.Now, opts.Apps = s.lead, s.clock.Now, s.discordApps
+		opts.Lead, opts.Now, opts.Apps, opts.Plain = s.lead, s.clock.Now, s.discordApps, s.plainChannel
 		if s.chats.discord, err = discord.New(opts); err != nil {
 			return usageError(err)
 		}
@@ -80,6 +80,21 @@ func (s *server) discordApps() []discord.App {
 		apps = append(apps, discord.App{Name: app.Name, Repo: app.Repo})
 	}
 	return apps
+}
+
+// plainChannel tells whether what the config says of a channel of Discord is known
+// without knowing whether that is a thread of another.
+func (s *server) plainChannel(id string) bool {
+	cfg := s.config.now()
+	if cfg.Discord == nil {
+		return true
+	}
+	limits := len(cfg.Discord.Channels)
+	if _, all := cfg.Discord.Channels[configs.AnyChannel]; all {
+		limits--
+	}
+	_, named := cfg.Discord.Channels[id]
+	return named || limits == 0
 }
 
 // chatsOf makes the surfaces of chat platforms, only to look at them.

@@ -95,6 +95,9 @@ func (s *Server) verifyEndpoint(ctx context.Context, url string) error {
 // send posts an interaction, signed.
 // Source: https://docs.discord.com/developers/interactions/overview#setting-up-an-endpoint-validating-security-request-headers
 func (s *Server) send(ctx context.Context, url string, payload obj, wrong bool) (int, http.Header, []byte, error) {
+	s.mu.Lock()
+	s.proof("interaction", payload)
+	s.mu.Unlock()
 	body := encode(payload)
 	stamp := strconv.FormatInt(s.opts.Now().Unix(), 10)
 	signature := s.Sign(stamp, body)

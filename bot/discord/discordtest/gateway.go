@@ -5,6 +5,7 @@ import (
 	"compress/zlib"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -144,7 +145,7 @@ func (s *Server) serveGateway(w http.ResponseWriter, r *http.Request) {
 	case q.Get("encoding") != "json":
 		c.end(closeDecode)
 	default:
-		c.send(opHello, nil, "", obj{"heartbeat_interval": s.opts.Heartbeat.Milliseconds(), "_trace": []any{"discordtest"}})
+		c.send(opHello, nil, "", obj{"heartbeat_interval": s.opts.Heartbeat.Milliseconds()})
 		s.listen(c)
 	}
 	c.end(websocket.CloseNormalClosure)
@@ -330,14 +331,14 @@ func (s *Server) identify(c *connection, raw json.RawMessage) {
 			guilds = append(guilds, obj{"id": g.id, "unavailable": true})
 		}
 	}
-	n.push("READY", obj{
+	s.push(n, "READY", obj{
 		"v": 10, "user": wireUser(s.app), "guilds": guilds, "session_id": n.id, "resume_gateway_url": s.gatewayURL(), "shard": shard,
-		"application": obj{"id": s.app.id, "flags": s.applicationFlags()}, "private_channels": []any{}, "relationships": []any{}, "session_type": "normal",
+		"application": obj{"id": s.app.id, "flags": s.applicationFlags(), "flags_new": fmt.Sprint(s.applicationFlags())},
 	})
 	if n.intents&IntentGuilds != 0 {
 		for _, id := range sortedKeys(s.guilds) {
 			if g := s.guilds[id]; !g.noBot && n.has(g) {
-				n.push("GUILD_CREATE", s.wireGuildCreate(g))
+				s.push(n, "GUILD_CREATE", s.wireGuildCreate(g))
 			}
 		}
 	}
@@ -392,7 +393,7 @@ func (s *Server) resume(c *connection, raw json.RawMessage) {
 			c.send(opDispatch, &e.seq, e.name, e.data)
 		}
 	}
-	n.push("RESUMED", obj{"_trace": []any{"discordtest"}})
+	s.push(n, "RESUMED", nil)
 	s.touch()
 }
 
@@ -407,7 +408,8 @@ func (n *session) has(g *guild) bool {
 }
 
 // push sends an event, or keeps it until the session is resumed.
-func (n *session) push(name string, data any) {
+func (s *Server) push(n *session, name string, data any) {
+	s.proof(name, data)
 	n.seq++
 	n.events = append(n.events, event{n.seq, name, data})
 	if len(n.events) > replayed {

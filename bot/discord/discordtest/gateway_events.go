@@ -3,6 +3,7 @@ package discordtest
 import (
 	"compress/zlib"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -173,7 +174,7 @@ func (s *Server) MostConnections() int {
 func (s *Server) dispatch(g *guild, name string, data any, intent int) {
 	for _, id := range sortedKeys(s.sessions) {
 		if n := s.sessions[id]; n.has(g) && n.intents&intent == intent {
-			n.push(name, data)
+			s.push(n, name, data)
 		}
 	}
 }
@@ -182,7 +183,7 @@ func (s *Server) dispatch(g *guild, name string, data any, intent int) {
 func (s *Server) dispatchInteraction(g *guild, payload obj) (reached bool) {
 	for _, id := range sortedKeys(s.sessions) {
 		if n := s.sessions[id]; n.has(g) {
-			n.push("INTERACTION_CREATE", payload)
+			s.push(n, "INTERACTION_CREATE", payload)
 			reached = reached || n.conn != nil
 		}
 	}
@@ -218,26 +219,20 @@ func (s *Server) dispatchAbout(m *message, name string) {
 		if m.nonce != nil && name == "MESSAGE_CREATE" {
 			out["nonce"] = m.nonce
 		}
-		if !s.readable(n, m) {
-			out["content"], out["embeds"], out["components"], out["attachments"] = "", []any{}, []any{}, []any{}
-		}
-		n.push(name, out)
+		s.withhold(out, m, n.intents)
+		s.push(n, name, out)
 	}
 }
 
-// readable tells whether a session gets what is in a message: with the intent,
-// its own, direct ones, and those that mention the bot.
+// withhold takes what is in a message out of it for an application that has not
+// these intents, but for its own, direct ones, and those that mention the bot. Over
+// the gateway they are a session's, and over REST those that were granted.
 // Source: https://docs.discord.com/developers/events/gateway#message-content-intent
-func (s *Server) readable(n *session, m *message) bool {
-	if n.intents&IntentMessageContent != 0 || m.author == s.app || m.channel.guild == nil {
-		return true
+func (s *Server) withhold(out obj, m *message, intents int) {
+	if intents&IntentMessageContent != 0 || m.author == s.app || m.channel.guild == nil || slices.Contains(m.mentions, s.app) {
+		return
 	}
-	for _, u := range m.mentions {
-		if u == s.app {
-			return true
-		}
-	}
-	return false
+	out["content"], out["embeds"], out["components"], out["attachments"] = "", []any{}, []any{}, []any{}
 }
 
 func (s *Server) dispatchDeleted(m *message) {
@@ -247,26 +242,41 @@ func (s *Server) dispatchDeleted(m *message) {
 	}
 	for _, id := range sortedKeys(s.sessions) {
 		if n := s.sessions[id]; n.has(m.channel.guild) && n.intents&intentOf(m.channel) != 0 {
-			n.push("MESSAGE_DELETE", out)
+			s.push(n, "MESSAGE_DELETE", out)
 		}
 	}
 }
 
 func (s *Server) wireGuildCreate(g *guild) obj {
 	out := s.wireGuild(g)
-	channels, members := []any{}, []any{}
+	channels, threads, members := []any{}, []any{}, []any{}
 	for _, c := range s.channelsOf(g) {
-		channels = append(channels, wireChannel(c))
+		channels = append(channels, s.wireGuildChannel(c))
+	}
+	for _, id := range sortedKeys(s.channels) { // those that are active, and that the bot sees
+		if c := s.channels[id]; c.guild == g && c.kind == channelThread && !c.archived && c.may()&ViewChannel != 0 {
+			threads = append(threads, wireChannel(c))
+		}
 	}
 	if me := g.members[s.app.id]; me != nil {
 		members = append(members, wireMember(me, true))
 	}
 	more := obj{
 		"joined_at": stamp(s.opts.Now()), "large": false, "unavailable": false, "member_count": len(g.members), "voice_states": []any{},
-		"members": members, "channels": channels, "threads": []any{}, "presences": []any{}, "stage_instances": []any{},
+		"members": members, "channels": channels, "threads": threads, "presences": []any{}, "stage_instances": []any{},
 		"guild_scheduled_events": []any{}, "soundboard_sounds": []any{},
 	}
 	maps.Copy(out, more)
+	return out
+}
+
+// wireGuildChannel is a channel with what it denies the bot, as GUILD_CREATE and
+// the list of a guild's channels have it.
+func (s *Server) wireGuildChannel(c *channel) obj {
+	out := wireChannel(c)
+	if c.denied != 0 {
+		out["permission_overwrites"] = []any{obj{"id": s.app.id, "type": 1, "allow": "0", "deny": strconv.FormatInt(c.denied, 10)}}
+	}
 	return out
 }
 

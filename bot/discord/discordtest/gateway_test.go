@@ -155,6 +155,30 @@ func TestTheGatewayCarriesInteractionsAndMentions(t *testing.T) {
 	}
 }
 
+func TestASessionIsToldWhereSomethingWasSaid(t *testing.T) {
+	w := newWorld(t, Options{})
+	hidden := w.id(w.AddChannel(Channel{Guild: w.guild, Name: "hidden", Denied: ViewChannel}))
+	said := w.id(w.Say(w.ana, w.channel, "hello"))
+	w.ok(w.api("POST", "channels/"+w.channel+"/messages/"+said+"/threads", `{"name":"talk"}`), 201)
+	below := w.id(w.Say(w.ana, said, "in it"))
+	c := dial(w, "?v=10&encoding=json")
+	c.send(opIdentify, identity(w, talking))
+	g := c.event("GUILD_CREATE")
+	last := map[any]any{}
+	for _, list := range []string{"channels", "threads"} {
+		for _, ch := range g[list].([]any) {
+			ch := ch.(obj)
+			last[ch["id"]] = ch["last_message_id"]
+			if denied, _ := ch["permission_overwrites"].([]any); ch["id"] == hidden && (len(denied) != 1 || denied[0].(obj)["deny"] != "1024") {
+				t.Errorf("%v", ch)
+			}
+		}
+	}
+	if len(last) != 3 || last[w.channel] != said || last[said] != below || last[hidden] != nil {
+		t.Errorf("%v", last)
+	}
+}
+
 func TestASessionIsResumedWithWhatWasMissed(t *testing.T) {
 	w := newWorld(t, Options{})
 	c := dial(w, "?v=10&encoding=json")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -146,6 +147,80 @@ func TestSomebodyUsesThePageInABrowser(t *testing.T) {
 	run("draw one alone", chromedp.EmulateViewport(760, 500), chromedp.Navigate(w.URL()+"/page/message/"+w.channel+"/"+card+"?bare=1"), chromedp.WaitVisible(chromedp.CSS(`#bare .embed`)))
 	shoot(ctx, t, "9-bare")
 	w.Forgive() // The failure was on purpose.
+}
+
+// press has the button of the mouse go down on an element; what it returns has it
+// come up there.
+func press(ctx context.Context, t *testing.T, at chromedp.CSS) (release func()) {
+	t.Helper()
+	do := func(steps ...chromedp.Action[chromedp.Void]) {
+		t.Helper()
+		within, cancel := context.WithTimeout(ctx, stepPatience)
+		defer cancel()
+		if err := chromedp.Do(within, steps...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(chromedp.WaitVisible(at))
+	type spot struct{ X, Y float64 }
+	mid, err := chromedp.Run(ctx, chromedp.Evaluate[spot](fmt.Sprintf(`(() => { const r = document.querySelector(%q).getBoundingClientRect(); return { X: r.x + r.width / 2, Y: r.y + r.height / 2 } })()`, string(at))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(chromedp.MouseEvent(chromedp.MousePressed, mid.X, mid.Y, chromedp.ButtonLeft, chromedp.ClickCount(1)))
+	return func() { t.Helper(); do(chromedp.MouseEvent(chromedp.MouseReleased, mid.X, mid.Y, chromedp.ButtonLeft, chromedp.ClickCount(1))) }
+}
+
+// fetched counts how often the page has fetched what it shows.
+func fetched(ctx context.Context, t *testing.T) int {
+	t.Helper()
+	n, err := chromedp.Run(ctx, chromedp.Evaluate[int](`performance.getEntriesByType("resource").filter((e) => e.name.includes("/page/view")).length`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// awaitFetch waits until the page has fetched more than n times.
+func awaitFetch(ctx context.Context, t *testing.T, n int) {
+	t.Helper()
+	within, cancel := context.WithTimeout(ctx, stepPatience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for fetched(ctx, t) <= n {
+		select {
+		case <-tick.C:
+		case <-within.Done():
+			t.Fatal("the page does not fetch what has changed")
+		}
+	}
+}
+
+// TestAClickCountsThoughThePageChangesMeanwhile has the bot edit a card while the
+// button of the mouse is down on it.
+func TestAClickCountsThoughThePageChangesMeanwhile(t *testing.T) {
+	ctx := browser(t)
+	w := newWorld(t, Options{AnswerWithin: time.Minute})
+	w.listen()
+	playBot(w)
+	card := strings.ReplaceAll(bigCard, "ROLE", w.admin)
+	id := w.ok(w.api("POST", "channels/"+w.channel+"/messages", card), 200).body["id"].(string)
+	if err := chromedp.Do(ctx, chromedp.Navigate(w.URL()+"/?as="+w.ana+"&channel="+w.channel)); err != nil {
+		t.Fatal(err)
+	}
+	release, before := press(ctx, t, `[data-custom="no"]`), fetched(ctx, t)
+	w.ok(w.api("PATCH", "channels/"+w.channel+"/messages/"+id, strings.Replace(card, "in 4 hours", "in 3 hours", 1)), 200)
+	awaitFetch(ctx, t, before)
+	release()
+	within, cancel := context.WithTimeout(ctx, stepPatience)
+	defer cancel()
+	if err := chromedp.Do(within, chromedp.WaitVisible(chromedp.CSS(`.modal textarea`))); err != nil {
+		t.Fatal(err)
+	}
+	if m := w.Message(id); m.Edits != 1 {
+		t.Errorf("%+v", m)
+	}
 }
 
 func TestThePageTakesNothingFromOtherSites(t *testing.T) {

@@ -230,14 +230,12 @@ func (s *Server) newCommand(from obj, scope string) *command {
 	if cmd.Type == 0 {
 		cmd.Type = commandChat
 	}
-	if scope == "" {
-		if cmd.IntegrationTypes == nil {
-			cmd.IntegrationTypes = []int{0}
-		}
-		if cmd.DMPermission == nil {
-			yes := true
-			cmd.DMPermission = &yes
-		}
+	if cmd.IntegrationTypes == nil { // a guild's commands come back with it, too
+		cmd.IntegrationTypes = []int{0}
+	}
+	if scope == "" && cmd.DMPermission == nil {
+		yes := true
+		cmd.DMPermission = &yes
 	}
 	return &cmd
 }

@@ -158,7 +158,7 @@ func (s *Server) getGuildChannels(c *call) (any, *refusal) {
 	}
 	out := []any{}
 	for _, ch := range s.channelsOf(g) {
-		out = append(out, wireChannel(ch))
+		out = append(out, s.wireGuildChannel(ch))
 	}
 	return out, nil
 }

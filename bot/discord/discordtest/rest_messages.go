@@ -53,7 +53,9 @@ func (s *Server) getMessage(c *call) (any, *refusal) {
 	if m.channel.guild != nil && m.channel.may()&ReadMessageHistory == 0 {
 		return nil, missingAccess
 	}
-	return s.wireMessage(m), nil
+	out := s.wireMessage(m)
+	s.withhold(out, m, s.opts.Intents)
+	return out, nil
 }
 
 // getMessages lists messages, newest first, whichever way was asked for.
@@ -88,7 +90,9 @@ func (s *Server) getMessages(c *call) (any, *refusal) {
 		}
 	}
 	for _, m := range slices.Backward(found) {
-		out = append(out, s.wireMessage(m))
+		wired := s.wireMessage(m)
+		s.withhold(wired, m, s.opts.Intents)
+		out = append(out, wired)
 	}
 	return out, nil
 }

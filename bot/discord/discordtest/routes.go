@@ -158,6 +158,8 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	}
 	if no != nil {
 		s.countInvalid(no)
+	} else if out != nil {
+		s.proof(rt.name, out)
 	}
 	if no == emptyMessage {
 		s.strange("%s: %s", rt.name, no.message)

@@ -311,7 +311,7 @@ func TestWhatIsReadFitsItsDescription(t *testing.T) {
 }
 
 func TestMessagesAreListedNewestFirst(t *testing.T) {
-	w := newWorld(t, Options{})
+	w := newWorld(t, Options{Intents: IntentMessageContent})
 	var ids []string
 	for i := range 5 {
 		ids = append(ids, w.id(w.Say(w.ana, w.channel, fmt.Sprint(i))))
@@ -326,6 +326,40 @@ func TestMessagesAreListedNewestFirst(t *testing.T) {
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s: %v", query, got)
 		}
+	}
+}
+
+func TestWhatIsReadOverRESTIsForTheBotAlone(t *testing.T) {
+	w := newWorld(t, Options{})
+	w.id(w.Say(w.ana, w.channel, "a secret"))
+	mention := w.id(w.Say(w.ana, w.channel, "@berth status"))
+	w.ok(w.api("PUT", "channels/"+w.channel+"/messages/"+mention+"/reactions/%F0%9F%91%80/@me", ""), 204)
+	direct := w.id(w.DirectChannel(w.ana))
+	w.id(w.Say(w.ana, direct, "list"))
+	for path, want := range map[string]string{
+		"channels/" + w.channel + "/messages?limit=100&after=1": "<@" + w.ApplicationID() + "> status,", "channels/" + direct + "/messages": "list",
+	} {
+		var all []obj
+		w.must(json.Unmarshal(w.ok(w.api("GET", path, ""), 200).raw, &all))
+		var got []string
+		for _, m := range all {
+			w.fits("message", response{raw: encode(m)})
+			got = append(got, m["content"].(string))
+		}
+		if strings.Join(got, ",") != want {
+			t.Errorf("%s: %q", path, got)
+		}
+		if reactions, _ := all[0]["reactions"].([]any); len(all) == 2 && (len(reactions) != 1 || reactions[0].(obj)["me"] != true) {
+			t.Errorf("%v", all[0])
+		}
+	}
+	w.Deny(w.channel, ReadMessageHistory)
+	if r := w.ok(w.api("GET", "channels/"+w.channel+"/messages", ""), 200); string(r.raw) != "[]\n" {
+		t.Errorf("without the permission it is %s", r.raw)
+	}
+	w.Deny(w.channel, ViewChannel)
+	if r := w.api("GET", "channels/"+w.channel+"/messages", ""); r.status != 403 || r.code() != 50001 {
+		t.Errorf("a channel that is hidden: %d %s", r.status, r.raw)
 	}
 }
 

@@ -134,6 +134,14 @@ func (s *Server) wireMessage(m *message) obj {
 	if m.thread != nil {
 		out["thread"] = wireChannel(m.thread)
 	}
+	if len(m.reactions) > 0 {
+		reactions := []any{}
+		for _, emoji := range m.reactions {
+			reactions = append(reactions, obj{"count": 1, "count_details": obj{"burst": 0, "normal": 1}, "me": true, "me_burst": false,
+				"emoji": obj{"id": nil, "name": emoji}, "burst_colors": []any{}})
+		}
+		out["reactions"] = reactions
+	}
 	if in := m.interaction; in != nil {
 		out["webhook_id"] = s.app.id
 		out["application_id"] = s.app.id
