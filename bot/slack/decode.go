@@ -354,6 +354,21 @@ func stampTime(ts string) time.Time {
 	return time.Unix(s, micros*1000).UTC()
 }
 
+// longestDelay is how long after it was done something may arrive: Slack delivers
+// events again for a day where an app asks for that. What says that it is older
+// was not done then.
+// Source: https://docs.slack.dev/apis/events-api/#delayed-events
+const longestDelay = 25 * time.Hour
+
+// doneAt is when something was done that arrived at a time, by its timestamp
+// where that can be.
+func doneAt(ts string, arrived time.Time) time.Time {
+	if done := stampTime(ts); !done.IsZero() && done.Before(arrived) && arrived.Sub(done) <= longestDelay {
+		return done
+	}
+	return arrived
+}
+
 // shortName is a shown name that is not too long to keep.
 func shortName(s string) string {
 	s = oneLine(strings.ToValidUTF8(s, ""))

@@ -1,6 +1,9 @@
 package slack
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestCommandsAreReadAsTheyWereTyped(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
@@ -91,6 +94,27 @@ func TestTargetsAreFoundInMessages(t *testing.T) {
 				if got[i] != tt.want[i] {
 					t.Errorf("%q: %q, not %q", tt.text, got, tt.want)
 				}
+			}
+		})
+	}
+}
+
+func TestWhenItWasDoneIsBelievedWithinReason(t *testing.T) {
+	arrived := time.Unix(1_700_000_000, 0).UTC()
+	for name, tt := range map[string]struct {
+		ts   string
+		want time.Time
+	}{
+		"a moment ago":               {"1699999999.500000", time.Unix(1_699_999_999, 500_000_000).UTC()},
+		"as late as Slack delivers":  {"1699913600.000000", time.Unix(1_699_913_600, 0).UTC()},
+		"years ago, as in examples":  {"1548426417.840180", arrived},
+		"in the future":              {"1700000009.000000", arrived},
+		"no time":                    {"", arrived},
+		"a time that is none at all": {"x.y", arrived},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := doneAt(tt.ts, arrived); !got.Equal(tt.want) {
+				t.Errorf("%q was done at %s, not %s", tt.ts, got, tt.want)
 			}
 		})
 	}

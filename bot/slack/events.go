@@ -86,9 +86,7 @@ func (s *Surface) arrived(ctx context.Context, at time.Time, en *envelope) (arri
 		ID: en.EventID, User: e.User, At: at,
 		Place: bot.ChatPlace{Platform: bot.PlatformSlack, Workspace: en.TeamID, Channel: e.Channel, Thread: e.ThreadTS},
 	}}
-	if done := stampTime(first(e.TS, e.EventTS)); !done.IsZero() && done.Before(at) {
-		a.At = done
-	}
+	a.At = doneAt(first(e.TS, e.EventTS), at)
 	self := s.selfOf(en)
 	switch e.Type {
 	case eventMention, eventMessage:

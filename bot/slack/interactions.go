@@ -103,9 +103,7 @@ func (s *Surface) clicked(at time.Time, in *interaction, act action, p buttonVal
 		Place: bot.ChatPlace{Platform: bot.PlatformSlack, Channel: first(in.Container.ChannelID, in.Channel.ID), Thread: first(in.Message.ThreadTS, in.Container.ThreadTS)},
 	}}
 	a.ID = idOf("click", a.team, a.User, where, act.ActionID, act.Value, act.ActionTS, in.TriggerID)
-	if done := stampTime(act.ActionTS); !done.IsZero() && done.Before(at) {
-		a.At = done
-	}
+	a.At = doneAt(act.ActionTS, at)
 	if a.Place.Channel == "" {
 		a.Place.Channel, a.Place.Thread = kept.Channel, kept.Thread
 	}

@@ -30,6 +30,9 @@ func TestAServerThatDoesNotSayWhoseTheTokenIsIsServed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.api.on("auth.test", auth)
+			if _, err := w.workspaces.holder(t.Context(), w.workspaces.home); err != nil { // a command waits for less than a second
+				t.Fatal(err)
+			}
 			if got := w.post("/slack/commands", w.command("list")); got.Code != 200 || got.Body.Len() != 0 {
 				t.Fatalf("a command is answered with %d %s", got.Code, got.Body)
 			}
