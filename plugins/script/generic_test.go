@@ -228,9 +228,9 @@ func FuzzLines(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, keep int) {
 		m := &mask{}
 		m.add("secret-value")
-		eachLine(strings.NewReader(text), max(1, keep%5000)+m.room(), func(b []byte, cut int64) {
+		eachLine(strings.NewReader(text), max(1, keep%5000)+m.room(), func(raw rawLine) {
 			l := teller{mask: m}
-			if got := l.shown(rawLine{b, cut}); strings.Contains(got, "secret-value") {
+			if got := l.shown(raw); strings.Contains(got, "secret-value") {
 				t.Fatalf("%q", got)
 			}
 		})
@@ -252,9 +252,13 @@ func FuzzPlan(f *testing.F) {
 func TestNoTimeIsLostWaiting(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	began := time.Now()
-	w.must(w.runs("true", nil))
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("a program that does nothing takes %s", took)
+	least := time.Hour
+	for range 5 { // a busy machine can hold one of them up; a wait that is built in, all
+		began := time.Now()
+		w.must(w.runs("true", nil))
+		least = min(least, time.Since(began))
+	}
+	if least > 5*time.Second {
+		t.Errorf("a program that does nothing takes %s", least)
 	}
 }

@@ -54,7 +54,11 @@ func (m *mask) room() int {
 }
 
 // text is the first limit bytes of raw without secrets; 0 is all of it.
-func (m *mask) text(raw string, limit int) string {
+func (m *mask) text(raw string, limit int) string { return m.hide(raw, limit, false) }
+
+// hide is text for what may be open: broken off, as by the end of the program in
+// the middle of a line, so that what it ends in may be the beginning of a secret.
+func (m *mask) hide(raw string, limit int, open bool) string {
 	m.mu.Lock()
 	forms := m.forms
 	m.mu.Unlock()
@@ -71,6 +75,12 @@ func (m *mask) text(raw string, limit int) string {
 			}
 			spans = append(spans, span{at + i, at + i + len(f)})
 			at += i + 1
+		}
+		for n := min(len(f)-1, len(raw)); open && n >= sdk.MinSecret; n-- {
+			if from := len(raw) - n; from < limit && raw[from:] == f[:n] {
+				spans = append(spans, span{from, len(raw)})
+				break
+			}
 		}
 	}
 	if len(spans) == 0 {
@@ -110,44 +120,46 @@ type teller struct {
 	over    bool
 }
 
-// rawLine is a line as it was read, and how much of it was left out.
+// rawLine is a line as it was read, how much of it was left out, and whether the
+// output ended before it did.
 type rawLine struct {
 	text []byte
 	cut  int64
+	open bool
 }
 
-func (l *rawLine) set(text []byte, cut int64) { l.text, l.cut = append(l.text[:0], text...), cut }
+func (l *rawLine) set(to rawLine) { l.text, l.cut, l.open = append(l.text[:0], to.text...), to.cut, to.open }
 
 // shown is a line as people see it.
 func (t *teller) shown(l rawLine) string {
 	// Once more at the end: without its escape sequences a text may be a secret.
-	text := t.mask.text(printable(t.mask.text(string(l.text), maxLine)), 0)
+	text := t.mask.hide(printable(t.mask.hide(string(l.text), maxLine, l.open)), 0, l.open)
 	if cut := l.cut + int64(max(0, len(l.text)-maxLine)); cut > 0 {
 		text += fmt.Sprintf(" … (%s left out)", plural(cut, "byte"))
 	}
 	return text
 }
 
-func (t *teller) line(raw []byte, cut int64) {
+func (t *teller) line(raw rawLine) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(raw) > 0 {
-		t.last.set(raw, cut)
+	if len(raw.text) > 0 {
+		t.last.set(raw)
 	}
 	switch {
 	case t.over: // a straggler is not told beside its place
 	case t.lines < headLines && t.bytes < headBytes && t.tail == nil:
-		text := t.shown(rawLine{raw, cut})
+		text := t.shown(raw)
 		t.lines, t.bytes = t.lines+1, t.bytes+len(text)
 		t.say(t.prefix + text)
 	case len(t.tail) < tailLines:
 		var l rawLine
-		l.set(raw, cut)
+		l.set(raw)
 		t.tail = append(t.tail, l)
 	default:
 		t.skipped++
 		t.lost += int64(len(t.tail[t.next].text)) + t.tail[t.next].cut
-		t.tail[t.next].set(raw, cut)
+		t.tail[t.next].set(raw)
 		t.next = (t.next + 1) % tailLines
 	}
 }
@@ -170,9 +182,9 @@ func (t *teller) end() string {
 // read is a pipe's reader: lines, of which no more than what can be told is kept.
 func (t *teller) read(r io.Reader) { eachLine(r, maxLine+t.mask.room(), t.line) }
 
-// eachLine calls line with each line of r, its first keep bytes, and the number
-// of those that were left out.
-func eachLine(r io.Reader, keep int, line func(text []byte, cut int64)) {
+// eachLine calls line with each line of r: its first keep bytes, which are not to be
+// kept, and the number of those that were left out.
+func eachLine(r io.Reader, keep int, line func(rawLine)) {
 	br := bufio.NewReaderSize(r, 64<<10)
 	var text []byte
 	var cut int64
@@ -191,12 +203,12 @@ func eachLine(r io.Reader, keep int, line func(text []byte, cut int64)) {
 		cut += int64(len(piece) - room)
 		switch {
 		case whole:
-			line(text, cut)
+			line(rawLine{text: text, cut: cut})
 			text, cut, some = text[:0], 0, false
 		case errors.Is(err, bufio.ErrBufferFull):
 		default:
 			if some {
-				line(text, cut)
+				line(rawLine{text, cut, true})
 			}
 			return
 		}

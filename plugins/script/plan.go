@@ -99,8 +99,8 @@ func (j *job) takePlan(p *sdk.Plan, said genericPlan, stdout string) {
 	}
 	if p.Diff = j.mask.text(said.Diff, 0); p.Diff == "" {
 		var lines []string
-		eachLine(strings.NewReader(j.mask.text(stdout, 0)), maxLine, func(text []byte, _ int64) {
-			lines = append(lines, printable(string(text)))
+		eachLine(strings.NewReader(j.mask.text(stdout, 0)), maxLine, func(l rawLine) {
+			lines = append(lines, printable(string(l.text)))
 		})
 		p.Diff = strings.Join(lines, "\n")
 	}

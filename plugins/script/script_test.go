@@ -22,6 +22,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// patience bounds what only a hang makes long: a busy machine starts programs ten
+// times as slowly as an idle one.
+const patience = 5 * time.Minute
+
 // heard collects what a step tells.
 type heard struct {
 	mu       sync.Mutex
@@ -126,7 +130,7 @@ func (w *world) runs(sh string, more map[string]any) sdk.Step {
 func (w *world) run(s sdk.Step) (*heard, error) {
 	w.t.Helper()
 	h := &heard{}
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	return h, w.x.Run(ctx, s, h)
 }
