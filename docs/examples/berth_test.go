@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -166,12 +168,12 @@ func start(t *testing.T, cmd *exec.Cmd, ready string) {
 	_ = w.Close()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		late := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+		late := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
 		late.Stop()
 		_ = r.Close()
 	})
-	slow := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	slow := time.AfterFunc(3*time.Minute, func() { _ = cmd.Process.Kill() })
 	defer slow.Stop()
 	said := ""
 	for lines := bufio.NewScanner(r); lines.Scan(); {
@@ -192,13 +194,19 @@ func build(t *testing.T, dir, name, pkg string) {
 	run(t, root, "go", "build", "-o", filepath.Join(dir, name), pkg)
 }
 
-// free is an address that nobody listens on.
+// free is an address that nobody listens on. Its port is none of those that a
+// system gives to whoever asks for any, from 32768 on, so that nobody has it before
+// the program that it is for.
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+rand.N(20_000)))
+		if err != nil {
+			continue // somebody has it
+		}
+		defer l.Close()
+		return l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("there is no port that is free")
+	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -147,6 +148,22 @@ func owned(t *testing.T, admin *redis.Client, pattern string) []string {
 	return slices.Compact(all) // SCAN may tell a key twice
 }
 
+// freeAddress is one that nobody listens on. Its port is none of those that a system
+// gives to whoever asks for any, from 32768 on, so that nobody has it before Redis.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+rand.N(20_000)))
+		if err != nil {
+			continue // somebody has it
+		}
+		defer l.Close()
+		return l.Addr().String()
+	}
+	t.Fatal("there is no port that is free")
+	return ""
+}
+
 // startRedis starts a Redis server of the test's own and returns its address.
 func startRedis(t *testing.T) string {
 	t.Helper()
@@ -159,13 +176,8 @@ func startRedis(t *testing.T) string {
 	if err := os.WriteFile(users, []byte("user default on >"+adminPassword+" ~* &* +@all\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	free, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
+	address := freeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
-	_ = free.Close()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, "--port", port, "--bind", "127.0.0.1",
 		"--dir", dir, "--save", "", "--aclfile", users, "--enable-debug-command", "local")
 	out, err := cmd.StdoutPipe()
@@ -179,7 +191,7 @@ func startRedis(t *testing.T) string {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	deadline := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	deadline := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
 	defer deadline.Stop()
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		if strings.Contains(lines.Text(), "Ready to accept connections") {

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	random "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -28,7 +29,7 @@ const (
 	// Algorithm is that key's, as settings name it.
 	Algorithm = "hmac-sha256"
 	// startup is how long a server may take to answer, on a busy machine.
-	startup = 30 * time.Second
+	startup = 2 * time.Minute
 )
 
 // Options say what kind of server to start.
@@ -181,13 +182,15 @@ func write(t testing.TB, file, text string) {
 	}
 }
 
-// freeAddress is one on loopback that nobody listens at, neither by UDP nor TCP.
+// freeAddress is one on loopback that nobody listens at, neither by UDP nor TCP. Its
+// port is none of those that a system gives to whoever asks for any, from 32768 on,
+// so that nobody has it before the server.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	for range 50 {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 100 {
+		tcp, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+random.N(20_000))) //nolint:gosec // Chance only keeps tests out of each other's way.
 		if err != nil {
-			t.Fatal(err)
+			continue // somebody has it
 		}
 		udp, err := net.ListenPacket("udp", tcp.Addr().String())
 		_ = tcp.Close()
