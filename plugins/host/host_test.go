@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -133,16 +134,14 @@ func TestPinnedProgramIsStartedOnlyWithItsSum(t *testing.T) {
 	}
 	wrong := strings.Repeat("ab", 32)
 	h, x := start(t, options(&buffer{}, host.Plugin{SHA256: wrong}))
-	began := time.Now()
-	_, err := x.Describe(t.Context())
+	waits, cancel := context.WithTimeout(t.Context(), patience/2) // less than a call waits for a restart
+	defer cancel()
+	_, err := x.Describe(waits)
 	if actions.CodeOf(err) != actions.CodeUnavailable || actions.Retryable(err) {
 		t.Fatalf("a wrong sum: %v", err)
 	}
 	if msg := actions.Message(err); !strings.Contains(msg, wrong) || !strings.Contains(msg, sum) {
 		t.Errorf("the message lacks a sum: %s", msg)
-	}
-	if time.Since(began) > 5*time.Second {
-		t.Error("the call waited for a program that cannot come")
 	}
 	if s := h.Checks(t.Context())[0]; s.Up || !strings.Contains(s.Error, wrong) {
 		t.Errorf("status %+v", s)
@@ -256,7 +255,7 @@ func TestCloseDoesNotWaitForAProgramThatNeverServes(t *testing.T) {
 	if err := h.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > patience/2 { // it was given all of patience to serve
 		t.Errorf("it took %s", took)
 	}
 	if _, err := h.Executor(t.Context(), "test"); actions.CodeOf(err) != actions.CodeUnavailable {

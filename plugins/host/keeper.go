@@ -199,10 +199,15 @@ func (k *keeper) begin(ctx context.Context, op string) (inst *instance, inner co
 	}
 }
 
-// lost waits until inst is no longer the program that calls get, for about as
-// long as it takes to notice that it died, and tells whether that came about.
+// noticeLimit is how long it may take to notice that a program died: its output is
+// read for pipeGrace first, and where it had a whole machine busy, that is not
+// quick about it.
+const noticeLimit = 10 * pipeGrace
+
+// lost waits until inst is no longer the program that calls get, for as long as it
+// may take to notice that it died, and tells whether that came about.
 func (k *keeper) lost(ctx context.Context, inst *instance) bool {
-	timer := time.NewTimer(2 * pipeGrace)
+	timer := time.NewTimer(noticeLimit)
 	defer timer.Stop()
 	for {
 		k.mu.Lock()

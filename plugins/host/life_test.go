@@ -51,12 +51,14 @@ func TestPlanIsAskedForAgainWhenTheProgramDiesUnderIt(t *testing.T) {
 }
 
 func TestHungProgramIsRestarted(t *testing.T) {
-	h, x := start(t, options(&buffer{}, host.Plugin{}))
+	o := options(&buffer{}, host.Plugin{})
+	o.HealthWait = time.Second
+	h, x := start(t, o)
 	_, err := x.Run(t.Context(), step("freeze"), nil)
 	if actions.CodeOf(err) != actions.CodeUnavailable || !actions.Retryable(err) {
 		t.Fatalf("error %v", err)
 	}
-	waitFor(t, "the restart", func() bool { return h.Checks(t.Context())[0].Restarts == 1 })
+	waitFor(t, "the restart", func() bool { return h.Checks(t.Context())[0].Restarts >= 1 }) // a busy machine may hold another one up
 }
 
 func TestCancelledRunIsHeardToItsEnd(t *testing.T) {

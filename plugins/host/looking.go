@@ -26,9 +26,9 @@ func (x *executor) Logs(ctx context.Context, step actions.Step, q actions.LogQue
 	if !inst.description.Logs {
 		return actions.Errorf(op, actions.CodeInvalid, "The executor %s has no logs.", x.k.name)
 	}
-	for name, text := range map[string]string{"pod": q.Pod, "container": q.Container, "text to look for": q.Contains} {
-		if !utf8.ValidString(text) {
-			return actions.Errorf(op, actions.CodeInvalid, "The %s is not valid UTF-8 text.", name)
+	for _, asked := range []struct{ name, text string }{{"pod", q.Pod}, {"container", q.Container}, {"text to look for", q.Contains}} {
+		if !utf8.ValidString(asked.text) {
+			return actions.Errorf(op, actions.CodeInvalid, "The %s is not valid UTF-8 text.", asked.name)
 		}
 	}
 	wire, err := inst.step(op, step)

@@ -39,10 +39,6 @@ func (talker) Logs(ctx context.Context, step sdk.Step, q sdk.LogQuery, out func(
 		return ctx.Err()
 	case "deaf":
 		select {}
-	case "die":
-		time.Sleep(50 * time.Millisecond) // the line is on its way
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {}
 	case "fail":
 		return sdk.Downstream("the cluster does not answer").WithRetry()
 	case "panic":
@@ -131,16 +127,17 @@ func TestLogsEnd(t *testing.T) {
 		contains string
 		out      error // that the first line is answered with
 		leave    bool  // ctx ends at the first line
+		dies     bool  // the executor does
 		code     actions.Code
 	}{
 		"when the reader leaves":                             {contains: "follow", leave: true, code: actions.CodeCancelled},
 		"when the reader of an executor that is deaf leaves": {contains: "deaf", leave: true, code: actions.CodeCancelled},
 		"when the reader has had enough":                     {contains: "endless", out: enough},
 		"when the executor fails":                            {contains: "fail", code: actions.CodeDownstream},
-		"when the executor dies":                             {contains: "die", code: actions.CodeUnavailable},
+		"when the executor dies":                             {contains: "deaf", dies: true, code: actions.CodeUnavailable},
 		"when the executor panics":                           {contains: "panic", code: actions.CodeInternal},
 	}
-	_, logs, x := talk(t)
+	h, logs, x := talk(t)
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			ctx, leave := context.WithCancel(t.Context())
@@ -149,6 +146,9 @@ func TestLogsEnd(t *testing.T) {
 			err := logs.Logs(ctx, step(""), actions.LogQuery{Contains: tt.contains, Follow: tt.leave}, func(actions.LogLine) error {
 				if lines++; tt.leave {
 					leave()
+				}
+				if tt.dies {
+					_ = syscall.Kill(h.Checks(ctx)[0].PID, syscall.SIGKILL)
 				}
 				return tt.out
 			})
@@ -207,7 +207,7 @@ func TestTheHostEndsThoughSomebodyFollows(t *testing.T) {
 		if code := actions.CodeOf(err); code != actions.CodeUnavailable && code != actions.CodeCancelled {
 			t.Errorf("the follower is told %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Error("the follower follows a host that has ended")
 	}
 }

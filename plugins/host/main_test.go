@@ -253,6 +253,10 @@ func beHost() {
 	os.Exit(1)
 }
 
+// patience bounds what only a hang makes long: a busy machine starts and asks this
+// binary ten times as slowly as an idle one.
+const patience = 2 * time.Minute
+
 // options are a Host's for one executor, which is this binary.
 func options(log io.Writer, p host.Plugin) host.Options {
 	self, err := os.Executable()
@@ -266,7 +270,8 @@ func options(log io.Writer, p host.Plugin) host.Options {
 		Plugins:    map[string]host.Plugin{"test": p},
 		Log:        slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		BackoffMin: 10 * time.Millisecond, BackoffMax: 200 * time.Millisecond,
-		HealthEvery: 100 * time.Millisecond, HealthWait: 300 * time.Millisecond,
+		HealthEvery: 100 * time.Millisecond, HealthWait: patience,
+		StartTimeout: patience, RestartWait: patience, CancelGrace: patience,
 	}
 }
 
@@ -275,7 +280,7 @@ func start(t testing.TB, o host.Options) (*host.Host, actions.Executor) {
 	t.Helper()
 	h := host.New(o)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second) // what still runs then is cut off
 		defer cancel()
 		_ = h.Close(ctx)
 	})
@@ -298,7 +303,7 @@ func step(do string, with ...any) actions.Step {
 // a better way.
 func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !ok() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain: %s", what)

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/plugins/host"
@@ -91,7 +90,7 @@ func TestSettingsThatDoNotFitKeepTheExecutorDownAndSayWhy(t *testing.T) {
 			if actions.CodeOf(err) != actions.CodeUnavailable || !strings.Contains(actions.Message(err), tt.want) {
 				t.Errorf("a call says %v, want %q", err, tt.want)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			status := h.Checks(ctx)
 			if len(status) != 1 || status[0].Up || !strings.Contains(status[0].Error, tt.want) {
