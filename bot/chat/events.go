@@ -95,7 +95,7 @@ func (s *Surface) execute(ctx context.Context, e bot.ChatEvent) (bot.Input, bot.
 		return in, bot.Reply{}, err
 	}
 	in.Key = "chat:" + e.Place.Platform + ":" + first
-	if in.Actor, err = s.actor(ctx, e, rules); err != nil {
+	if in.Actor, err = s.doer(ctx, e, rules); err != nil {
 		return in, bot.Reply{}, err
 	}
 	if in.Digest, err = s.decidesOn(ctx, e); err != nil {
@@ -113,11 +113,26 @@ func (s *Surface) execute(ctx context.Context, e bot.ChatEvent) (bot.Input, bot.
 
 // actor is who did e, with what the config lets guests do where it knows them not.
 func (s *Surface) actor(ctx context.Context, e bot.ChatEvent, rules Rules) (bot.Actor, error) {
-	a, err := s.service.Identify(ctx, bot.Actor{Identity: e.Identity, Name: e.Name})
-	if err == nil && len(a.Roles) == 0 {
+	a, _, err := s.identify(ctx, e, rules)
+	return a, err
+}
+
+// identify is actor, and tells whether it is somebody without a role of their own.
+func (s *Surface) identify(ctx context.Context, e bot.ChatEvent, rules Rules) (a bot.Actor, guest bool, err error) {
+	a, err = s.service.Identify(ctx, bot.Actor{Identity: e.Identity, Name: e.Name})
+	if guest = err == nil && len(a.Roles) == 0; guest {
 		a.Roles = slices.Clone(rules.Guests)
 	}
-	return a, err
+	return a, guest, err
+}
+
+// doer is who did a command, with what they may do in it.
+func (s *Surface) doer(ctx context.Context, e bot.ChatEvent, rules Rules) (bot.Actor, error) {
+	a, guest, err := s.identify(ctx, e, rules)
+	if err != nil || !guest {
+		return a, err // what the config gives somebody is what they have
+	}
+	return s.asked(ctx, e, rules, a)
 }
 
 // decidesOn is the digest of the plan that a clicked card showed. Where the
@@ -154,7 +169,7 @@ func (s *Surface) showCard(ctx context.Context, e bot.ChatEvent, reply bot.Reply
 	if e.Clicked && at.Thread == e.Message {
 		at.Thread = "" // the card itself, on which a thread hangs
 	}
-	sent, err := s.showRequest(ctx, at, reply.Request)
+	sent, err := s.showRequest(ctx, at, reply.Request, mentionOf(e))
 	limited, _ := errors.AsType[*bot.Limited](err)
 	switch {
 	case limited != nil:
@@ -171,9 +186,18 @@ func (s *Surface) showCard(ctx context.Context, e bot.ChatEvent, reply bot.Reply
 	case elsewhere(at, sent):
 		m.Text += "\n\nBerth may not write here, so that its card is in your direct messages" + linked(sent) + ". " + invite(at.Platform)
 	case reply.Tone == bot.ToneAccepted && sent.URL != "":
-		m.Text = acceptedText(reply.Request, sent.URL)
+		m.Text, m.Shown = acceptedText(reply.Request, sent.URL), true
 	}
 	return nil
+}
+
+// mentionOf is the message that a command was typed in for all to read, which the
+// card then answers; "" where there is none.
+func mentionOf(e bot.ChatEvent) string {
+	if e.Clicked || e.Private || e.Answer != "" {
+		return ""
+	}
+	return e.Message
 }
 
 // decides tells whether a line approves or denies.
