@@ -6,8 +6,9 @@
 // It is strict. Every request and every answer to an interaction is checked
 // against the types of discord-api-types and against the limits that Discord
 // documents; what does not fit is answered as Discord answers it and is listed by
-// [Server.Odd], as is what Discord only tolerates. [Run] fails the test when there
-// is any.
+// [Server.Odd], as is what Discord only tolerates, and what the stand-in itself
+// sends, answers, interactions and events alike, where those types have it
+// otherwise. [Run] fails the test when there is any.
 //
 //	dc := discordtest.Run(t, discordtest.Options{})
 //	guild, _ := dc.AddGuild(discordtest.Guild{Name: "Acme"})

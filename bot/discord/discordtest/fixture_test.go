@@ -99,9 +99,6 @@ func (w *world) serveBot(out http.ResponseWriter, r *http.Request) {
 	if err := json.Unmarshal(body, &in); err != nil {
 		w.t.Error(err)
 	}
-	if bs, err := checkType("interaction", in); err != nil || len(bs) > 0 {
-		w.t.Errorf("the stand-in sends what Discord would not: %v %v", bs, err)
-	}
 	if in["type"] == 1.0 {
 		reply(out, `{"type":1}`)
 		return
@@ -176,17 +173,6 @@ func (w *world) ok(r response, status int) response {
 	w.t.Helper()
 	if r.status != status {
 		w.t.Fatalf("got %d %s, want %d", r.status, r.raw, status)
-	}
-	return r
-}
-
-func (w *world) fits(kind string, r response) response {
-	w.t.Helper()
-	var v any
-	w.must(json.Unmarshal(r.raw, &v))
-	bs, err := checkType(kind, v)
-	if err != nil || len(bs) > 0 {
-		w.t.Errorf("the stand-in's %s is none: %v %v\n%s", kind, bs, err, r.raw)
 	}
 	return r
 }

@@ -29,9 +29,11 @@ func dial(w *world, query string) *client {
 	res.Body.Close()
 	c := &client{t: w.t, ws: ws, in: &bytes.Buffer{}}
 	w.t.Cleanup(func() { ws.Close() })
-	if f := c.next(); f.Op != opHello {
+	f := c.next()
+	if f.Op != opHello {
 		w.t.Fatalf("the first is %+v", f)
 	}
+	fit(w.t, "gatewayOther", encode(f))
 	return c
 }
 

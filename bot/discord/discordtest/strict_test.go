@@ -183,7 +183,7 @@ func TestRegisteringTheSameAgainChangesNothing(t *testing.T) {
 	var all []obj
 	w.must(json.Unmarshal(first.raw, &all))
 	for _, one := range all {
-		w.fits("command", w.ok(w.api("GET", path+"/"+one["id"].(string), ""), 200))
+		w.ok(w.api("GET", path+"/"+one["id"].(string), ""), 200)
 	}
 	w.ok(w.api("PATCH", path+"/"+all[0]["id"].(string), `{"description":"Other"}`), 200)
 	w.ok(w.api("DELETE", path+"/"+all[1]["id"].(string), ""), 204)
@@ -254,7 +254,7 @@ func TestErrorsHaveDiscordsCodes(t *testing.T) {
 	quiet := w.id(w.AddChannel(Channel{Guild: w.guild, Name: "quiet", Denied: SendMessages | CreatePublicThreads}))
 	away := w.id(w.AddGuild(Guild{Name: "Elsewhere", NoBot: true}))
 	said := w.id(w.Say(w.ana, quiet, "hello"))
-	direct := w.fits("channel", w.ok(w.api("POST", "users/@me/channels", `{"recipient_id":"`+w.carl+`"}`), 200)).body["id"].(string)
+	direct := w.ok(w.api("POST", "users/@me/channels", `{"recipient_id":"`+w.carl+`"}`), 200).body["id"].(string)
 	tests := map[string]struct {
 		method, path, body string
 		status, code       int
@@ -300,12 +300,13 @@ func TestErrorsHaveDiscordsCodes(t *testing.T) {
 }
 
 func TestWhatIsReadFitsItsDescription(t *testing.T) {
-	w := newWorld(t, Options{})
-	for path, kind := range map[string]string{
-		"users/@me": "user", "users/" + w.ana: "user", "applications/@me": "application", "gateway/bot": "gatewayBot", "channels/" + w.channel: "channel",
-		"guilds/" + w.guild: "guild", "guilds/" + w.guild + "/members/" + w.ana: "member",
+	w := newWorld(t, Options{}) // Every answer is proofed; what does not fit is odd.
+	for _, path := range []string{
+		"users/@me", "users/@me/guilds", "users/" + w.ana, "applications/@me", "oauth2/applications/@me", "gateway", "gateway/bot", "channels/" + w.channel,
+		"channels/" + w.channel + "/messages", "guilds/" + w.guild + "?with_counts=true", "guilds/" + w.guild + "/members/" + w.ana,
+		"guilds/" + w.guild + "/channels", "guilds/" + w.guild + "/roles",
 	} {
-		w.fits(kind, w.ok(w.api("GET", path, ""), 200))
+		w.ok(w.api("GET", path, ""), 200)
 	}
 	w.ok(w.api("PATCH", "applications/@me", `{"description":"x"}`), 200)
 }
@@ -343,7 +344,6 @@ func TestWhatIsReadOverRESTIsForTheBotAlone(t *testing.T) {
 		w.must(json.Unmarshal(w.ok(w.api("GET", path, ""), 200).raw, &all))
 		var got []string
 		for _, m := range all {
-			w.fits("message", response{raw: encode(m)})
 			got = append(got, m["content"].(string))
 		}
 		if strings.Join(got, ",") != want {

@@ -24,21 +24,13 @@ export interface Types {
   autocomplete: d.APIApplicationCommandAutocompleteResponse;
   modal: d.APIModalInteractionResponse;
   interaction: d.APIInteraction;
-  message: d.APIMessage;
-  guild: d.APIGuild;
-  channel: d.APIChannel;
-  member: d.APIGuildMember;
-  role: d.APIRole;
-  user: d.APIUser;
-  application: d.APIApplication;
-  command: d.APIApplicationCommand;
-  gatewayBot: d.RESTGetAPIGatewayBotResult;
   gatewaySend: d.GatewaySendPayload;
   restError: d.RESTError;
   rateLimit: d.RESTRateLimit;
 
   // Answers of the REST API, by their route. A guild's commands come back with
-  // integration_types like global ones, though their own types leave it out.
+  // integration_types like global ones, though their own types leave it out; and
+  // its channels are described by what all kinds of them have alone.
   'GET /gateway': d.RESTGetAPIGatewayResult;
   'GET /gateway/bot': d.RESTGetAPIGatewayBotResult;
   'GET /users/@me': d.RESTGetAPICurrentUserResult;
@@ -70,7 +62,7 @@ export interface Types {
   'POST /channels/{channel}/messages/{message}/threads': d.RESTPostAPIChannelMessagesThreadsResult;
   'POST /channels/{channel}/threads': d.RESTPostAPIChannelThreadsResult;
   'GET /guilds/{guild}': d.RESTGetAPIGuildResult;
-  'GET /guilds/{guild}/channels': d.RESTGetAPIGuildChannelsResult;
+  'GET /guilds/{guild}/channels': d.APIChannel[];
   'GET /guilds/{guild}/roles': d.RESTGetAPIGuildRolesResult;
   'GET /guilds/{guild}/members/{user}': d.RESTGetAPIGuildMemberResult;
 
