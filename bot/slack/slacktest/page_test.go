@@ -2,6 +2,7 @@ package slacktest
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,6 +82,46 @@ func read(ctx context.Context, t *testing.T, at chromedp.CSS) string {
 		t.Fatal(err)
 	}
 	return text
+}
+
+// press has the button of the mouse go down on an element; what it returns has it
+// come up there.
+func press(ctx context.Context, t *testing.T, at chromedp.CSS) (release func()) {
+	t.Helper()
+	do := func(steps ...chromedp.Action[chromedp.Void]) {
+		t.Helper()
+		within, cancel := context.WithTimeout(ctx, stepPatience)
+		defer cancel()
+		if err := chromedp.Do(within, steps...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(chromedp.WaitVisible(at))
+	type spot struct{ X, Y float64 }
+	mid, err := chromedp.Run(ctx, chromedp.Evaluate[spot](fmt.Sprintf(`(() => { const r = document.querySelector(%q).getBoundingClientRect(); return { X: r.x + r.width / 2, Y: r.y + r.height / 2 } })()`, string(at))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(chromedp.MouseEvent(chromedp.MousePressed, mid.X, mid.Y, chromedp.ButtonLeft, chromedp.ClickCount(1)))
+	return func() {
+		t.Helper()
+		do(chromedp.MouseEvent(chromedp.MouseReleased, mid.X, mid.Y, chromedp.ButtonLeft, chromedp.ClickCount(1)))
+	}
+}
+
+// TestAClickCountsThoughThePageChangesMeanwhile has the page hear of something new
+// while the button of the mouse is down.
+func TestAClickCountsThoughThePageChangesMeanwhile(t *testing.T) {
+	a := newApp(t, Options{})
+	a.ok("chat.postMessage", obj{"channel": "C1", "text": "first"})
+	ctx := browse(t, a.URL()+"/#as=U1&channel=C1", 1100, 760)
+	run(ctx, t, chromedp.WaitVisible(chromedp.CSS(`[data-person=U1].here`)))
+	release := press(ctx, t, `[data-person=U2]`)
+	_, err := a.Say("U2", "C1", "", "Somebody writes meanwhile")
+	a.must(err)
+	run(ctx, t, chromedp.WaitReady(chromedp.CSS(`body[data-held]`)))
+	release()
+	run(ctx, t, chromedp.WaitVisible(chromedp.CSS(`[data-person=U2].here`)))
 }
 
 // card is like what an app asks people to decide.

@@ -120,7 +120,11 @@ function refresh() {
         const asked = new URLSearchParams(state).toString();
         const res = await fetch("/page/view?" + asked);
         const view = res.ok && await res.json();
-        if (held) await held.over;
+        while (held) {
+          document.body.dataset.held = ""; // What is new waits.
+          await held.over;
+        }
+        delete document.body.dataset.held;
         // Whoever went elsewhere meanwhile is shown that.
         if (view && asked === new URLSearchParams(state).toString()) draw(view);
       } catch { /* The stand-in is gone; the live stream tries again. */ }

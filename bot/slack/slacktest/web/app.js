@@ -58,7 +58,11 @@ function refresh() {
       again = false;
       try {
         const asked = question(), found = await (await fetch(root + 'page/state?' + asked)).json();
-        if (held) await held.over;
+        while (held) {
+          document.body.dataset.held = ''; // What is new waits.
+          await held.over;
+        }
+        delete document.body.dataset.held;
         if (asked !== question()) continue; // Whoever went elsewhere meanwhile is shown that.
         state = found;
         names = { people: new Map(state.people.map((p) => [p.id, p])), groups: state.groups, channels: state.names };
