@@ -8,6 +8,9 @@ import (
 
 // Names that tests reach past what others may use.
 
+// StopLook is how often a worker looks whether what it runs is to stop.
+const StopLook = stopLook
+
 func (q *Requests) Move(ctx context.Context, r *Request, to State, lease *actions.Lease) (*Request, error) {
 	return q.move(ctx, r, change{to: to, lease: lease})
 }

@@ -29,7 +29,7 @@ type mute struct{}
 func (mute) Printf(context.Context, string, ...any) {}
 
 // patience is how long a test waits for what must come.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 var (
 	shop42 = actions.Name{App: "shop", Env: "pr-42"}
@@ -52,7 +52,7 @@ func newBench(tb testing.TB, rdb redis.UniversalClient, o approvals.Options) *be
 	return &bench{tb: tb, rdb: rdb, store: store, Requests: approvals.NewRequests(rdb, store, o)}
 }
 
-// work runs a worker, with short times unless o says others, until the test ends
+// work runs a worker, without grace unless o says otherwise, until the test ends
 // or the returned function is called.
 func (b *bench) work(o approvals.WorkerOptions) (stop func()) {
 	b.tb.Helper()
@@ -67,9 +67,6 @@ func (b *bench) work(o approvals.WorkerOptions) (stop func()) {
 func (b *bench) start(o approvals.WorkerOptions) (stop context.CancelFunc, stopped func()) {
 	b.tb.Helper()
 	o.Requests, o.Store = b.Requests, b.store
-	if o.Lease == 0 {
-		o.Lease = 2 * time.Second
-	}
 	if o.Grace == 0 {
 		o.Grace = -1
 	}

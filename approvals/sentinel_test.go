@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/actions/redistest"
@@ -18,7 +17,7 @@ func TestRequestsGoOnToTheirEndsAcrossAFailOver(t *testing.T) {
 	b := newBench(t, rdb, approvals.Options{})
 	f, h := newFloor(t), newHeld()
 	f.onRun = h.run
-	b.work(approvals.WorkerOptions{Floor: f, Replica: "one", Lease: 20 * time.Second})
+	b.work(approvals.WorkerOptions{Floor: f, Replica: "one", Lease: 10 * patience})
 	runs := b.submit(shop42, actions.VerbDeploy)
 	h.next(t)
 	waits := b.submit(shop42, actions.VerbRestart)

@@ -24,12 +24,13 @@ type Sentinel struct {
 }
 
 // sentinelConfig is a sentinel's configuration, which it writes to. A master is
-// taken for dead after a second, so that a test need not wait for long.
+// taken for dead after ten seconds: on a busy machine one that lives can be silent
+// for some, and must not lose its place before a test kills it.
 const sentinelConfig = `port %d
 bind 127.0.0.1
 dir %s
 sentinel monitor %s 127.0.0.1 %s 2
-sentinel down-after-milliseconds %[3]s 1000
+sentinel down-after-milliseconds %[3]s 10000
 sentinel failover-timeout %[3]s 5000
 sentinel parallel-syncs %[3]s 1
 `
