@@ -88,7 +88,7 @@ func TestUnderWay(t *testing.T) {
 // awaitProgress waits until a run tells what it waits for.
 func awaitProgress(t *testing.T, w *bottest.World, runID string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	for after := ""; ; {
 		events, err := w.Store.Events(ctx, runID, after, 100, time.Second)

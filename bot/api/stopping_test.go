@@ -75,7 +75,7 @@ func TestLogsThatTheEndOfTheServerCutsShortSaySo(t *testing.T) {
 	if err == nil || !strings.Contains(string(rest), `"code":"unavailable"`) || !strings.Contains(string(rest), "Berth is being stopped") {
 		t.Errorf("the follower is told %q, %v", rest, err)
 	}
-	ended, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ended, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := ts.Config.Shutdown(ended); err != nil {
 		t.Errorf("the server does not end: %v", err)
@@ -114,7 +114,7 @@ func TestTheServerEndsThoughSomebodyReadsNothing(t *testing.T) {
 	}
 	<-stuck
 	stop()
-	ended, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ended, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := ts.Config.Shutdown(ended); err != nil {
 		t.Errorf("the server does not end: %v", err)

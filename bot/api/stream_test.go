@@ -124,7 +124,7 @@ func TestOnlookersWhoLeaveLeaveNothingBehind(t *testing.T) {
 		for range events { // until the client's side is closed
 		}
 	}
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for runtime.NumGoroutine() > before+4 {
 		select {
 		case <-deadline:

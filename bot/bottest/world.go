@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds each thing that a test waits for.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // World is a whole core.
 type World struct {

@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(redistest.Main(m)) }
 
 // patience bounds each thing that a test waits for.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // clock is a time that a test moves.
 type clock struct {

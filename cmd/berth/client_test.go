@@ -170,7 +170,7 @@ func follows(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	program, err := exec.LookPath(args[1])
 	ts.Check(err)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args[2:]...)
 	for _, name := range []string{"BERTH_SERVER", "BERTH_TOKEN", "XDG_CONFIG_HOME", "TZ", "HOME", "PATH"} {

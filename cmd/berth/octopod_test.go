@@ -89,7 +89,7 @@ func startPostgres(t *testing.T) string {
 		_ = server.Wait()
 	})
 	address := "postgres://octopod:s3cret%2Fpass%20word@127.0.0.1:" + port + "/postgres"
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		conn, err := pgx.Connect(t.Context(), address)
 		if err == nil {
 			_ = conn.Close(t.Context())

@@ -84,7 +84,7 @@ func TestTwoProcessesDoNotShareADataDirectory(t *testing.T) {
 // awaitPing waits until the server answers; the client tries again by itself.
 func awaitPing(t *testing.T, client redis.UniversalClient) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

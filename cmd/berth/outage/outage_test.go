@@ -125,7 +125,7 @@ func (w *world) deploy(branch string) (number int) {
 // await waits until an environment is in a state.
 func (w *world) await(name actions.Name, want actions.State) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	defer cancel()
 	after := "0"
 	for {
