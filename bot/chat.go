@@ -140,6 +140,12 @@ type ChatMessage struct {
 	// "slack:U1", "slack-group:S1", "discord:9", "discord-role:1/2". A surface calls those of its
 	// own platform and nobody else, whatever the texts hold. Edits call nobody.
 	Call []string
+	// ReplyTo is the message of the same place that a new one answers, by its id there.
+	// A surface whose platform has replies shows that.
+	ReplyTo string
+	// Shown says that all of an answer stands on a card already, where it was asked
+	// for. A surface that could only give it by a direct message leaves it out.
+	Shown bool
 }
 
 // block begins a text that no word can stand before on the same line: a list, a

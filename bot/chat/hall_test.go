@@ -141,7 +141,7 @@ func (h *hall) ended(tb testing.TB, id string) *approvals.Request {
 // card has a request's card stand in a place.
 func (h *hall) card(tb testing.TB, at bot.ChatPlace, r *approvals.Request) bot.ChatSent {
 	tb.Helper()
-	sent, err := h.showRequest(tb.Context(), at, r)
+	sent, err := h.showRequest(tb.Context(), at, r, "")
 	if err != nil {
 		tb.Fatal(err)
 	}

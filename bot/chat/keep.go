@@ -75,6 +75,7 @@ type card struct {
 	request string
 	asked   bot.ChatPlace // where it was to stand
 	place   bot.ChatPlace // where it stands: elsewhere when Berth may not write there
+	reply   string        // the message that it answers; "" for none
 	slots   map[string]written
 	told    map[string]string // by kind of news: the key of what was told last
 	final   bool              // it is looked at no more
@@ -86,7 +87,7 @@ func (s *Surface) loadCard(ctx context.Context, id string) (k *card, known bool,
 	if err != nil {
 		return nil, false, storeError(err)
 	}
-	k = &card{id: id, slots: map[string]written{}, told: map[string]string{}, final: m["final"] == "1", request: m["request"]}
+	k = &card{id: id, slots: map[string]written{}, told: map[string]string{}, final: m["final"] == "1", request: m["request"], reply: m["reply"]}
 	for field, value := range m {
 		if kind, ok := strings.CutPrefix(field, "told:"); ok {
 			k.told[kind] = value
@@ -117,6 +118,9 @@ func (s *Surface) openCard(ctx context.Context, k *card) error {
 		pipe.HSetNX(ctx, keyCard(k.id), "asked", place)
 		pipe.HSetNX(ctx, keyCard(k.id), "env", k.env.String())
 		pipe.HSetNX(ctx, keyCard(k.id), "request", k.request)
+		if k.reply != "" {
+			pipe.HSetNX(ctx, keyCard(k.id), "reply", k.reply)
+		}
 		pipe.SAdd(ctx, keyCards(k.env.String()), k.id)
 		pipe.SAdd(ctx, keyWatched, k.env.String())
 		return nil
@@ -214,7 +218,7 @@ func (s *Surface) writing(ctx context.Context, id string, do func(ctx context.Co
 
 // sumOf is the same for messages that look the same.
 func sumOf(m bot.ChatMessage) (string, error) {
-	m.Call = nil
+	m.Call, m.ReplyTo = nil, ""
 	text, err := json.Marshal(m)
 	if err != nil {
 		return "", err

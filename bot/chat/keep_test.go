@@ -21,7 +21,7 @@ func TestACardWhosePostWasNotHeardOfIsFoundAgain(t *testing.T) {
 	h.slack.lost = func(string) error {
 		return &actions.Error{Op: "board", Code: actions.CodeUnavailable, Msg: "It went away.", Retry: true}
 	}
-	if _, err := h.showRequest(t.Context(), inC1, r); actions.CodeOf(err) != actions.CodeUnavailable {
+	if _, err := h.showRequest(t.Context(), inC1, r, ""); actions.CodeOf(err) != actions.CodeUnavailable {
 		t.Fatalf("a lost answer: %v", err)
 	}
 	h.slack.lost = nil
@@ -30,7 +30,7 @@ func TestACardWhosePostWasNotHeardOfIsFoundAgain(t *testing.T) {
 	if _, err := b.show(t.Context(), pr7); err != nil {
 		t.Fatal(err)
 	}
-	if sent, err := b.showRequest(t.Context(), inC1, r); err != nil || sent.ID != "m0" {
+	if sent, err := b.showRequest(t.Context(), inC1, r, ""); err != nil || sent.ID != "m0" {
 		t.Errorf("the card is %+v, %v", sent, err)
 	}
 	if cards := h.slack.inPlace(inC1); len(cards) != 1 {
@@ -65,7 +65,7 @@ func TestTwoReplicasMakeOneCard(t *testing.T) {
 	for i := range 12 {
 		group.Go(func() {
 			at := []bot.ChatPlace{inC1, inD1}[i%2]
-			sent, err := replicas[i/2%2].showRequest(context.Background(), at, r)
+			sent, err := replicas[i/2%2].showRequest(context.Background(), at, r, "")
 			if err != nil || sent.ID == "" {
 				t.Errorf("%d: %+v, %v", i, sent, err)
 			}
@@ -203,14 +203,14 @@ func TestAChannelThatBerthMayNotWriteIn(t *testing.T) {
 	}
 	// Where nobody asked, nobody gets it instead.
 	closed = true
-	if _, err := h.showRequest(t.Context(), bot.ChatPlace{Platform: bot.PlatformSlack, Channel: "C9"}, r); actions.CodeOf(err) != actions.CodeForbidden {
+	if _, err := h.showRequest(t.Context(), bot.ChatPlace{Platform: bot.PlatformSlack, Channel: "C9"}, r, ""); actions.CodeOf(err) != actions.CodeForbidden {
 		t.Errorf("in a channel that a route names: %v", err)
 	}
 	// Who asked has no account there.
 	closed = true
 	h.discord.fail = forbid
 	other = h.pending(t, h.ask(t, "deploy shop/pr-7").ID)
-	if _, err := h.showRequest(t.Context(), inD1, other); actions.CodeOf(err) != actions.CodeForbidden {
+	if _, err := h.showRequest(t.Context(), inD1, other, ""); actions.CodeOf(err) != actions.CodeForbidden {
 		t.Errorf("with nobody to send it to: %v", err)
 	}
 }

@@ -135,14 +135,14 @@ func killedAfter(t *testing.T, h *hall, m *doomed, late bool) (killed bool) {
 	client.AddHook(m)
 	dying.rdb, dying.budget.rdb = client, client
 	dying.platforms = map[string]Platform{bot.PlatformSlack: doomedBoard{h.slack, m}, bot.PlatformDiscord: doomedBoard{h.discord, m}}
-	_, _ = dying.showRequest(ctx, inC1, r) // it may be dead
+	_, _ = dying.showRequest(ctx, inC1, r, "") // it may be dead
 	_, _ = dying.show(ctx, pr7)
 	// Another goes on, once the dead one's leases are over.
 	goOn := func() {
 		for _, key := range h.rdb.Keys(ctx, keyPrefix+"writing:*").Val() {
 			h.rdb.Del(ctx, key)
 		}
-		if _, err := h.showRequest(ctx, inC1, r); err != nil {
+		if _, err := h.showRequest(ctx, inC1, r, ""); err != nil {
 			t.Fatalf("killed after %d: %v", n, err)
 		}
 		h.look(t)

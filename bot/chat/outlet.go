@@ -125,7 +125,7 @@ func (s *Surface) tellNoticeNow(ctx context.Context, id string, k *storedNotice)
 			if n.Event == bot.EventWaiting && r.State.Ended() {
 				return nil // nobody is waited for any more
 			}
-			_, err = s.showRequest(ctx, k.Place, r)
+			_, err = s.showRequest(ctx, k.Place, r, "")
 			return err
 		}
 	}

@@ -22,11 +22,12 @@ const (
 	busyPause, busyMost = 50 * time.Millisecond, 4 * time.Second
 )
 
-// showRequest makes the card of r stand in a place, and says how r is. Where
+// showRequest makes the card of r stand in a place, and says how r is. It answers
+// the message reply, "" being none. Where
 // Berth may not write, the card goes to who asked, if they are known there. It
 // returns *bot.Limited when there is no room for it yet.
-func (s *Surface) showRequest(ctx context.Context, at bot.ChatPlace, r *approvals.Request) (bot.ChatSent, error) {
-	k := &card{id: cardID(at, r.ID), env: r.Order.Env, request: r.ID, asked: at, place: at, slots: map[string]written{}, told: map[string]string{}}
+func (s *Surface) showRequest(ctx context.Context, at bot.ChatPlace, r *approvals.Request, reply string) (bot.ChatSent, error) {
+	k := &card{id: cardID(at, r.ID), env: r.Order.Env, request: r.ID, asked: at, place: at, reply: reply, slots: map[string]written{}, told: map[string]string{}}
 	for waited := time.Duration(0); ; waited += busyPause {
 		found, known, err := s.loadCard(ctx, k.id)
 		if err != nil {
@@ -263,6 +264,9 @@ func (s *Surface) level(ctx context.Context, k *card, v View) (again time.Durati
 	d := draft{
 		slot: slotCard, at: k.place, message: RequestCard(v), end: v.Request.State.Ended(), apart: p.Limits().EditEvery,
 		stage: v.stage(), anew: v.Request.State == approvals.StatePending,
+	}
+	if k.place == k.asked {
+		d.message.ReplyTo = k.reply
 	}
 	if k.slots[slotCard].Sent.ID == "" { // it calls people itself when it is made
 		if d.message.Call, d.told, err = s.callByCard(ctx, k, v); err != nil {

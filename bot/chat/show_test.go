@@ -77,7 +77,7 @@ func TestALimitedPlatformGetsEverythingOnceLater(t *testing.T) {
 		}
 		return nil
 	}
-	_, err := h.showRequest(t.Context(), inC1, r)
+	_, err := h.showRequest(t.Context(), inC1, r, "")
 	if l, ok := errors.AsType[*bot.Limited](err); !ok || l.After <= 0 {
 		t.Fatalf("a limited card: %v", err)
 	}

@@ -219,9 +219,9 @@ func timeOf(id string) time.Time {
 	return time.UnixMilli(int64(n>>22) + discordEpoch).UTC()
 }
 
-// momentOf is when an interaction was made that arrives now. It arrives within
-// seconds, so that an id that tells of another time tells of none: not every
-// server of the API makes ids of the time.
+// momentOf is when an interaction or a message was made that arrives now. It
+// arrives within seconds, or within missedFor, so that an id that tells of another
+// time tells of none: not every server of the API makes ids of the time.
 func momentOf(id string, now time.Time) time.Time {
 	at := timeOf(id)
 	if age := now.Sub(at); age > tokenLife || age < -maxSkew {

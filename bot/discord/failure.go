@@ -29,6 +29,7 @@ const (
 	codeInvalidToken       = 50027  // an interaction's token that is none any more
 	codeInvalidForm        = 50035  // what was sent is not as it has to be
 	codeArchived           = 50083  // the thread is archived
+	codeNoHistory          = 160002 // Berth may not read what was said there, and so not reply
 	codeHasThread          = 160004 // the message has a thread already
 	codeThreadLocked       = 160005
 	codeManyThreads        = 160006 // the guild has as many threads as it may have

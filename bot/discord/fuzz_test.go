@@ -70,13 +70,16 @@ func FuzzInteraction(f *testing.F) {
 }
 
 func FuzzPress(f *testing.F) {
-	for _, id := range []string{"b1|||deploy x", "b1|0123456789abcdef|cr|deny x", "b1||", "", "b1|||a|b|c"} {
+	for _, id := range []string{"b1|||deploy x", "b1|0123456789abcdef|cr|deny x", "b1||", "", "b1|||a|b|c", "b1|||a1|m12|0", "b1|||a1|m|-1"} {
 		f.Add(id)
 	}
 	f.Fuzz(func(t *testing.T, id string) {
 		p, ok := decodePress(id)
 		if !ok {
 			return
+		}
+		if event, nth, ok := decodeShow(p.line); ok && showLine(event, nth) != p.line {
+			t.Errorf("%q is of %q, %d", p.line, event, nth)
 		}
 		again, fits := p.encode()
 		q, back := decodePress(again)
@@ -98,7 +101,7 @@ func FuzzMessage(f *testing.F) {
 		if ok != (line != "") || strings.Contains(line, "\n") {
 			t.Errorf("%q %v", line, ok)
 		}
-		if e := m.event(bot.ChatPlace{}, line); e.User == "" || len(e.ID) > 200 {
+		if e := m.event(bot.ChatPlace{}, line, testNow); e.User == "" || len(e.ID) > 200 {
 			t.Errorf("%+v", e)
 		}
 	})

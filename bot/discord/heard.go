@@ -30,6 +30,7 @@ const keyPrefix = "berth:{discord}:"
 //	                     hash, for a day
 //	directs:APPLICATION  channels of direct messages, by when a word was in them last, in Unix
 //	                     milliseconds: a sorted set, for a week
+//	answer:EVENT:NUMBER  an answer that somebody is to click for, for a day
 func keyHeard(app string) string   { return keyPrefix + "heard:" + app }
 func keyDirects(app string) string { return keyPrefix + "directs:" + app }
 

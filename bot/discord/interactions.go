@@ -222,6 +222,9 @@ func (s *Surface) click(ctx context.Context, i interaction) (response, error) {
 	if !ours {
 		return note("This button is of a Berth that was here before, and nothing was done. Look at the message that shows how things are now, or type the command."), nil
 	}
+	if event, nth, ok := decodeShow(p.line); ok {
+		return s.showAnswer(ctx, i, event, nth), nil
+	}
 	label := i.label(d.CustomID)
 	switch {
 	case p.confirm:

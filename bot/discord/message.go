@@ -96,15 +96,15 @@ func typed(line string) string {
 	return line
 }
 
-// event is the message as a command at its place.
-func (m posted) event(place bot.ChatPlace, line string) bot.ChatEvent {
+// event is the message as a command at its place, which is heard now.
+func (m posted) event(place bot.ChatPlace, line string, now time.Time) bot.ChatEvent {
 	nick := ""
 	if m.Member != nil {
 		nick = m.Member.Nick
 	}
 	return bot.ChatEvent{
 		ID: "m" + m.ID, Kind: bot.ChatCommand, Place: place, Private: m.GuildID == "", Message: m.ID,
-		Identity: identityPrefix + m.Author.ID, User: m.Author.ID, Name: m.Author.shown(nick), Line: line, At: timeOf(m.ID),
+		Identity: identityPrefix + m.Author.ID, User: m.Author.ID, Name: m.Author.shown(nick), Line: line, At: momentOf(m.ID, now),
 	}
 }
 
@@ -169,7 +169,7 @@ func (s *Surface) mentioned(ctx context.Context, m posted, line string) {
 		s.log.ErrorContext(ctx, "a message that mentions Berth is left alone, since Discord does not tell of its channel", "message", m.ID, "channel", m.ChannelID, "error", err)
 		return
 	}
-	e := m.event(place, line)
+	e := m.event(place, line, s.now())
 	within, cancel := context.WithTimeout(ctx, takeWithin)
 	err = s.intake.Take(within, e)
 	cancel()

@@ -102,6 +102,19 @@ func TestAMentionInAChannelThatCannotBeLookedAt(t *testing.T) {
 	}
 }
 
+func TestAMentionWhoseIdTellsOfAnotherTimeIsMadeNow(t *testing.T) {
+	t.Parallel()
+	in := &taken{}
+	api := newRest(t)
+	s, _ := surfaceOf(t, api, in, nil)
+	m := mention("88", "")
+	m.ID = "12345"
+	s.mentioned(t.Context(), m, "status")
+	if got := in.all(); len(got) != 1 || got[0].ID != "m12345" || !got[0].At.Equal(testNow) {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestAMentionInAChannelThatIsGoneIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	in := &taken{}

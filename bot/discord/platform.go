@@ -1,6 +1,7 @@
 package discord
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,9 @@ func (s *Surface) Post(ctx context.Context, at bot.ChatPlace, key string, m bot.
 	p := render(m, at.Workspace)
 	p.Nonce, p.EnforceNonce = nonceOf(key), true
 	mark(p, key)
+	if isID(m.ReplyTo) {
+		p.Reference = replyTo(m.ReplyTo, cmp.Or(at.Thread, at.Channel))
+	}
 	if at.Thread != "" {
 		return s.postBelow(ctx, at, m, p)
 	}
@@ -54,7 +58,13 @@ func (s *Surface) Post(ctx context.Context, at bot.ChatPlace, key string, m bot.
 // post makes a message in a channel or thread.
 func (s *Surface) post(ctx context.Context, at bot.ChatPlace, channel string, p *payload) (bot.ChatSent, error) {
 	var made discordgo.Message
-	if err := s.client.send(ctx, http.MethodPost, "channels/"+url.PathEscape(channel)+"/messages", p, p.file, &made); err != nil {
+	path := "channels/" + url.PathEscape(channel) + "/messages"
+	err := s.client.send(ctx, http.MethodPost, path, p, p.file, &made)
+	if codeOf(err) == codeNoHistory && p.Reference != nil {
+		p.Reference = nil
+		err = s.client.send(ctx, http.MethodPost, path, p, p.file, &made)
+	}
+	if err != nil {
 		return bot.ChatSent{}, fmt.Errorf("post to %s: %w", at.ID(), err)
 	}
 	if !isID(made.ID) {
@@ -80,10 +90,16 @@ func (s *Surface) postBelow(ctx context.Context, at bot.ChatPlace, m bot.ChatMes
 			return sent, err
 		}
 	}
-	gone := false // a reply to a message that is gone is a message all the same
-	p.Reference = &discordgo.MessageReference{MessageID: at.Thread, ChannelID: at.Channel, FailIfNotExists: &gone}
+	p.Reference = replyTo(at.Thread, at.Channel)
 	at.Thread = ""
 	return s.post(ctx, at, at.Channel, p)
+}
+
+// replyTo makes a message a reply. One to a message that is gone is a message all
+// the same.
+func replyTo(message, channel string) *discordgo.MessageReference {
+	gone := false
+	return &discordgo.MessageReference{MessageID: message, ChannelID: channel, FailIfNotExists: &gone}
 }
 
 // threadless tells whether a failure means that there can be no thread, or that
@@ -145,8 +161,9 @@ func (s *Surface) Edit(ctx context.Context, sent bot.ChatSent, m bot.ChatMessage
 
 // Answer tells the one who did e, by the interaction's token for as long as it
 // is good, and by direct message otherwise: also what was answered to a mention,
-// since only interactions have answers that others do not see. Who takes no direct
-// messages is told of that where they mentioned Berth.
+// since only interactions have answers that others do not see. What a card says
+// already where Berth was mentioned is not said again. For who takes no direct
+// messages an answer to a mention is kept, which they are told of there.
 func (s *Surface) Answer(ctx context.Context, e bot.ChatEvent, nth int, m bot.ChatMessage) error {
 	if e.Answer != "" && (e.Until.IsZero() || s.now().Before(e.Until)) {
 		err := s.answerByToken(ctx, e, nth, m)
@@ -158,30 +175,19 @@ func (s *Surface) Answer(ctx context.Context, e bot.ChatEvent, nth int, m bot.Ch
 		}
 		s.log.DebugContext(ctx, "an interaction's time is over; its answer goes by direct message", "event_id", e.ID)
 	}
+	if e.Answer == "" && m.Shown {
+		return nil
+	}
 	at := bot.ChatPlace{Platform: bot.PlatformDiscord, User: e.User}
 	if e.Private && e.Place.Workspace == "" && e.Place.Channel != "" {
 		at = bot.ChatPlace{Platform: bot.PlatformDiscord, Channel: e.Place.Channel}
 		s.channels.put(channelObject{ID: at.Channel}) // it is in no guild
 	}
-	m.Call = nil // a direct message calls by itself
-	_, err := s.Post(ctx, at, fmt.Sprintf("answer:%s:%d", e.ID, nth), m)
+	direct := m
+	direct.Call = nil // a direct message calls by itself
+	_, err := s.Post(ctx, at, fmt.Sprintf("answer:%s:%d", e.ID, nth), direct)
 	if e.Answer == "" && !e.Private && codeOf(err) == codeNoDirects {
-		return s.unreached(ctx, e, err)
-	}
-	return err
-}
-
-// unreached says where Berth was mentioned that it could not write to whoever did
-// that, once for each mention, and nothing else: its answer is for them alone. It
-// returns why when that cannot be said either.
-func (s *Surface) unreached(ctx context.Context, e bot.ChatEvent, why error) error {
-	_, err := s.Post(ctx, e.Place, "unreached:"+e.ID, bot.ChatMessage{
-		Call: []string{identityPrefix + e.User},
-		Text: "Berth could not write to you: what it answers to a mention is a direct message, and your privacy settings for this server do not let it through. " +
-			"What you type here after `/" + slashCommand + "` is answered here, for you alone.",
-	})
-	if actions.CodeOf(err) == actions.CodeForbidden || actions.CodeOf(err) == actions.CodeNotFound {
-		return why
+		return s.keepAnswer(ctx, e, nth, m, err)
 	}
 	return err
 }

@@ -46,6 +46,7 @@ var (
 	wrongChannelType   = &refusal{status: 400, code: 50024, message: "Cannot execute action on this channel type"}
 	invalidToken       = &refusal{status: 401, code: 50027, message: "Invalid Webhook Token"}
 	invalidJSON        = &refusal{status: 400, code: 50109, message: "The request body contains invalid JSON."}
+	replyUnread        = &refusal{status: 400, code: 160002, message: "Cannot reply without permission to read message history"}
 	threadExists       = &refusal{status: 400, code: 160004, message: "A thread has already been created for this message"}
 	unknownReference   = &refusal{status: 400, code: 50035, message: "Invalid Form Body", errors: map[string]any{
 		"message_reference": map[string]any{"_errors": []any{map[string]any{"code": "MESSAGE_REFERENCE_UNKNOWN_MESSAGE", "message": "Unknown message"}}}}}

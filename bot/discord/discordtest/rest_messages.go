@@ -189,6 +189,9 @@ func (s *Server) refer(m *message, from obj) *refusal {
 	if !ok {
 		return nil
 	}
+	if m.channel.guild != nil && m.channel.may()&ReadMessageHistory == 0 {
+		return replyUnread
+	}
 	m.refersTo, _ = ref["message_id"].(string)
 	m.reference = s.messages[m.refersTo]
 	if m.reference != nil && (m.reference.channel != m.channel || m.reference.to != nil) {
