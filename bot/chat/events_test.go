@@ -237,7 +237,7 @@ func TestWhoWaitsForLongIsToldSoOnce(t *testing.T) {
 	broken := &brokenService{err: &actions.Error{Code: actions.CodeUnavailable, Msg: "Redis did not answer.", Retry: true}}
 	w := newWorld(t, func(o *Options) { broken.Commands, o.Service = o.Service, broken })
 	e := event("e1", "U1", "deploy shop/pr-7")
-	e.At = e.At.Add(-slowAfter + time.Second)
+	e.At = e.At.Add(-w.slowAfter + time.Second)
 	w.take(t, e)
 	w.slack.until(t, "word that it takes long", func() bool { return len(w.slack.answers) == 1 })
 	if m := w.slack.answer(t, "e1"); m.Tone != bot.ChatWarning || !strings.Contains(m.Text, "goes on trying") {

@@ -77,7 +77,7 @@ func TestAPlatformWithoutPagesIsLeftAlone(t *testing.T) {
 	w := newReplica(t, redistest.Client(t), "a", slack).run(t)
 	w.take(t, opened("h1", "U1"))
 	w.done(t, w.rdb, "h1")
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		if n, err := w.rdb.Exists(context.Background(), keyPages).Result(); err == nil && n == 0 {
 			return
 		}

@@ -55,6 +55,7 @@ type Surface struct {
 	troubles  troubles
 	kept      kept
 	budget    *budget
+	slowAfter time.Duration // see the constant; a test of something else has more of it
 	now       func() time.Time
 	log       *slog.Logger
 }
@@ -65,7 +66,7 @@ func New(o Options) (*Surface, error) {
 	s := &Surface{
 		platforms: map[string]Platform{}, rdb: o.Redis, service: o.Service, store: o.Store, requests: o.Requests, catalog: o.Catalog,
 		people: o.People, groups: o.Groups, refs: o.Refs, rules: o.Rules, public: strings.TrimRight(o.PublicURL, "/"), repoURL: o.RepoURL, replica: o.Replica,
-		events: map[string]*actions.Agenda{}, budget: &budget{rdb: o.Redis, replica: o.Replica},
+		events: map[string]*actions.Agenda{}, budget: &budget{rdb: o.Redis, replica: o.Replica}, slowAfter: slowAfter,
 		tails: bot.Tails{Lines: tailShown, Width: longestLine}, kept: kept{members: bot.Kept[bool]{For: keepGroup}}, now: o.Now, log: o.Log,
 	}
 	if o.Redis == nil || o.Service == nil || o.Store == nil || o.Requests == nil || o.Catalog == nil {

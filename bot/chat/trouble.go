@@ -96,7 +96,7 @@ func (s *Surface) tellWhenSlow(ctx context.Context, e bot.ChatEvent, t *trouble)
 	if t.slow {
 		return func() {}
 	}
-	timer := time.AfterFunc(max(slowGrace, slowAfter-s.now().Sub(t.began)), func() {
+	timer := time.AfterFunc(max(slowGrace, s.slowAfter-s.now().Sub(t.began)), func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if !t.ended {
@@ -170,7 +170,7 @@ func (s *Surface) failed(ctx context.Context, e bot.ChatEvent, t *trouble, err e
 			return err
 		}
 	} else if !s.late(e, t) {
-		if s.now().Sub(t.began) >= slowAfter {
+		if s.now().Sub(t.began) >= s.slowAfter {
 			t.mu.Lock()
 			s.tellSlow(ctx, e, t)
 			t.mu.Unlock()
