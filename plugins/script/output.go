@@ -128,7 +128,9 @@ type rawLine struct {
 	open bool
 }
 
-func (l *rawLine) set(to rawLine) { l.text, l.cut, l.open = append(l.text[:0], to.text...), to.cut, to.open }
+func (l *rawLine) set(to rawLine) {
+	l.text, l.cut, l.open = append(l.text[:0], to.text...), to.cut, to.open
+}
 
 // shown is a line as people see it.
 func (t *teller) shown(l rawLine) string {
