@@ -235,6 +235,7 @@ func (c *Cluster) freeClaims(ctx context.Context, sets map[types.UID]*appsv1.Sta
 		}
 	}
 	if len(left) > 0 {
+		slices.Sort(left)
 		return left, nil
 	}
 	api := c.clientset.CoreV1().PersistentVolumeClaims(namespace)

@@ -184,7 +184,7 @@ spec:
   template: {metadata: {labels: {app: crash}, annotations: {devcluster/fail: CrashLoopBackOff}}, spec: {containers: [{name: app, image: example.org/a:1}]}}
 `)
 	p := PodLogs{Cluster: c, Namespaces: []string{ns}, Of: partOf(ns, "Deployment/web", "Deployment/crash")}
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	seen := map[string]int{} // by line, with its time and source
 	begun := map[string]bool{}
@@ -363,7 +363,7 @@ func TestAConnectionThatBreaksIsTakenUpWhereItWas(t *testing.T) {
 	})
 	ns := alone(t, c)
 	p := PodLogs{Cluster: c, Namespaces: []string{ns}, Of: partOf(ns, "Pod/alone")}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var got []string
 	err := p.Read(ctx, sdk.LogQuery{Follow: true}, func(l sdk.LogLine) error {

@@ -263,7 +263,8 @@ func (n Namespace) each(ctx context.Context, say func(schema.GroupResource, *met
 	return slices.Concat(found...), nil
 }
 
-// listable are the kinds in namespaces that can be listed and deleted.
+// listable are the kinds in namespaces that can be listed and deleted, in the same
+// order each time: discovery has those of one group in none.
 func listable(lists []*metav1.APIResourceList) []schema.GroupVersionResource {
 	var kinds []schema.GroupVersionResource
 	for _, list := range lists {
@@ -278,6 +279,7 @@ func listable(lists []*metav1.APIResourceList) []schema.GroupVersionResource {
 			}
 		}
 	}
+	slices.SortFunc(kinds, func(a, b schema.GroupVersionResource) int { return strings.Compare(a.String(), b.String()) })
 	return kinds
 }
 

@@ -177,13 +177,22 @@ func (w *podWatch) of(namespace string, sel labels.Selector) []*corev1.Pod {
 			continue
 		}
 		out = append(out, p)
-		if newest == nil || newest.CreationTimestamp.Before(&p.CreationTimestamp) {
+		if newest == nil || younger(p, newest) {
 			newest = p
 		}
 	}
 	out = slices.DeleteFunc(out, func(p *corev1.Pod) bool { return templateHash(p) != templateHash(newest) })
 	slices.SortFunc(out, func(a, b *corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// younger tells whether a was made after b. Of two that were made within one
+// second, which is all that is known of when, it is always the same one.
+func younger(a, b *corev1.Pod) bool {
+	if at, other := a.CreationTimestamp, b.CreationTimestamp; !at.Equal(&other) {
+		return other.Before(&at)
+	}
+	return a.Name > b.Name
 }
 
 func templateHash(p *corev1.Pod) string {

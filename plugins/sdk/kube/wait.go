@@ -314,8 +314,8 @@ func (v *vigil) hopeless(ctx context.Context) error {
 
 // blind is an error when a target may not be looked at.
 func (v *vigil) blind() error {
-	for _, err := range v.troubles {
-		if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
+	for _, t := range v.targets {
+		if err := v.troubles[t]; apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
 			return err
 		}
 	}
@@ -369,8 +369,10 @@ func (v *vigil) ended(ctx context.Context) error {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return ctx.Err()
 	}
-	for _, err := range v.troubles {
-		return err // it could not be seen, which says more than that time ran out
+	for _, t := range v.targets {
+		if err := v.troubles[t]; err != nil {
+			return err // it could not be seen, which says more than that time ran out
+		}
 	}
 	if v.goal == removal {
 		var left []string
