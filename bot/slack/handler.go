@@ -70,7 +70,7 @@ func (f *front) serve(w http.ResponseWriter, r *http.Request, body []byte, do fu
 		bot.WriteLine(w, http.StatusUnauthorized, "X-Slack-Signature is not this request's, made now with the signing secret of this app")
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	ctx, cancel := context.WithTimeout(r.Context(), f.s.patience)
 	defer cancel()
 	out := do(ctx, signed, body)
 	switch {

@@ -148,11 +148,8 @@ func TestALongAnswerGoesElsewhereWhenSlackIsSlow(t *testing.T) {
 	w := newWorld(t)
 	release := make(chan struct{})
 	w.api.on("views.open", func(c called) (int, any) { <-release; return w.api.usual(c) })
-	began := time.Now()
-	w.post("/slack/interactions", w.click(buttonValue{Line: "diff 01jd", Show: true}))
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("the acknowledgement took %s", took)
-	}
+	w.lookFor = lookFor
+	w.post("/slack/interactions", w.click(buttonValue{Line: "diff 01jd", Show: true})) // returns, though the window is not open
 	if e := w.shelf.one(t); e.Answer != w.api.URL+"/answer/click" {
 		t.Errorf("the answer goes to %q", e.Answer)
 	}

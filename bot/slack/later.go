@@ -81,7 +81,7 @@ func (s *Surface) take(ctx context.Context, a *arrival, hold, tell bool) taken {
 	result := make(chan error, 1)
 	go func() {
 		// It goes on when Slack has its answer: stopping it would not undo it.
-		try, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeWithin)
+		try, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.takeWithin)
 		defer cancel()
 		result <- s.store(try, mine)
 	}()
@@ -199,7 +199,7 @@ func (l *later) try(ctx context.Context, k *kept) bool {
 		k.pending = nil
 		return err == nil
 	}
-	try, cancel := context.WithTimeout(ctx, takeWithin)
+	try, cancel := context.WithTimeout(ctx, l.s.takeWithin)
 	defer cancel()
 	return l.s.store(try, k.arrival) == nil
 }

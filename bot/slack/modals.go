@@ -168,7 +168,7 @@ func (s *Surface) look(ctx context.Context, a *arrival, trigger, label string) {
 	}).status != http.StatusOK {
 		return
 	}
-	timer := time.NewTimer(lookFor)
+	timer := time.NewTimer(s.lookFor)
 	defer timer.Stop()
 	select {
 	case r := <-opened:

@@ -14,11 +14,16 @@ import (
 	"github.com/berth-dev/berth/bot/slack/slacktest"
 )
 
-// freeze has the store take nothing in until it is thawed, whatever deadline a
-// try has.
-func (w *town) freeze() (thaw func()) {
-	release := make(chan struct{})
+// freeze has the store take nothing in until it is thawed. Until acked is called
+// it does not even give a try up, whatever deadline that has: who waits for the
+// store waits for ever.
+func (w *town) freeze() (acked, thaw func()) {
+	answered, release := make(chan struct{}), make(chan struct{})
 	w.shelf.failing(func(ctx context.Context) error {
+		select {
+		case <-answered:
+		case <-w.t.Context().Done():
+		}
 		select {
 		case <-release:
 			return nil
@@ -26,7 +31,7 @@ func (w *town) freeze() (thaw func()) {
 			return ctx.Err()
 		}
 	})
-	return sync.OnceFunc(func() { close(release) })
+	return func() { close(answered) }, sync.OnceFunc(func() { close(release) })
 }
 
 func TestAFrozenStoreKeepsNobodyWaiting(t *testing.T) {
@@ -36,7 +41,7 @@ func TestAFrozenStoreKeepsNobodyWaiting(t *testing.T) {
 		shown, _ := w.Message("C1", sent.ID)
 		w.acked(w.Click("U2", shown, "Deny"))
 		w.await("the window that asks why is open", func() bool { return w.View("U2") != nil })
-		thaw := w.freeze()
+		acked, thaw := w.freeze()
 		var group sync.WaitGroup
 		for n := range 20 {
 			group.Go(func() { w.acked(w.Command("U1", "C1", fmt.Sprintf("status shop/pr-%d", n))) })
@@ -44,6 +49,7 @@ func TestAFrozenStoreKeepsNobodyWaiting(t *testing.T) {
 		group.Go(func() { w.acked(w.Click("U1", shown, "Approve")) })
 		group.Go(func() { w.acked(w.Submit(w.View("U2").ID, map[string]string{"Why not?": "late"})) })
 		group.Wait()
+		acked()
 		if v, _ := json.Marshal(w.View("U2")); !strings.Contains(string(v), "does not answer") {
 			t.Errorf("the window says %s", v)
 		}
@@ -59,7 +65,7 @@ func TestAFrozenStoreKeepsNobodyWaiting(t *testing.T) {
 		if got := len(w.Ephemerals("U1")); got != 21 {
 			t.Errorf("%d were told in the end", got)
 		}
-	})
+	}, func(w *town) { w.hurried = true })
 }
 
 func TestWhatIsFilledInAndGivenUpIsSaid(t *testing.T) {

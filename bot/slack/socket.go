@@ -313,7 +313,7 @@ func decodeSocket(data []byte) (*socketmode.Request, error) {
 // What is not acknowledged Slack sends again, except commands and clicks.
 func (c *connection) handle(ctx context.Context, r *socketmode.Request) {
 	s := c.k.s
-	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.patience)
 	defer cancel()
 	out := s.envelope(work, r)
 	switch out.status {

@@ -24,11 +24,14 @@ var card = bot.ChatMessage{
 }
 
 // overBoth runs a test over HTTP and over Socket Mode.
-func overBoth(t *testing.T, do func(t *testing.T, w *town, s *Surface)) {
+func overBoth(t *testing.T, do func(t *testing.T, w *town, s *Surface), prepare ...func(w *town)) {
 	t.Helper()
 	for name, socket := range map[string]bool{"over HTTP": false, "over Socket Mode": true} {
 		t.Run(name, func(t *testing.T) {
 			w := newTown(t, socket, slacktest.Options{})
+			for _, p := range prepare {
+				p(w)
+			}
 			s, _ := w.connected(1)
 			do(t, w, s)
 			w.await("all is acknowledged", func() bool { return w.Idle(t.Context()) == nil })

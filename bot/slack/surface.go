@@ -91,6 +91,10 @@ type Surface struct {
 	said    sync.Map // what was logged once for all
 	checks  checkCache
 	failing atomic.Bool // the last event could not be stored at once
+
+	// These are the constants of their names; a test of what is done in time, and not
+	// of the time, has more of each.
+	patience, takeWithin, lookFor time.Duration
 }
 
 // maxOpening is how many windows are being opened at once; what is more waits
@@ -102,6 +106,7 @@ const maxOpening = 200
 func New(o Options) (*Surface, error) {
 	s := &Surface{
 		verifier: newVerifier(o.SigningSecret), opening: make(chan struct{}, maxOpening),
+		patience: patience, takeWithin: takeWithin, lookFor: lookFor,
 		public: strings.TrimSuffix(o.PublicURL, "/"), rdb: o.Redis, replica: o.Replica, http: o.HTTP, now: o.Now, log: o.Log,
 	}
 	if s.replica == "" {

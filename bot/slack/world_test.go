@@ -223,7 +223,7 @@ func (a *api) told() []string {
 // be.
 func until(t *testing.T, change <-chan struct{}, what string, is func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for !is() {
 		select {
 		case <-change:
@@ -279,7 +279,19 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 	}
 	s.Attach(w.shelf, w.guess)
 	w.Surface, w.front = s, s.Handler()
+	unhurried(s)
 	return w
+}
+
+// unhurried gives a Surface the time that a busy machine takes. What a test says of
+// the time itself it says with hurried.
+func unhurried(s *Surface) {
+	s.patience, s.takeWithin, s.lookFor = time.Minute, time.Minute, time.Minute
+}
+
+// hurried gives a Surface the time that it has in truth.
+func hurried(s *Surface) {
+	s.patience, s.takeWithin, s.lookFor = patience, takeWithin, lookFor
 }
 
 // running runs the Surface until the test ends.
