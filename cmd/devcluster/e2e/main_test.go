@@ -21,7 +21,7 @@ import (
 )
 
 // startTimeout is generous: the machine may be compiling at the same time.
-const startTimeout = 90 * time.Second
+const startTimeout = 3 * time.Minute
 
 var (
 	binary string    // the devcluster binary
@@ -183,10 +183,10 @@ func gone(t *testing.T, pids []int) {
 	})
 }
 
-// eventually fails the test if f does not succeed within 20 s.
+// eventually fails the test if f does not succeed within two minutes.
 func eventually(t *testing.T, what string, f func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
