@@ -20,7 +20,7 @@ import (
 const (
 	// livesWithin is how long the last actions on environments may take to end
 	// once the storm is over.
-	livesWithin = 5 * time.Minute
+	livesWithin = 8 * time.Minute
 	// hands is how many people do things to environments at once.
 	hands = 12
 )

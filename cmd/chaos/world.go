@@ -17,9 +17,9 @@ import (
 
 const (
 	// patience bounds each thing that the chaos waits for of a process.
-	patience = 30 * time.Second
+	patience = 2 * time.Minute
 	// settleWithin is how long the last requests may take to end.
-	settleWithin = 3 * time.Minute
+	settleWithin = 6 * time.Minute
 	// leaseTime is how long a run's environment is held without a sign of life:
 	// the default of approvals.WorkerOptions, which `berth serve` leaves.
 	leaseTime = 10 * time.Second
@@ -221,7 +221,7 @@ func (w *world) close() (left []int) {
 	stops.Wait()
 	if w.ledger != nil {
 		mark := ledgerVariable + "=" + w.ledger.url
-		_ = await(context.Background(), 5*time.Second, "executors to end", func() (bool, error) {
+		_ = await(context.Background(), patience, "executors to end", func() (bool, error) {
 			left = withVariable(mark)
 			return len(left) == 0, nil
 		})
