@@ -17,7 +17,7 @@ import (
 )
 
 // drawWithin is how long one picture may take.
-const drawWithin = 30 * time.Second
+const drawWithin = 2 * time.Minute
 
 // TestPictures draws every card by the stand-ins' pages into the directory that
 // CHATS_PICTURES names: one picture for each, and a sheet with all of them for

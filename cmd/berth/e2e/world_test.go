@@ -42,7 +42,7 @@ const (
 	ghToken  = "ghp_e2e"
 	apiToken = "e2e-token"
 	// patience bounds each thing that a test waits for.
-	patience = 90 * time.Second
+	patience = 3 * time.Minute
 )
 
 // programs is the folder of berth and its executors, built once per run.
@@ -255,8 +255,8 @@ func (b *berth) stop() {
 	if b.cmd.Process.Signal(syscall.SIGTERM) == nil {
 		select {
 		case <-b.done:
-		case <-time.After(30 * time.Second):
-			b.w.t.Error("berth serve did not stop within 30 s of SIGTERM")
+		case <-time.After(patience):
+			b.w.t.Errorf("berth serve did not stop within %v of SIGTERM", patience)
 			b.kill()
 		}
 	}
