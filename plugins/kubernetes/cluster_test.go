@@ -140,7 +140,7 @@ func absent(t testing.TB, what string, err error) {
 // eventually waits for what the cluster does by itself.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for !holds() {

@@ -86,7 +86,7 @@ func TestAnArgoApplicationIsAPartLikeAnyOther(t *testing.T) {
 	// Another part waits for it, and makes nothing.
 	other := step
 	other.Part, other.With = "other", map[string]any{"wait": []any{map[string]any{
-		"kind": "Application", "api_version": "argoproj.io/v1alpha1", "name": "shop", "namespace": argo, "ready": "object.status.health.status == 'Healthy'", "timeout": "20s",
+		"kind": "Application", "api_version": "argoproj.io/v1alpha1", "name": "shop", "namespace": argo, "ready": "object.status.health.status == 'Healthy'", "timeout": "2m",
 	}}}
 	run(t, x, other)
 	run(t, x, other, sdk.Cleanup)
@@ -99,7 +99,7 @@ func TestADefinitionAndItsObjectsInOnePart(t *testing.T) {
 	t.Parallel()
 	group := fmt.Sprintf("t%d.example.org", os.Getpid())
 	text := definition(group, "v1", "Database", "databases") + "---\napiVersion: " + group + "/v1\nkind: Database\nmetadata: {name: main}\nspec: {size: 1}\n"
-	step := stepOf(t, map[string]any{"manifests": text, "ready": map[string]any{"Database": "object.status.phase == 'Up'"}, "timeout": "60s"})
+	step := stepOf(t, map[string]any{"manifests": text, "ready": map[string]any{"Database": "object.status.phase == 'Up'"}, "timeout": "5m"})
 	x := New(Options{})
 	fails(t, x, step, sdk.FaultInvalid, "CustomResourceDefinition", "allow")
 	step.Settings = map[string]any{"allow": []any{map[string]any{"kind": "CustomResourceDefinition"}}}
@@ -125,7 +125,7 @@ func TestADefinitionAndItsObjectsInOnePart(t *testing.T) {
 		t.Fatal(err)
 	}
 	held := step
-	held.Verb, held.With = sdk.Cleanup, map[string]any{"timeout": "3s"}
+	held.Verb, held.With = sdk.Cleanup, map[string]any{"timeout": "20s"}
 	fails(t, x, held, sdk.FaultDownstream, "Database main", "example.org/hold")
 	if _, err := d.Patch(t.Context(), "main", types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/validate/content"
@@ -128,8 +130,8 @@ func checkObject(u *unstructured.Unstructured) error {
 			continue
 		}
 		m, ok := values.(map[string]any)
-		for key, value := range m {
-			if _, isText := value.(string); !isText {
+		for _, key := range slices.Sorted(maps.Keys(m)) {
+			if _, isText := m[key].(string); !isText {
 				return fmt.Errorf("%s %s: the %s %s is not text; write it in quotes", what, name, strings.TrimSuffix(field, "s"), kube.Clip(key, 80))
 			}
 		}

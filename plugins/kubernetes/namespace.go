@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -66,7 +67,7 @@ func (s *settings) readNamespace(step sdk.Step) error {
 	if b.PullSecrets == nil {
 		b.PullSecrets = def.PullSecrets
 	}
-	for key := range b.Labels {
+	for _, key := range slices.Sorted(maps.Keys(b.Labels)) {
 		if strings.HasPrefix(key, ownMarks) || key == kube.LabelManagedBy {
 			return sdk.Invalid("The label %q of a namespace is Berth's own to set; leave it out.", kube.Clip(key, 80))
 		}
@@ -80,8 +81,9 @@ func (s *settings) checkNamespace(b *namespaceBlock, step sdk.Step) error {
 		tables["limits.default"], tables["limits.default_request"] = b.Limits.Default, b.Limits.DefaultRequest
 		tables["limits.min"], tables["limits.max"] = b.Limits.Min, b.Limits.Max
 	}
-	for what, table := range tables {
-		for name, q := range table {
+	for _, what := range slices.Sorted(maps.Keys(tables)) {
+		for _, name := range slices.Sorted(maps.Keys(tables[what])) {
+			q := tables[what][name]
 			if _, err := resource.ParseQuantity(plainText(q)); err != nil {
 				return sdk.Invalid("`%s` of %q is %q, which is no quantity; write one such as 500m or 2Gi.", what, kube.Clip(name, 60), kube.Clip(plainText(q), 40))
 			}

@@ -2,9 +2,9 @@ package kubernetes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -113,8 +113,7 @@ func (s *session) compared(ctx context.Context, all []*placed, there bool) (was,
 		}
 	}
 	olds, news := make([]*unstructured.Unstructured, len(all)), make([]*unstructured.Unstructured, len(all))
-	var mu sync.Mutex
-	var conflicts []string
+	conflicts, errs := make([]string, len(all)), make([]error, len(all))
 	work := newCrew(ctx)
 	for i, p := range all {
 		news[i] = p.Unstructured
@@ -122,35 +121,22 @@ func (s *session) compared(ctx context.Context, all []*placed, there bool) (was,
 			continue
 		}
 		work.do(func(ctx context.Context) error {
-			if p.live != nil {
-				got, err := s.client(p.kind, p.GetNamespace()).Get(ctx, p.GetName(), metav1.GetOptions{})
-				if err != nil && !apierrors.IsNotFound(err) {
-					return err
-				}
-				if err == nil {
-					olds[i] = cleaned(got)
-				}
+			var is *unstructured.Unstructured
+			if olds[i], is, conflicts[i], errs[i] = s.compareOne(ctx, p); is != nil {
+				news[i] = is
 			}
-			made, err := s.send(ctx, p, true)
-			text := conflictText(p.Unstructured, err)
-			switch {
-			case err == nil && olds[i] != nil:
-				news[i] = cleaned(made)
-			case text != "":
-				mu.Lock()
-				defer mu.Unlock()
-				conflicts = append(conflicts, text)
-			case p.live != nil && apierrors.IsInvalid(err) && immutable.MatchString(err.Error()) && s.settings.recreates(p.Unstructured):
-			case err != nil:
-				return explainApply(p, err)
-			}
-			return nil
+			return nil // so that what is told is not whatever was answered first
 		})
 	}
-	if err := work.wait(); err != nil {
+	if err := errors.Join(work.wait(), ctx.Err()); err != nil {
 		return nil, nil, err
 	}
-	if len(conflicts) > 0 {
+	for _, err := range errs {
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	if conflicts = slices.DeleteFunc(conflicts, func(text string) bool { return text == "" }); len(conflicts) > 0 {
 		return nil, nil, conflictError(conflicts)
 	}
 	for i := range all {
@@ -160,6 +146,48 @@ func (s *session) compared(ctx context.Context, all []*placed, there bool) (was,
 		is = append(is, news[i])
 	}
 	return was, is, nil
+}
+
+// compareOne is what there is of an object, and what applying it would make of that;
+// nil for either that there is not. A conflict is told apart from an error.
+func (s *session) compareOne(ctx context.Context, p *placed) (was, is *unstructured.Unstructured, conflict string, err error) {
+	if p.live != nil {
+		got, err := s.client(p.kind, p.GetNamespace()).Get(ctx, p.GetName(), metav1.GetOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return nil, nil, "", err
+		}
+		if err == nil {
+			was = cleaned(got)
+		}
+	}
+	made, err := s.send(ctx, p, true)
+	conflict = conflictText(p.Unstructured, err)
+	switch {
+	case err == nil && was != nil:
+		is = cleaned(made)
+		dropChance(p.Unstructured, was, is)
+	case conflict != "":
+	case p.live != nil && apierrors.IsInvalid(err) && immutable.MatchString(err.Error()) && s.settings.recreates(p.Unstructured):
+	case err != nil:
+		return was, nil, "", explainApply(p, err)
+	}
+	return was, is, conflict, nil
+}
+
+// dropChance takes out of what would be what the API server picks when it is asked:
+// the addresses of a Service that has none and says none. It picks others when the
+// plan is made again, and when it runs.
+func dropChance(want, was, is *unstructured.Unstructured) {
+	if kube.GroupKind(is) != "Service." {
+		return
+	}
+	for _, field := range []string{"clusterIP", "clusterIPs"} {
+		_, had, _ := unstructured.NestedFieldNoCopy(was.Object, "spec", field)
+		_, wanted, _ := unstructured.NestedFieldNoCopy(want.Object, "spec", field)
+		if !had && !wanted {
+			unstructured.RemoveNestedField(is.Object, "spec", field)
+		}
+	}
 }
 
 // cleaned is an object without what the API server keeps about it.

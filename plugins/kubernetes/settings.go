@@ -209,7 +209,8 @@ func (s *settings) readSecrets(sdk.Step) error {
 			return sdk.Invalid("`secrets` has %q twice.", b.Name)
 		}
 		seen[b.Name] = true
-		for key, value := range b.Data {
+		for _, key := range slices.Sorted(maps.Keys(b.Data)) {
+			value := b.Data[key]
 			if errs := validation.IsConfigMapKey(key); len(errs) > 0 {
 				return sdk.Invalid("%q is no key of a Secret: %s.", kube.Clip(key, 80), errs[0])
 			}
@@ -243,11 +244,11 @@ func (s *settings) readSecrets(sdk.Step) error {
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 func (s *settings) readChanges(sdk.Step) error {
-	for name, value := range s.raw.Substitute {
+	for _, name := range slices.Sorted(maps.Keys(s.raw.Substitute)) {
 		if !variableName.MatchString(name) {
 			return sdk.Invalid("%q under `substitute` is no name of a variable: write letters, digits and _.", kube.Clip(name, 80))
 		}
-		s.values[name] = plainText(value)
+		s.values[name] = plainText(s.raw.Substitute[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.raw.Images)) {
 		c := s.raw.Images[name]
@@ -258,7 +259,8 @@ func (s *settings) readChanges(sdk.Step) error {
 			return sdk.Invalid("The image %q has both a `tag` and a `digest`; leave one out.", kube.Clip(name, 80))
 		}
 	}
-	for name, n := range s.raw.Replicas {
+	for _, name := range slices.Sorted(maps.Keys(s.raw.Replicas)) {
+		n := s.raw.Replicas[name]
 		if n < 0 || n > maxReplicas {
 			return sdk.Invalid("`replicas` of %q is %d; write a number from 0 to %d.", kube.Clip(name, 80), n, maxReplicas)
 		}
