@@ -47,7 +47,7 @@ func (c *client) next() frame {
 }
 
 func (c *client) read() (f frame, err error) {
-	c.ws.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.ws.SetReadDeadline(time.Now().Add(time.Minute))
 	kind, raw, err := c.ws.ReadMessage()
 	if err != nil {
 		return f, err
