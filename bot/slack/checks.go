@@ -66,6 +66,10 @@ func (s *Surface) check(ctx context.Context, team string, w *workspace) bot.Chec
 		return c
 	}
 	c.Detail = fmt.Sprintf("%s as %s (%s), %d ms", strings.TrimSuffix(h.url, "/"), h.user, h.team, time.Since(began).Milliseconds())
+	var trouble error
+	if team == "" && s.socket != nil {
+		trouble = s.socket.standing(call)
+	}
 	var missing []string
 	for _, scope := range Scopes() {
 		if len(h.scopes) > 0 && !slices.Contains(h.scopes, scope) {
@@ -73,14 +77,16 @@ func (s *Surface) check(ctx context.Context, team string, w *workspace) bot.Chec
 		}
 	}
 	switch {
+	case h.unsaid != nil:
+		c.Detail = brief("auth.test", h.unsaid) + "; accounts are taken to be of the workspace that they come from"
+		c.Fix = "Look whether `slack.api_url` is right: Slack itself knows that."
 	case team != "" && !h.is(team):
 		c.Detail = fmt.Sprintf("the token for %s is of the workspace %s", team, h.team)
 		c.Fix = "Put the token under the workspace that it is of, in `slack.workspaces`."
 	case len(missing) > 0:
 		c.Detail += "; scopes that are missing: " + strings.Join(missing, ", ")
 		c.Fix = "Put the manifest that `berth slack manifest` prints into the app's settings, and install the app again."
-	case team == "" && s.socket != nil && !s.socket.connected():
-		trouble := s.socket.trouble()
+	case trouble != nil:
 		c.Detail += "; Socket Mode is not connected: " + brief("apps.connections.open", trouble)
 		c.Fix = "Look whether Socket Mode is on in the app's settings, and whether this machine may open WebSockets to Slack."
 		if wordOf(trouble) != "" {

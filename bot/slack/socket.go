@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -31,6 +32,11 @@ const (
 	writeWithin = 5 * time.Second
 	// drainFor is how long a connection is read on that Slack is about to close.
 	drainFor = 30 * time.Second
+	// helloWithin is how long a look at the connection waits for the first one.
+	helloWithin = 3 * time.Second
+	// refreshed is for how many failures connections count at most that Slack wanted
+	// replaced: such a wait is two seconds or less.
+	refreshed = 2
 	// steady is how long a connection has to last for the next failure to count as
 	// the first.
 	steady = 10 * time.Second
@@ -56,32 +62,46 @@ type socket struct {
 	s     *Surface
 	token string
 
+	running atomic.Bool
+	tried   chan struct{} // closed once there was a connection, or none could be had
+	first   sync.Once     // closes tried
+
 	mu     sync.Mutex
 	newest *connection // the last that said hello, nil when it is gone
 	why    error       // why there is none
 }
 
 func newSocket(s *Surface, token string) *socket {
-	return &socket{s: s, token: token, why: errors.New("it was not tried yet")}
+	return &socket{s: s, token: token, tried: make(chan struct{}), why: errNoHello}
 }
 
-// connected tells whether there is a connection.
-func (k *socket) connected() bool {
+// standing is why there is no connection, nil when there is one. It waits for
+// the outcome of the first try, for helloWithin at most. Where nobody runs the
+// socket, it asks Slack whether one could be opened.
+func (k *socket) standing(ctx context.Context) error {
+	if !k.running.Load() {
+		_, err := k.s.api.call(ctx, k.token, "apps.connections.open", nil, nil)
+		return err
+	}
+	timer := time.NewTimer(helloWithin)
+	defer timer.Stop()
+	select {
+	case <-k.tried:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.newest != nil
-}
-
-// trouble is why there is none.
-func (k *socket) trouble() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	if k.newest != nil {
+		return nil
+	}
 	return k.why
 }
 
 // run keeps a connection until ctx ends. When Slack announces that it will close
 // one, the next is opened while the first is still read.
 func (k *socket) run(ctx context.Context) {
+	k.running.Store(true)
 	var group sync.WaitGroup
 	defer group.Wait()
 	for failures := 0; ctx.Err() == nil; {
@@ -101,6 +121,7 @@ func (k *socket) run(ctx context.Context) {
 		wait := backOff(failures, err)
 		failures++
 		if errors.Is(err, errRefresh) {
+			failures = min(failures, refreshed) // it is no trouble of Slack's, and the next may be one
 			k.s.log.InfoContext(ctx, "Slack asks for a new Socket Mode connection", "wait", wait)
 		} else {
 			k.s.log.WarnContext(ctx, "there is no Socket Mode connection to Slack; another is opened", "wait", wait, "error", err)
@@ -136,6 +157,7 @@ func (k *socket) open(ctx context.Context) (*connection, error) {
 			k.why = err
 		}
 		k.mu.Unlock()
+		k.first.Do(func() { close(k.tried) })
 	}
 	return c, err
 }
@@ -185,6 +207,7 @@ type connection struct {
 
 var (
 	errRefresh = errors.New("slack closes this connection soon")
+	errNoHello = errors.New("nothing was heard over it yet")
 	errOff     = errors.New("slack closed this connection")
 )
 
@@ -251,6 +274,7 @@ func (c *connection) read(ctx context.Context, leaving chan<- error) {
 			alive()
 			leave(errRefresh)
 		default:
+			c.k.heard(c)
 			c.places <- struct{}{}
 			group.Go(func() {
 				defer func() { <-c.places }()
@@ -281,6 +305,18 @@ func (k *socket) arrived(c *connection) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.newest, k.why = c, nil
+	k.first.Do(func() { close(k.tried) })
+}
+
+// heard makes c the newest connection where there is none: what speaks is there,
+// even if it did not say hello.
+func (k *socket) heard(c *connection) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.newest == nil {
+		k.newest, k.why = c, nil
+	}
+	k.first.Do(func() { close(k.tried) })
 }
 
 // gone takes c off, which has ended. One that Slack is about to close still
@@ -291,6 +327,7 @@ func (k *socket) gone(c *connection, err error) {
 	if k.newest == c {
 		k.newest, k.why = nil, err
 	}
+	k.first.Do(func() { close(k.tried) })
 }
 
 // decodeSocket reads one message of Socket Mode.

@@ -132,7 +132,7 @@ func TestABadAppTokenIsSaidAndNotTriedWithoutEnd(t *testing.T) {
 			tries := func() int { return strings.Count(w.log.String(), "there is no Socket Mode connection") }
 			began := time.Now()
 			w.await("it was tried", func() bool {
-				return s.socket.trouble() != nil && !strings.Contains(s.socket.trouble().Error(), "not tried yet")
+				return !errors.Is(standsNow(s.socket), errNoHello)
 			})
 			check := s.Checks(t.Context())[0]
 			if check.OK || !strings.Contains(check.Fix, tt.fix) || !strings.Contains(check.Detail, "apps.connections.open") || strings.Contains(check.Detail, "xapp-") {
@@ -145,7 +145,7 @@ func TestABadAppTokenIsSaidAndNotTriedWithoutEnd(t *testing.T) {
 				return
 			}
 			w.Heal()
-			w.await("it is connected once the token is taken", s.socket.connected)
+			w.await("it is connected once the token is taken", func() bool { return connected(s.socket) })
 		})
 	}
 }
@@ -291,5 +291,46 @@ func TestSocketModeThatIsTurnedOffIsSaid(t *testing.T) {
 	check := w.Checks(t.Context())[0]
 	if check.OK || !strings.Contains(check.Detail, "turned off") {
 		t.Errorf("the check is %+v", check)
+	}
+}
+
+func TestTheConnectionIsLookedAtBeforeItIsThereAndWithoutOne(t *testing.T) {
+	w := newTown(t, true, slacktest.Options{})
+	app := w.App()
+	only, err := New(Options{BotToken: "xoxb-T1", AppToken: app.Token, APIURL: w.APIURL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if check := only.Checks(t.Context())[0]; !check.OK {
+		t.Errorf("where nobody connects, and could: %+v", check)
+	}
+	other, err := New(Options{BotToken: "xoxb-T1", AppToken: "xapp-other", APIURL: w.APIURL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if check := other.Checks(t.Context())[0]; check.OK || !strings.Contains(check.Fix, "slack.app_token") {
+		t.Errorf("with another token: %+v", check)
+	}
+	w.TakeOdd() // the token that is none
+	if w.Sockets() != 0 {
+		t.Errorf("looking left %d connections", w.Sockets())
+	}
+	s, err := New(Options{BotToken: "xoxb-T1", AppToken: app.Token, APIURL: w.APIURL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.socket.running.Store(true) // as it is when it is asked while it connects
+	looked := make(chan error, 1)
+	go func() { looked <- s.socket.standing(t.Context()) }()
+	s.socket.arrived(&connection{})
+	if err := <-looked; err != nil {
+		t.Errorf("while it connects: %v", err)
+	}
+	one, two := &connection{}, &connection{}
+	s.socket.gone(s.socket.newest, errOff)
+	s.socket.heard(one)
+	s.socket.heard(two)
+	if s.socket.newest != one {
+		t.Error("what is heard over an old connection makes it the newest")
 	}
 }

@@ -101,7 +101,7 @@ func (w *town) connected(n int, change ...func(*Options)) (*Surface, func()) {
 	w.t.Helper()
 	s, stop := w.replica(change...)
 	if w.App().Socket {
-		w.await("Socket Mode is connected", func() bool { return w.Sockets() == n && s.socket.connected() })
+		w.await("Socket Mode is connected", func() bool { return w.Sockets() == n && connected(s.socket) })
 	}
 	return s, stop
 }
@@ -149,4 +149,17 @@ func (w *town) acked(a slacktest.Ack, err error) slacktest.Ack {
 		w.t.Errorf("it is acknowledged with %+v", a)
 	}
 	return a
+}
+
+// connected tells whether there is a connection now.
+func connected(k *socket) bool { return standsNow(k) == nil }
+
+// standsNow is why there is no connection now.
+func standsNow(k *socket) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.newest != nil {
+		return nil
+	}
+	return k.why
 }
