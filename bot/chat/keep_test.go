@@ -164,6 +164,55 @@ func TestACardDeletedWhileItsRequestRuns(t *testing.T) {
 	}
 }
 
+// TestAChannelThatBerthIsTakenOutOfWhileItsCardWaits has the end told to who
+// asked all the same: nobody sees how the card stands any more.
+func TestAChannelThatBerthIsTakenOutOfWhileItsCardWaits(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		deleted bool // with its channel
+		fails   string
+		code    actions.Code
+	}{
+		"it may not write there any more": {fails: "edit", code: actions.CodeForbidden},
+		"the channel is gone":             {deleted: true, fails: "post", code: actions.CodeNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHall(t)
+			h.world.Govern(team(), bothOf)
+			r := h.pending(t, h.ask(t, "deploy shop/pr-7").ID)
+			sent := h.card(t, inC1, r)
+			if c.deleted {
+				h.slack.remove(sent)
+			}
+			closed := true
+			h.slack.fail = func(method string) error {
+				if method == c.fails && closed {
+					closed = false
+					return actions.Errorf("board", c.code, "That channel is closed to Berth.")
+				}
+				return nil
+			}
+			h.decide(t, "approve "+r.ID)
+			h.look(t)
+			direct := bot.ChatPlace{Platform: bot.PlatformSlack, Workspace: inC1.Workspace, User: "U1"}
+			if closed || len(h.slack.inPlace(direct)) != 0 {
+				t.Fatal("it was not written, or told what has not ended")
+			}
+			h.decide(t, "deny "+r.ID)
+			for range 3 {
+				h.look(t)
+			}
+			if told := h.slack.inPlace(direct); len(told) != 1 || !strings.Contains(told[0].m.Title, "was denied") {
+				t.Errorf("who asked is told the end by %+v", told)
+			}
+			if n, err := h.rdb.Exists(t.Context(), keyCards("shop/pr-7")).Result(); err != nil || n != 0 {
+				t.Errorf("the card is not forgotten: %d, %v", n, err)
+			}
+		})
+	}
+}
+
 func TestAChannelThatBerthMayNotWriteIn(t *testing.T) {
 	t.Parallel()
 	h := newHall(t)

@@ -285,11 +285,13 @@ func (s *Surface) level(ctx context.Context, k *card, v View) (again time.Durati
 	switch {
 	case !refused(err):
 		return again, err
-	case k.slots[slotCard].Sent.ID == "": // whoever asked for it hears of it
+	case k.slots[slotCard].Sent.ID == "" && k.slots[slotCard].Tries == 0: // whoever asked for it hears of it
 		return 0, errors.Join(err, s.closeCard(ctx, k))
 	default:
-		s.log.WarnContext(ctx, "a card cannot be written any more; it stays as it is", "request_id", k.request, "place", k.place.ID(), "error", err)
-		return 0, s.closeCard(ctx, k)
+		s.log.WarnContext(ctx, "a card cannot be written any more; it stays as it is, and who asked is told how it ends", "request_id", k.request, "place", k.place.ID(), "error", err)
+		w := k.slots[slotCard]
+		w.Gone = true
+		return 0, s.saveSlot(ctx, k, slotCard, w)
 	}
 }
 
