@@ -46,7 +46,7 @@ func receive[T any](tb testing.TB, from <-chan T, what string) T {
 	select {
 	case got := <-from:
 		return got
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		tb.Fatalf("%s did not come", what)
 		panic("unreachable")
 	}
@@ -56,7 +56,7 @@ func receive[T any](tb testing.TB, from <-chan T, what string) T {
 func forgotten(tb testing.TB, rdb redis.UniversalClient) {
 	tb.Helper()
 	ctx := context.Background()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		n, err := rdb.Exists(ctx, "berth:{test}:due", "berth:{test}:held", "berth:{test}:holder", "berth:{test}:meanwhile", "berth:{test}:tries").Result()
 		if err != nil {
 			tb.Fatal(err)
@@ -74,15 +74,23 @@ func TestAgendaHandlesWhatIsDue(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	a, got := agenda(rdb, "a", 0), make(chan string, 10)
-	mark(t, a, rdb, "later", time.Now().Add(300*time.Millisecond))
+	due := time.Now().Add(300 * time.Millisecond)
+	mark(t, a, rdb, "later", due)
 	mark(t, a, rdb, "never", time.Now().Add(time.Hour))
 	mark(t, a, rdb, "now", time.Now())
 	mark(t, a, rdb, "now", time.Now().Add(time.Hour)) // an earlier mark stands
-	running(t, a, 2, func(_ context.Context, member string) (time.Duration, error) { got <- member; return 0, nil })
-	for _, want := range []string{"now", "later"} {
-		if member := receive(t, got, want); member != want {
-			t.Fatalf("%s was handled in place of %s", member, want)
+	running(t, a, 2, func(_ context.Context, member string) (time.Duration, error) {
+		if early := time.Until(due); member == "later" && early > time.Millisecond { // times are of whole ones
+			t.Errorf("%s was handled %s before it was due", member, early)
 		}
+		got <- member
+		return 0, nil
+	})
+	// Where the machine is slow both are due at once, and come in any order.
+	handled := map[string]int{receive(t, got, "the first"): 1}
+	handled[receive(t, got, "the second")]++
+	if handled["now"] != 1 || handled["later"] != 1 {
+		t.Fatalf("handled were %v", handled)
 	}
 	select {
 	case member := <-got:
@@ -254,8 +262,8 @@ func TestAgendaLosesNothingWhileRedisIsAway(t *testing.T) {
 		}
 		return 0, nil
 	}
-	for _, replica := range []string{"a", "b"} {
-		running(t, agenda(rdb, replica, 5*time.Second), 8, do)
+	for _, replica := range []string{"a", "b"} { // no lease runs out, which the handling could not hear of in time
+		running(t, agenda(rdb, replica, 5*time.Minute), 8, do)
 	}
 	marker := agenda(rdb, "marker", 0)
 	for i := range members {

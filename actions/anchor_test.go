@@ -371,7 +371,7 @@ func TestAnchoringGoesOnWhileItRuns(t *testing.T) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	ended := make(chan struct{})
 	go func() { defer close(ended); b.store.Anchoring(ctx) }()
-	tick, late := time.NewTicker(time.Millisecond), time.After(30*time.Second)
+	tick, late := time.NewTicker(time.Millisecond), time.After(2*time.Minute)
 	defer tick.Stop()
 	for seq := int64(1); seq <= 3; seq++ {
 		b.write(pr1, 1)

@@ -116,7 +116,7 @@ func TestKillNine(t *testing.T) {
 // acquireWhenFree waits until the dead worker's lease has run out.
 func acquireWhenFree(t *testing.T, h *harness) *actions.Lease {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(h.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(h.ctx, 2*time.Minute)
 	defer cancel()
 	for tick := time.NewTicker(10 * time.Millisecond); ; {
 		l, err := h.store.Acquire(ctx, shop42, "heir", time.Minute)

@@ -13,14 +13,14 @@ func TestAStepThatNeverEndsIsStopped(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	h.run = actions.NewRunner(actions.RunnerOptions{
-		Store: h.store, Catalog: catalog{h.app}, Executors: h.world, Sources: h.repos, Now: h.now, StepWithin: 20 * time.Millisecond,
+		Store: h.store, Catalog: catalog{h.app}, Executors: h.world, Sources: h.repos, Now: h.now, StepWithin: time.Second,
 	})
 	h.world.before["web"] = func(ctx context.Context, _ actions.Step, _ func(actions.Event)) error {
 		<-ctx.Done()
 		return actions.Wrap("helm.deploy", actions.CodeCancelled, ctx.Err(), "The step was stopped.")
 	}
 	run := h.perform(actions.Order{Verb: actions.VerbDeploy})
-	if run.State != actions.RunFailed || run.Code != actions.CodeDownstream || !strings.Contains(run.Error, "Part web: It was stopped, since it had not ended within 20ms") {
+	if run.State != actions.RunFailed || run.Code != actions.CodeDownstream || !strings.Contains(run.Error, "Part web: It was stopped, since it had not ended within 1s") {
 		t.Errorf("run %+v", run)
 	}
 	if s := run.Steps[1]; s.State != actions.StepFailed || s.Tries != 1 || run.Steps[2].State != actions.StepSkipped {

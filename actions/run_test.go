@@ -166,7 +166,7 @@ func TestPartsWithoutNeedsRunSideBySide(t *testing.T) {
 		return nil
 	}
 	h.world.before["aa"], h.world.before["bb"] = meet, meet
-	ctx, cancel := context.WithTimeout(h.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(h.ctx, 2*time.Minute)
 	defer cancel()
 	req, _ := h.plan(actions.Order{Verb: actions.VerbDeploy})
 	if run := h.performReq(ctx, req); run.State != actions.RunSucceeded {

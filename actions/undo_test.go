@@ -216,7 +216,7 @@ func TestDeadlines(t *testing.T) {
 		s := newStory(t)
 		s.must(s.deploy("main"))
 		s.onFailure(map[string]actions.OnFailure{"web": actions.FailureRollback, "db": actions.FailureRollback})
-		s.app.RunWithin = 50 * time.Millisecond
+		s.app.RunWithin = 2 * time.Second
 		s.c.hook(func(ctx context.Context, step actions.Step) error {
 			if step.Part == "web" && step.Verb == actions.VerbDeploy {
 				<-ctx.Done()
@@ -225,7 +225,7 @@ func TestDeadlines(t *testing.T) {
 			return nil
 		}, nil)
 		run := s.deploy("next")
-		if run.Left == "" || run.State != actions.RunFailed || run.Code != actions.CodeDownstream || !strings.HasPrefix(run.Error, "It was stopped, since it had not ended within 50ms") || s.env().State != actions.StateRunning {
+		if run.Left == "" || run.State != actions.RunFailed || run.Code != actions.CodeDownstream || !strings.HasPrefix(run.Error, "It was stopped, since it had not ended within 2s") || s.env().State != actions.StateRunning {
 			t.Errorf("run %+v", run)
 		}
 	})
@@ -233,7 +233,7 @@ func TestDeadlines(t *testing.T) {
 		t.Parallel()
 		s := newStory(t)
 		s.must(s.deploy("main"))
-		s.app.RunWithin = 50 * time.Millisecond
+		s.app.RunWithin = 2 * time.Second
 		s.c.hook(func(ctx context.Context, _ actions.Step) error { <-ctx.Done(); return ctx.Err() }, nil)
 		run := s.perform(actions.Order{Verb: actions.VerbCleanup})
 		if run.State != actions.RunFailed || !strings.Contains(run.Left, "url is as its cleanup left it") || !strings.Contains(run.Left, "db was not touched") {
@@ -267,7 +267,7 @@ func TestDeadlines(t *testing.T) {
 		s := newStory(t)
 		s.must(s.deploy("main"))
 		s.onFailure(map[string]actions.OnFailure{"web": actions.FailureRollback, "db": actions.FailureRollback})
-		s.renew(50 * time.Millisecond)
+		s.renew(time.Second)
 		s.c.hook(func(ctx context.Context, step actions.Step) error {
 			switch {
 			case strings.HasSuffix(step.ID, "/undo"):
