@@ -1,7 +1,6 @@
 package slacktest
 
 import (
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -250,21 +249,5 @@ func (s *Server) OpenHome(userID string) error {
 		e["view"] = s.viewJSON(u.home)
 	}
 	s.event(w, "app_home_opened", e)
-	return nil
-}
-
-// Event delivers any event, as it is given, to a workspace's installation.
-func (s *Server) Event(team, subscription string, inner json.RawMessage) error {
-	var o obj
-	if err := json.Unmarshal(inner, &o); err != nil {
-		return fmt.Errorf("slacktest: the event: %w", err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w := s.workspaces[team]
-	if w == nil {
-		return fmt.Errorf("slacktest: there is no workspace %q", team)
-	}
-	s.event(w, subscription, o)
 	return nil
 }
