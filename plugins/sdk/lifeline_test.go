@@ -89,7 +89,7 @@ func TestProgramEndsWithItsHost(t *testing.T) {
 			select {
 			case err := <-ended:
 				t.Log("it ended:", err)
-			case <-time.After(20 * time.Second):
+			case <-time.After(2 * time.Minute):
 				_ = cmd.Process.Kill()
 				t.Error("it is still there")
 			}
