@@ -134,3 +134,32 @@ func TestWhatTheConfigHasLostIsStillSpokenOf(t *testing.T) {
 		}
 	}
 }
+
+// TestVariablesAreNamedAsDiscordHasThem holds that nobody is told to type what
+// Discord does not have: it has three verbs in one command.
+func TestVariablesAreNamedAsDiscordHasThem(t *testing.T) {
+	w := bottest.New(t, redistest.Client(t), bottest.Shop())
+	w.Govern(crew)
+	say := func(surface, line string) string {
+		return w.SayIn(bot.Input{
+			Line: line, Private: true, Actor: bot.Actor{Identity: "github:ana"}, Place: approvals.Place{Surface: surface, ID: "1/2"},
+		}).Text
+	}
+	deployed := w.SayIn(here("github:ana", "deploy shop", ""))
+	if deployed.Request == nil {
+		t.Fatal(deployed.Text)
+	}
+	w.Await(deployed.Request.ID, func(r *approvals.Request) bool { return r.State.Ended() })
+	for surface, c := range map[string]struct{ set, help string }{
+		bot.PlatformDiscord: {"`/berth vars set shop/pr-42 KEY=VALUE`", "`vars`, `set` and `unset` are `/berth vars show`, `/berth vars set` and `/berth vars unset`."},
+		bot.PlatformSlack:   {"`/berth set shop/pr-42 KEY=VALUE`", "`@berth VERB …`."},
+		"cli":               {"`berth set shop/pr-42 KEY=VALUE`", "A command is"},
+	} {
+		if text := say(surface, "vars shop/pr-42"); !strings.Contains(text, c.set) {
+			t.Errorf("in %s it says %q", surface, text)
+		}
+		if text := say(surface, "help"); !strings.Contains(text, c.help) {
+			t.Errorf("help in %s says %.300q", surface, text)
+		}
+	}
+}

@@ -302,12 +302,21 @@ func (a Actor) requester() approvals.Requester {
 	return approvals.Requester{Actor: name, Identity: a.Identity, Roles: a.Roles}
 }
 
+// ofVars are the verbs that are one command in Discord, which has room for 25:
+// `/berth vars show`, `set` and `unset`.
+var ofVars = []string{VerbVars, VerbSet, VerbUnset}
+
 // typed is a command as it is typed at the place that in came from.
 func (in Input) typed(words ...string) string {
 	command := strings.Join(words, " ")
 	switch {
 	case in.Place.Surface == "github":
 		return "/" + command
+	case in.Place.Surface == PlatformDiscord && len(words) > 0 && slices.Contains(ofVars, words[0]):
+		if words[0] == VerbVars {
+			return "/berth vars show" + strings.TrimPrefix(command, VerbVars)
+		}
+		return "/berth vars " + command
 	case slices.Contains(chats, in.Place.Surface):
 		return "/berth " + command
 	case in.Place.Surface == "cli":
@@ -324,6 +333,9 @@ func (in Input) help(c Command) string {
 		return c.Help
 	}
 	here := "Here a command is typed as " + in.code("VERB …")
+	if in.Place.Surface == PlatformDiscord {
+		here += "; `vars`, `set` and `unset` are " + in.code(VerbVars) + ", " + in.code(VerbSet) + " and " + in.code(VerbUnset)
+	}
 	if in.Place.Surface == PlatformSlack {
 		here += ", and in threads, where Slack has no such commands, as `@berth VERB …`"
 	}
