@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-dev/berth/actions/redistest"
 	"github.com/berth-dev/berth/bot"
@@ -18,7 +19,7 @@ func mentionOfAna(t *testing.T, g *guildOf) bot.ChatEvent {
 		t.Fatal(err)
 	}
 	return posted{ID: id, ChannelID: g.channel, GuildID: g.guild, Author: user{ID: g.ana}}.event(
-		bot.ChatPlace{Platform: bot.PlatformDiscord, Workspace: g.guild, Channel: g.channel}, "status shop/pr-1")
+		bot.ChatPlace{Platform: bot.PlatformDiscord, Workspace: g.guild, Channel: g.channel}, "status shop/pr-1", time.Now())
 }
 
 func TestAnAnswerToWhomTakesNoDirectMessagesIsShownToThemAlone(t *testing.T) {
@@ -65,7 +66,10 @@ func TestAnAnswerToWhomTakesNoDirectMessagesIsShownToThemAlone(t *testing.T) {
 	if _, err := g.Click(g.ana, told.ID, "Show it to me"); err != nil {
 		t.Fatal(err)
 	}
-	g.until(func() bool { seen := g.Ephemerals(g.ana); return strings.Contains(seen[len(seen)-1].Content, "kept no more") })
+	g.until(func() bool {
+		seen := g.Ephemerals(g.ana)
+		return strings.Contains(seen[len(seen)-1].Content, "kept no more")
+	})
 }
 
 // embedText is what stands in the embeds of a message.
