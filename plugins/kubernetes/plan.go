@@ -165,7 +165,7 @@ func (s *session) compareOne(ctx context.Context, p *placed) (was, is *unstructu
 	switch {
 	case err == nil && was != nil:
 		is = cleaned(made)
-		dropChance(p.Unstructured, was, is)
+		dropMadeUp(p.Unstructured, was, is)
 	case conflict != "":
 	case p.live != nil && apierrors.IsInvalid(err) && immutable.MatchString(err.Error()) && s.settings.recreates(p.Unstructured):
 	case err != nil:
@@ -174,10 +174,11 @@ func (s *session) compareOne(ctx context.Context, p *placed) (was, is *unstructu
 	return was, is, conflict, nil
 }
 
-// dropChance takes out of what would be what the API server picks when it is asked:
-// the addresses of a Service that has none and says none. It picks others when the
-// plan is made again, and when it runs.
-func dropChance(want, was, is *unstructured.Unstructured) {
+// dropMadeUp takes out of what would be what the API server only picks when it does
+// what it is asked for: the addresses of a Service that has none and says none.
+// Those that it answers with when it only tries are not the ones that it will have.
+// Source: k8s.io/kubernetes/pkg/registry/core/service/ipallocator, DryRun.
+func dropMadeUp(want, was, is *unstructured.Unstructured) {
 	if kube.GroupKind(is) != "Service." {
 		return
 	}
