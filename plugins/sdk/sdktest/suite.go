@@ -86,9 +86,10 @@ type Suite struct {
 	Say func(t *testing.T, line string)
 
 	// CancelWithin is how soon Run and Logs return after they were cancelled, and
-	// half of how soon a program starts, and ends with its host; 0 means 10 s.
+	// half of how soon a program starts, and ends with its host; 0 means 20 s, after
+	// which Berth kills a program that does not stop.
 	CancelWithin time.Duration
-	// HealthyWithin is how soon after a deploy Observe says healthy; 0 means 30 s.
+	// HealthyWithin is how soon after a deploy Observe says healthy; 0 means 2 min.
 	HealthyWithin time.Duration
 	// CallTimeout bounds every call; 0 means 5 min.
 	CallTimeout time.Duration
@@ -160,7 +161,7 @@ func (s *Suite) fill() {
 	for _, d := range []struct {
 		value    *time.Duration
 		standard time.Duration
-	}{{&s.CancelWithin, 10 * time.Second}, {&s.HealthyWithin, 30 * time.Second}, {&s.CallTimeout, 5 * time.Minute}} {
+	}{{&s.CancelWithin, 20 * time.Second}, {&s.HealthyWithin, 2 * time.Minute}, {&s.CallTimeout, 5 * time.Minute}} {
 		if *d.value <= 0 {
 			*d.value = d.standard
 		}
