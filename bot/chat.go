@@ -129,6 +129,7 @@ type ChatMessage struct {
 	Icon   string        // one emoji, as a character
 	Title  string        // one line of plain text
 	Text   string        // Markdown
+	Loss   *ChatLoss     `json:",omitempty"` // what would be lost for good; nil when nothing would
 	Fields []ChatField   // short facts, which may stand side by side
 	Parts  []ChatSection // longer ones, one below the other
 	Small  string        // one line of Markdown, in small letters
@@ -165,6 +166,11 @@ func (m ChatMessage) Led() ChatMessage {
 type ChatField struct {
 	Name string // plain text
 	Text string // Markdown
+	// At makes the fact a time, which is told in the reader's own time zone, and
+	// Far is how far away that is, "in 2 days", for a platform that does not tell it
+	// by itself. Text then goes on with what there is to say besides.
+	At  time.Time `json:",omitzero"`
+	Far string    `json:",omitempty"`
 }
 
 // ChatSection is a part of a message under a heading of its own.
@@ -207,6 +213,24 @@ type ChatButton struct {
 	// Show has the answer shown in a window of its own where the platform has such:
 	// it is long.
 	Show bool
+	When ChatWhen `json:",omitempty"`
+}
+
+// ChatWhen is when a button is there, by how much of ChatMessage.Loss is shown.
+// Nobody is to agree at one click to what they cannot have seen.
+type ChatWhen string
+
+// When buttons are there.
+const (
+	WhenAlways ChatWhen = ""
+	WhenWhole  ChatWhen = "whole" // all that would be lost is shown, or nothing would be
+	WhenCut    ChatWhen = "cut"   // only some of it is
+)
+
+// Shown tells whether the button is there in a message that shows all that would
+// be lost, or not all of it.
+func (b ChatButton) Shown(whole bool) bool {
+	return b.When == WhenAlways || (b.When == WhenWhole) == whole
 }
 
 // ChatSent is a message that stands in chat.

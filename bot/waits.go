@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/berth-dev/berth/actions"
 	"github.com/berth-dev/berth/approvals"
@@ -59,12 +60,15 @@ func Lacking(r *approvals.Request) []Need {
 
 // NeedsList says which rules ask for whom, and how far that is, as a list; ""
 // when none does.
-func NeedsList(r *approvals.Request) string {
-	return Listed(Needs(r), func(n Need) string { return n.text(r) })
+func NeedsList(r *approvals.Request) string { return NeedsListBy(r, time.Time{}) }
+
+// NeedsListBy is NeedsList where it is said already that time is up at by.
+func NeedsListBy(r *approvals.Request, by time.Time) string {
+	return Listed(Needs(r), func(n Need) string { return n.text(r, by) })
 }
 
 // text is "1 more of `role:sre` (ben agreed), by the rule `x`, until …".
-func (n Need) text(r *approvals.Request) string {
+func (n Need) text(r *approvals.Request, by time.Time) string {
 	g, rule := n.Group, n.Rule
 	var b strings.Builder
 	pending := r.State == approvals.StatePending
@@ -89,7 +93,7 @@ func (n Need) text(r *approvals.Request) string {
 	if rule.NotRequester {
 		fmt.Fprintf(&b, ", not %s, who asked for it", Escape(r.Requester.Actor, 80))
 	}
-	if !rule.ExpiresAt.IsZero() {
+	if !rule.ExpiresAt.IsZero() && !rule.ExpiresAt.Equal(by) {
 		b.WriteString(", until " + Moment(rule.ExpiresAt))
 	}
 	if rule.Escalated {
@@ -170,20 +174,22 @@ func WaitsFor(r *approvals.Request) string {
 	return Join(texts, "and")
 }
 
-// UntilText is ", until …" for the first end of what a request waits for; ""
-// when it has none.
-func UntilText(r *approvals.Request) string {
-	var first []approvals.RuleOutcome
+// Until is the first end of what a request waits for; zero when it has none.
+func Until(r *approvals.Request) (soonest time.Time) {
 	for _, n := range Lacking(r) {
-		if !n.Rule.ExpiresAt.IsZero() {
-			first = append(first, *n.Rule)
+		if end := n.Rule.ExpiresAt; !end.IsZero() && (soonest.IsZero() || end.Before(soonest)) {
+			soonest = end
 		}
 	}
-	if len(first) == 0 {
-		return ""
+	return soonest
+}
+
+// UntilText is ", until …" for Until; "" when it is zero.
+func UntilText(r *approvals.Request) string {
+	if soonest := Until(r); !soonest.IsZero() {
+		return ", until " + Moment(soonest)
 	}
-	soonest := slices.MinFunc(first, func(a, b approvals.RuleOutcome) int { return a.ExpiresAt.Compare(b.ExpiresAt) })
-	return ", until " + Moment(soonest.ExpiresAt)
+	return ""
 }
 
 // RulesAsk is "rule `a` asks" or "rules `a` and `b` ask".

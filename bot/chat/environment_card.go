@@ -85,8 +85,11 @@ func (v View) environmentText() string {
 		return ""
 	}
 	var text []string
-	if env.State != actions.StateRunning && env.State != actions.StateCleaned || env.LastAction != nil && env.LastAction.State != actions.RunSucceeded || env.Sleeping {
+	switch failed := env.LastAction != nil && env.LastAction.State != actions.RunSucceeded; {
+	case failed && env.State != actions.StateCleaned, env.State == actions.StateFailure:
 		text = append(text, "It "+bot.Sentence(env)+".")
+	case env.Sleeping && env.SleptBy != "":
+		text = append(text, "**"+bot.Escape(env.SleptBy, 80)+"** put it to sleep.")
 	}
 	if r := v.UnderWay; r != nil {
 		under := typed(r.Command) + " by **" + bot.Escape(r.Requester.Actor, 80) + "** is on its way (request " + bot.Code(r.ID, 40) + ")"
@@ -130,19 +133,22 @@ func (v View) environmentFields() (fields []bot.ChatField) {
 		runs += fmt.Sprintf(" (revision %d)", env.Deployed)
 	}
 	add("Commit", runs)
-	if env.State != actions.StateArchived {
+	if env.State != actions.StateArchived && !env.Sleeping {
 		add(fieldHealth, healthText(v.App, env))
 	}
 	if !env.CreatedAt.IsZero() {
-		add("Age", roughly(v.Now.Sub(env.CreatedAt))+", since "+bot.Moment(env.CreatedAt))
+		fields = append(fields, bot.ChatField{Name: "Created", At: env.CreatedAt.UTC(), Far: roughly(v.Now.Sub(env.CreatedAt)) + " ago"})
 	}
-	add("Expires", v.expiryText())
+	if expires := v.expiryField(); expires.Name != "" {
+		fields = append(fields, expires)
+	}
 	add("Where", where(env.Cluster, env.Namespace))
 	return fields
 }
 
-// expiryText says when the environment's time is over.
-func (v View) expiryText() string {
+// expiryField says when the environment's time is over. Without a name it says
+// nothing.
+func (v View) expiryField() bot.ChatField {
 	env := v.Environment
 	becomes := "cleaned up"
 	if v.App != nil && v.App.OnExpiry == actions.VerbArchive {
@@ -150,15 +156,15 @@ func (v View) expiryText() string {
 	}
 	switch left := env.ExpiresAt.Sub(v.Now); {
 	case env.State == actions.StateArchived && env.ExpiresAt.IsZero():
-		return ""
+		return bot.ChatField{}
 	case env.Keep:
-		return "never: somebody said that it stays"
+		return bot.ChatField{Name: "Expires", Text: "never: somebody said that it stays"}
 	case env.ExpiresAt.IsZero():
-		return "never"
+		return bot.ChatField{Name: "Expires", Text: "never"}
 	case left <= 0:
-		return "its time is over since " + bot.Moment(env.ExpiresAt)
+		return bot.ChatField{Name: "Expired", At: env.ExpiresAt.UTC(), Text: "it is to be " + becomes}
 	default:
-		return "in " + roughly(left) + ", " + bot.Moment(env.ExpiresAt) + "; then it will be " + becomes
+		return bot.ChatField{Name: "Expires", At: env.ExpiresAt.UTC(), Far: "in " + roughly(left), Text: "then it will be " + becomes}
 	}
 }
 
@@ -184,9 +190,6 @@ var healthIcons = map[actions.Health]string{actions.Healthy: "🟢", actions.Deg
 
 // healthText counts the parts by how they were when they were last seen.
 func healthText(app *actions.App, env *actions.Environment) string {
-	if env.Sleeping {
-		return "😴 sleeping"
-	}
 	var texts []string
 	counts := map[actions.Health]int{}
 	total := 0

@@ -42,7 +42,7 @@ func ProgressMessage(v View) bot.ChatMessage {
 		}
 	}
 	if run.Attempt > 1 {
-		m.Small += fmt.Sprintf(" · worker %d has it", run.Attempt)
+		m.Small += " · another worker took it over"
 	}
 	text := []string{v.stepsText()}
 	if run.Error != "" {

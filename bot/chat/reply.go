@@ -53,8 +53,30 @@ func ReplyMessage(v View, c bot.Command, reply bot.Reply) bot.ChatMessage {
 	case len(reply.Environments) > 0:
 		return listMessage(v, reply, m)
 	case c.Verb == bot.VerbDiff && reply.Request != nil:
-		m.File = planFile(reply.Request.Order.Env, reply.Request.Plan)
+		return v.detailsMessage(m, reply.Request)
 	}
+	return m
+}
+
+// detailsMessage is all that the plan of r would change. Whoever has read it can
+// decide right there.
+func (v View) detailsMessage(m bot.ChatMessage, r *approvals.Request) bot.ChatMessage {
+	v.Name = r.Order.Env
+	m.File = planFile(r.Order.Env, r.Plan)
+	if m.Loss = lossOf(r.Plan); m.Loss != nil {
+		m.Loss.File = strings.ReplaceAll(r.Order.Env.String(), "/", "-") + "-loss.txt"
+		// Loss says so, and stands before all else.
+		first, rest, _ := strings.Cut(strings.Replace(m.Text, "**This takes data away.**\n\n", "", 1), "\n\n")
+		m.Text, m.Parts = first, []bot.ChatSection{{Text: rest}}
+	}
+	if r.State != approvals.StatePending || r.DryRun {
+		return m
+	}
+	m.Buttons = decideButtons(r)
+	if lost := m.Loss.Len(); lost > 0 {
+		m.Buttons = append(m.Buttons, readButton(r, lost))
+	}
+	m.Buttons = v.allowed(m.Buttons)
 	return m
 }
 

@@ -22,15 +22,21 @@ func RequestCard(v View) bot.ChatMessage {
 	}
 	icon, title := headline(r)
 	m := bot.ChatMessage{Tone: toneOf(r), Icon: icon, Title: v.Name.String() + " " + title, Fields: v.requestFields()}
-	text := []string{v.asked()}
+	asked := v.asked()
 	if commit := v.commit(r.Order.Commit); commit != "" && r.Order.Verb.TakesCommit() {
-		text = append(text, "Commit "+commit)
+		asked += "\nCommit " + commit
 	}
-	text = append(text, v.endText())
-	m.Text = paragraphs(text...)
+	if why := v.endText(); r.State.Ended() {
+		m.Text = paragraphs(why, asked) // what became of it is what people look for
+	} else {
+		m.Text = paragraphs(asked, why)
+	}
 	if v.Old {
 		m.Parts = v.decisionParts()
 	} else {
+		if r.State != approvals.StateSucceeded || r.DryRun {
+			m.Loss = lossOf(r.Plan)
+		}
 		m.Parts = v.requestParts()
 		m.Buttons = v.allowed(v.requestButtons())
 	}
@@ -193,8 +199,9 @@ func (v View) requestFields() (fields []bot.ChatField) {
 		}
 	}
 	if r.State == approvals.StatePending {
-		add("Approvals", approvalsText(r))
-		add("Until", strings.TrimPrefix(bot.UntilText(r), ", until "))
+		if until := bot.Until(r); !until.IsZero() {
+			fields = append(fields, bot.ChatField{Name: "Decide by", At: until.UTC()})
+		}
 	}
 	if r.Plan != nil && !r.State.Ended() {
 		add("Where", where(r.Order.Placed, r.Plan.Namespace))
@@ -214,28 +221,14 @@ func where(cluster, namespace string) string {
 	return strings.Join(words, ", ")
 }
 
-// approvalsText is "1 of 2, needs `role:db`"; "" when no rule counts any.
-func approvalsText(r *approvals.Request) string {
+// needsTitle is "Approvals: 1 of 3", over who is still needed.
+func needsTitle(r *approvals.Request) string {
 	have, want := 0, 0
-	var missing []string
 	for _, n := range bot.Needs(r) {
 		want += n.Group.Count
 		have += max(0, n.Group.Count-n.Group.Missing)
-		if who := bot.GroupNames(n.Group.From); n.Group.Missing > 0 && !slices.Contains(missing, who) {
-			missing = append(missing, who)
-		}
 	}
-	if want == 0 {
-		return ""
-	}
-	text := fmt.Sprintf("%d of %d", have, want)
-	if len(missing) > 5 {
-		missing = append(missing[:5], "others")
-	}
-	if len(missing) > 0 {
-		text += ", needs " + strings.Join(missing, "; ")
-	}
-	return text
+	return fmt.Sprintf("Approvals: %d of %d", have, want)
 }
 
 // requestParts are the longer facts of a request.
@@ -250,15 +243,13 @@ func (v View) requestParts() (parts []bot.ChatSection) {
 	if changed := bot.ChangedList(r); changed != "" {
 		add("🔁 This is a new plan", "What was agreed on before no longer holds, since this has changed:\n\n"+changed)
 	}
-	if r.State != approvals.StateSucceeded || r.DryRun {
-		add("", bot.LossText(r.Plan))
-	}
 	add(v.planTitle(), planText(r.Plan))
-	needs := "Needed"
-	if r.State == approvals.StatePending {
-		needs = "Waits for"
+	switch r.State {
+	case approvals.StatePending:
+		add(needsTitle(r), bot.NeedsListBy(r, bot.Until(r)))
+	case approvals.StateExpired:
+		add(needsTitle(r), bot.NeedsList(r))
 	}
-	add(needs, bot.NeedsList(r))
 	return append(parts, v.decisionParts()...)
 }
 
@@ -271,24 +262,30 @@ func (v View) decisionParts() []bot.ChatSection {
 	return nil
 }
 
-// planTitle heads what a plan says, by whether it came to that.
+// planTitle heads what a plan says, by whether it came to that, and whether what it
+// takes away was said before it.
 func (v View) planTitle() string {
 	r := v.Request
+	what := "What it"
+	if (r.State != approvals.StateSucceeded || r.DryRun) && r.Plan != nil && len(restOf(r.Plan)) < len(r.Plan.Parts) {
+		what = "What else it"
+	}
 	switch {
 	case r.State == approvals.StateSucceeded && !r.DryRun:
-		return "What it changed"
+		return what + " changed"
 	case r.State == approvals.StateRunning || r.State == approvals.StateReleased:
-		return "What it changes"
+		return what + " changes"
 	case r.State == approvals.StateFailed && r.RunID != "" || r.State == approvals.StateCancelled && r.RunID != "":
-		return "What it was to change"
+		return what + " was to change"
 	case r.State.Ended() && !r.DryRun:
-		return "What it would have changed"
+		return what + " would have changed"
 	default:
-		return "What it would change"
+		return what + " would change"
 	}
 }
 
-// planText is what a plan says of each part, without its differences.
+// planText is what a plan says of each part, without its differences, and without
+// the parts of which lossOf has said it.
 func planText(plan *actions.Plan) string {
 	if plan == nil {
 		return ""
@@ -296,13 +293,10 @@ func planText(plan *actions.Plan) string {
 	if len(plan.Parts) == 0 {
 		return bot.Escape(plan.Summary, 600)
 	}
-	return bot.Listed(plan.Parts, func(p actions.PartPlan) string {
+	return bot.Listed(restOf(plan), func(p actions.PartPlan) string {
 		text := fmt.Sprintf("**%s** (%s): %s", bot.Escape(p.Part, 60), bot.Escape(p.Use, 60), bot.Escape(p.Summary, 300))
 		if p.Added+p.Removed > 0 {
 			text += fmt.Sprintf(" (+%d −%d)", p.Added, p.Removed)
-		}
-		if p.Destructive {
-			text = "⚠️ " + text
 		}
 		if p.Cost != "" {
 			text += "; " + bot.Escape(p.Cost, 200)
@@ -317,22 +311,27 @@ func planText(plan *actions.Plan) string {
 // requestButtons are what can be done with a request where it is.
 func (v View) requestButtons() (all []bot.ChatButton) {
 	r := v.Request
-	digest := clip(r.Digest, digestLength)
+	digest, lost := clip(r.Digest, digestLength), lossOf(r.Plan).Len()
 	details := bot.ChatButton{Label: "Details", Line: bot.VerbDiff + " " + r.ID, Show: true}
 	switch r.State {
 	case approvals.StatePlanning:
 		return []bot.ChatButton{cancelButton(r)}
 	case approvals.StatePending:
-		all = []bot.ChatButton{
-			{Label: "Approve", Line: bot.VerbApprove + " " + r.ID, Style: bot.StylePrimary, Digest: digest},
-			{Label: "Deny", Line: bot.VerbDeny + " " + r.ID, Style: bot.StyleDanger, Digest: digest, Reason: "Why not?"},
-			details, cancelButton(r),
+		all = decideButtons(r)
+		if lost > 0 {
+			details.When = bot.WhenWhole
+			all = append([]bot.ChatButton{readButton(r, lost)}, all...)
 		}
+		all = append(all, details, cancelButton(r))
 		if len(bot.GlassGroups(r)) > 0 {
-			all = append(all, bot.ChatButton{
+			glass := bot.ChatButton{
 				Label: "Break glass", Line: bot.VerbApprove + " " + r.ID + " --break-glass", Style: bot.StyleDanger, Digest: digest,
 				Reason: "Why can this not wait? Everybody reads it, and it stays in the audit.",
-			})
+			}
+			if lost > 0 {
+				glass.When = bot.WhenWhole
+			}
+			all = append(all, glass)
 		}
 		return all
 	case approvals.StateReleased:
@@ -359,12 +358,42 @@ func (v View) requestButtons() (all []bot.ChatButton) {
 	return nil
 }
 
+// decideButtons say yes and no. A yes to what cannot be brought back is asked for
+// twice, and only where all of that is to be seen.
+func decideButtons(r *approvals.Request) []bot.ChatButton {
+	digest := clip(r.Digest, digestLength)
+	yes := bot.ChatButton{Label: "Approve", Line: bot.VerbApprove + " " + r.ID, Style: bot.StylePrimary, Digest: digest}
+	if lost := lossOf(r.Plan).Len(); lost > 0 {
+		yes.When = bot.WhenWhole
+		yes.Confirm = "The " + string(r.Order.Verb) + " of " + r.Order.Env.String() + " takes away data that nobody can bring back. Do you agree to it?"
+	}
+	return []bot.ChatButton{yes, {Label: "Deny", Line: bot.VerbDeny + " " + r.ID, Style: bot.StyleDanger, Digest: digest, Reason: "Why not?"}}
+}
+
+// readButton stands in place of the yes where a message shows only some of what
+// would be lost: it leads to where all of it is, and the yes with it.
+func readButton(r *approvals.Request, lost int) bot.ChatButton {
+	label := "Read it all, then decide"
+	if lost > 1 {
+		label = fmt.Sprintf("Read all %d, then decide", lost)
+	}
+	return bot.ChatButton{Label: label, Line: bot.VerbDiff + " " + r.ID, Show: true, Style: bot.StylePrimary, When: bot.WhenCut}
+}
+
 // cancelButton withdraws a request, or stops it.
 func cancelButton(r *approvals.Request) bot.ChatButton {
 	b := bot.ChatButton{Label: "Cancel", Line: bot.VerbCancel + " " + r.ID, Confirm: "Withdraw the " + string(r.Order.Verb) + " of " + r.Order.Env.String() + "?"}
 	if r.State == approvals.StateRunning {
 		b.Confirm = "Stop the " + string(r.Order.Verb) + " of " + r.Order.Env.String() + "? What it has done until then stays as it is."
 	}
+	return b
+}
+
+// stopButton is cancelButton for who did not ask for the request, and would not
+// have it.
+func stopButton(r *approvals.Request) bot.ChatButton {
+	b := cancelButton(r)
+	b.Label, b.Style = "Stop it", bot.StyleDanger
 	return b
 }
 

@@ -106,7 +106,11 @@ func TestDetailsAreHeldBackButDecisionsAndEndsAreNot(t *testing.T) {
 	says := func(edits int, words string) {
 		t.Helper()
 		m := h.slack.messages[0]
-		if whole := m.m.Title + " " + m.m.Fields[0].Text; m.edits != edits || !strings.Contains(whole, words) {
+		whole := m.m.Title
+		for _, part := range m.m.Parts {
+			whole += "\n" + part.Title
+		}
+		if m.edits != edits || !strings.Contains(whole, words) {
 			t.Errorf("after %d edits it says %q, want %q after %d", m.edits, whole, words, edits)
 		}
 	}
@@ -116,7 +120,7 @@ func TestDetailsAreHeldBackButDecisionsAndEndsAreNot(t *testing.T) {
 	says(edits, "waits for approval")
 	h.decide(t, "approve "+r.ID)
 	h.look(t)
-	says(edits+1, "1 of 2")
+	says(edits+1, "Approvals: 1 of 2")
 
 	k, known, err := h.loadCard(t.Context(), cardID(inC1, r.ID))
 	if !known || err != nil {
@@ -127,7 +131,7 @@ func TestDetailsAreHeldBackButDecisionsAndEndsAreNot(t *testing.T) {
 	if again, err := h.put(t.Context(), k, detail); err != nil || again < 50*time.Minute || again > time.Hour {
 		t.Errorf("a detail is to be written in %s: %v", again, err)
 	}
-	says(edits+1, "1 of 2")
+	says(edits+1, "Approvals: 1 of 2")
 	w.At = w.At.Add(72 * time.Hour) // by a clock that is ahead
 	if err := h.saveSlot(t.Context(), k, slotCard, w); err != nil {
 		t.Fatal(err)

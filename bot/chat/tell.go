@@ -29,11 +29,16 @@ func NewsOf(v View) (all []News) {
 	r := v.Request
 	plan := shortHash(r.Digest)
 	about := typed(r.Command)
+	var stop []bot.ChatButton
+	if !r.State.Ended() && r.Stop == nil {
+		stop = append(stop, stopButton(r))
+	}
 	if broken := bot.BrokenRules(r); r.Glass != nil && r.Glass.Digest != "" && len(broken) > 0 {
 		all = append(all, News{Kind: "glass", Key: strconv.FormatInt(r.Glass.At.UnixMilli(), 36), Bypassed: true, Message: bot.ChatMessage{
 			Tone: bot.ChatBad, Icon: "🚨", Title: oneLine(r.Glass.By.Actor, 80) + " broke the glass",
-			Text: fmt.Sprintf("%s runs without the yes that the %s for.\n\n**Why:** %s\n\nThis is in the audit. If it should not have been, %s stops it, and whoever keeps Berth's config can say who may do this (`break_glass` of the rule).",
-				about, bot.RulesAsk(broken), bot.Escape(r.Glass.Reason, 600), typed(bot.VerbCancel, r.ID)),
+			Text: fmt.Sprintf("%s runs without the yes that the %s for.\n\n**Why:** %s\n\nThis is in the audit. Who may do it, the rule's `break_glass` in Berth's config says.",
+				about, bot.RulesAsk(broken), bot.Escape(r.Glass.Reason, 600)),
+			Buttons: v.allowed(stop),
 		}})
 	}
 	if r.State.Ended() {
@@ -96,10 +101,10 @@ func endNews(v View) []News {
 	switch r.State {
 	case approvals.StateSucceeded:
 		if r.DryRun {
-			n.Message = bot.ChatMessage{Tone: bot.ChatGood, Icon: "🔎", Title: v.Name.String() + " – the plan is made", Text: about + " would do what the message above shows. Nothing was changed."}
+			n.Message = bot.ChatMessage{Tone: bot.ChatGood, Icon: "🔎", Title: v.Name.String() + " – the plan is made", Text: "The message above shows what " + about + " would do. Nothing was changed."}
 			return []News{n}
 		}
-		n.Message = bot.ChatMessage{Tone: bot.ChatGood, Icon: "✅", Title: v.Name.String() + " – its " + string(r.Order.Verb) + " is done", Text: about + " is done."}
+		n.Message = bot.ChatMessage{Tone: bot.ChatGood, Icon: "✅", Title: v.Name.String() + " – its " + string(r.Order.Verb) + " is done", Text: "You asked for " + about + "."}
 		if env := v.Environment; env != nil && env.State == actions.StateRunning && !env.Sleeping {
 			if u := webURL(env.URL); u != "" {
 				n.Message.Text += " It is at <" + u + ">."
@@ -120,17 +125,24 @@ func endNews(v View) []News {
 	}[r.State]
 	icon, _ := headline(r)
 	n.Message = bot.ChatMessage{Tone: toneOf(r), Icon: icon, Title: v.Name.String() + " – its " + string(r.Order.Verb) + " " + how}
-	text := []string{about + " " + how + "."}
+	text := []string{"You asked for " + about + "."}
 	if r.Reason != "" {
-		text = append(text, reasonText(r.Reason))
-	}
-	if r.State == approvals.StateFailed {
-		text = append(text, typed(bot.VerbLogs, r.ID)+" shows the log, "+typed(bot.VerbRetry, r.ID)+" asks for the same again.")
-		n.Message.Whole = v.wholeLog(r)
-	} else {
-		text = append(text, typed(bot.VerbExplain, r.ID)+" says more.")
+		text = []string{reasonText(r.Reason), text[0]}
 	}
 	n.Message.Text = paragraphs(text...)
+	var buttons []bot.ChatButton
+	if r.State == approvals.StateFailed {
+		n.Message.Whole = v.wholeLog(r)
+		if r.RunID != "" {
+			buttons = append(buttons, bot.ChatButton{Label: "Logs", Line: bot.VerbLogs + " " + r.ID, Show: true})
+		}
+		if r.RetriedAs == "" && !r.DryRun {
+			buttons = append(buttons, bot.ChatButton{Label: "Retry", Line: bot.VerbRetry + " " + r.ID})
+		}
+	} else {
+		buttons = append(buttons, bot.ChatButton{Label: "Why", Line: bot.VerbExplain + " " + r.ID, Show: true})
+	}
+	n.Message.Buttons = v.allowed(buttons)
 	return []News{n}
 }
 

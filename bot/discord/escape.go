@@ -109,6 +109,11 @@ func unmarked(s string) string {
 			b.WriteByte('[')
 			i++
 		case rest[0] == '<':
+			if words, n := spelled(rest); n > 0 {
+				b.WriteString(words)
+				i += n
+				continue
+			}
 			if end := strings.IndexByte(rest, '>'); end > 0 && strings.HasPrefix(rest, "<http") {
 				b.WriteString(rest[1:end])
 				i += end + 1

@@ -353,7 +353,7 @@ func (s *Surface) question(p pressed, label string) response {
 	if !ok { // it became no longer
 		return note("This button cannot be read, and nothing was done.")
 	}
-	if label == "" {
+	if label = "Yes, " + lowerFirst(label); label == "Yes, " {
 		label = "Yes"
 	}
 	text := "Are you sure? This does " + bot.Code("/berth "+p.line, 120) + "."

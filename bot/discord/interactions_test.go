@@ -357,7 +357,7 @@ func TestButtons(t *testing.T) {
 		s, _ := surfaceOf(t, nil, in, nil)
 		id, _ := customID(bot.ChatButton{Line: "archive shop/pr-7", Confirm: "Really?"})
 		_, r, text := send(t, s, done(typeComponent, `{"custom_id":"`+id+`"}`, "message", card(id, "Archive")))
-		if r.Type != answerMessage || r.Data.Flags != flagEphemeral || len(in.all()) != 0 || !strings.Contains(text, `"custom_id":"b1||a|archive shop/pr-7"`) || !strings.Contains(text, `"label":"Archive"`) {
+		if r.Type != answerMessage || r.Data.Flags != flagEphemeral || len(in.all()) != 0 || !strings.Contains(text, `"custom_id":"b1||a|archive shop/pr-7"`) || !strings.Contains(text, `"label":"Yes, archive"`) {
 			t.Fatal(text)
 		}
 		id, _ = customID(bot.ChatButton{Line: "deploy shop/pr-7", Confirm: "Really?"})

@@ -39,6 +39,7 @@ type sentEmbed struct {
 	Title       string `json:"title"`
 	Description string `json:"description"`
 	Color       int    `json:"color"`
+	Timestamp   string `json:"timestamp"`
 	Footer      *struct {
 		Text string `json:"text"`
 	} `json:"footer"`

@@ -41,7 +41,7 @@ func understood(s string) string {
 	source := []byte(s)
 	root := github.Parse(text.NewReader(source), parser.WithContext(parser.NewContext()))
 	w := &writer{source: source}
-	return strings.Trim(tidy(guard(w.blocks(root))), "\n")
+	return strings.Trim(tidy(localTimes(guard(w.blocks(root)))), "\n")
 }
 
 // tidy takes more than one empty line in a row away, which Discord would show,

@@ -267,7 +267,7 @@ func TestPeopleAtDiscordsEndpoint(t *testing.T) {
 	if err != nil || len(in.lines()) != 3 {
 		t.Fatalf("%+v %v", click, err)
 	}
-	if _, err := g.Click(g.ana, click.Original, "Archive"); err != nil {
+	if _, err := g.Click(g.ana, click.Original, "Yes, archive"); err != nil {
 		t.Fatal(err)
 	}
 	answered(4, "archive shop/pr-1")

@@ -49,19 +49,32 @@ type attached struct {
 // embed with the tone's colour.
 func render(m bot.ChatMessage, guild string) *payload {
 	m = m.Led()
-	p := &payload{Embeds: []*discordgo.MessageEmbed{}, Attachments: []attached{}, Components: buttons(m.Buttons)}
+	p := &payload{Embeds: []*discordgo.MessageEmbed{}, Attachments: []attached{}}
 	calls, allowed := callsOf(m.Call, guild)
 	p.AllowedMentions = allowed
+	lost := shown{whole: true}
 	if text, ok := asContent(m, maxContent-size(calls)-1-markSize); ok {
 		p.Content = strings.TrimSpace(calls + "\n" + text)
 		p.Flags = discordgo.MessageFlagsSuppressEmbeds // of what is linked to
 	} else {
-		p.Content = calls
-		p.Embeds = p.embeds(m)
+		if p.Content = calls; calls != "" {
+			// What calls people is all that their notification shows, so that it says what
+			// for, in place of the embed.
+			p.Content = strings.TrimSpace(calls + " " + bold(titleOf(m)))
+			m.Icon, m.Title = "", ""
+		}
+		lost = fitLoss(m)
+		p.Embeds = p.embeds(m, lost)
 	}
-	if m.File != nil {
-		p.attach(m.File)
+	file := m.File
+	if !lost.whole && m.Loss.File != "" {
+		file = lossFile(m)
+		lost.whole = len(file.Text) <= maxFile // then all of it is at hand
 	}
+	if file != nil {
+		p.attach(file)
+	}
+	p.Components = buttons(m.Buttons, lost.whole)
 	if p.Content == "" && len(p.Embeds) == 0 && p.file == nil {
 		p.Content = "–" // Discord takes no message with nothing in it
 	}
@@ -76,7 +89,7 @@ func (p *payload) attach(f *bot.ChatFile) {
 
 // asContent is a message that is only text, if it fits.
 func asContent(m bot.ChatMessage, room int) (string, bool) {
-	if m.Tone != bot.ChatPlain || len(m.Fields) > 0 || len(m.Parts) > 0 {
+	if m.Tone != bot.ChatPlain || len(m.Fields) > 0 || len(m.Parts) > 0 || m.Loss.Len() > 0 {
 		return "", false
 	}
 	var pieces []string
@@ -91,6 +104,14 @@ func asContent(m bot.ChatMessage, room int) (string, bool) {
 	}
 	content := strings.Join(pieces, "\n")
 	return content, size(content) <= room
+}
+
+// bold is a title in content.
+func bold(title string) string {
+	if title == "" {
+		return ""
+	}
+	return "**" + title + "**"
 }
 
 // titleOf is a message's first line.
@@ -130,15 +151,16 @@ func callsOf(call []string, guild string) (string, *discordgo.MessageAllowedMent
 // rolePrefix begins the groups of policies that are Discord's roles.
 const rolePrefix = "discord-role:"
 
-// buttons are those of a message, in rows. One that cannot be shown is left out:
-// a command that is too long for it, an address that is none, the same again.
-func buttons(all []bot.ChatButton) []discordgo.MessageComponent {
+// buttons are those of a message, in rows, by whether it shows the whole of what
+// would be lost. One that cannot be shown is left out: a command that is too long
+// for it, an address that is none, the same again.
+func buttons(all []bot.ChatButton, whole bool) []discordgo.MessageComponent {
 	rows := []discordgo.MessageComponent{}
 	var row []discordgo.MessageComponent
 	seen := map[string]bool{}
 	for _, b := range all {
 		shown, ok := buttonOf(b)
-		if !ok || shown.CustomID != "" && seen[shown.CustomID] {
+		if !ok || !b.Shown(whole) || shown.CustomID != "" && seen[shown.CustomID] {
 			continue
 		}
 		seen[shown.CustomID] = true

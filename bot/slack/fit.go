@@ -29,6 +29,9 @@ func (l textLine) cost() int {
 		if s.link != "" {
 			n += costOf(s.link) + 3
 		}
+		if s.time != "" {
+			n += len(s.time) + 3
+		}
 	}
 	return n
 }
@@ -144,6 +147,7 @@ func (l textLine) pieces(most int) []textLine {
 				s.link, fixed = "", marking
 			}
 		}
+		s.time = "" // which stands for the whole text, and here is room for a part
 		for s.text != "" {
 			if used > 0 && used+fixed+8 > room {
 				newLine()

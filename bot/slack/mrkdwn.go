@@ -51,6 +51,7 @@ type span struct {
 	text                       string
 	bold, italic, strike, code bool
 	link                       string // an address of the web, or ""
+	time                       string // what Slack is to write in place of text, which is a time; or ""
 }
 
 // lines reads Markdown.
@@ -67,6 +68,9 @@ func lines(md string) []textLine {
 	}
 	for len(r.lines) > 0 && r.lines[len(r.lines)-1].blank() {
 		r.lines = r.lines[:len(r.lines)-1]
+	}
+	for i := range r.lines {
+		r.lines[i].findTimes()
 	}
 	return r.lines
 }
@@ -223,7 +227,7 @@ func (r *reader) put(s span) {
 
 // alike tells whether two spans look the same, and may be one.
 func (s span) alike(o span) bool {
-	return s.bold == o.bold && s.italic == o.italic && s.strike == o.strike && s.code == o.code && s.link == o.link
+	return s.bold == o.bold && s.italic == o.italic && s.strike == o.strike && s.code == o.code && s.link == o.link && s.time == o.time
 }
 
 // literal makes lines of code.

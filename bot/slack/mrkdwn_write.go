@@ -169,6 +169,8 @@ func (s span) write(b *strings.Builder, m marks, before, after rune) {
 	}
 	b.WriteString(around)
 	switch {
+	case s.time != "":
+		b.WriteString("<" + s.time + "|" + escape(text) + ">")
 	case s.link != "":
 		b.WriteString("<" + escape(s.link) + "|" + strings.ReplaceAll(literal(text, m, before, after), ":"+apart+"//", "://") + ">")
 	case s.code:

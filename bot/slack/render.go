@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	slackapi "github.com/slack-go/slack"
@@ -57,6 +58,7 @@ const (
 // render makes a message fit into room. calls are mentions, as call writes them.
 func render(m bot.ChatMessage, calls string, in room) rendered {
 	l := newLayout(m, calls)
+	l.fitLoss(in)
 	for chars := in.chars; ; chars = chars * 4 / 5 {
 		out := l.lay(in, chars)
 		if chars < 600 || len(out.blocks) <= in.blocks && weight(out.blocks) <= in.chars {
@@ -85,6 +87,10 @@ type layout struct {
 	facts []area // the fields
 	areas []area // the text, the parts and the file
 	small []textLine
+	// loss is what is shown of the message's Loss, and lossCut tells that it is not
+	// all. Where it is tight, little else is shown.
+	loss           []textLine
+	lossCut, tight bool
 }
 
 // area is a text with the heading over it.
@@ -97,7 +103,11 @@ func newLayout(m bot.ChatMessage, calls string) *layout {
 	m = m.Led()
 	l := &layout{m: m, calls: calls, title: strings.TrimSpace(oneLine(m.Icon + " " + m.Title))}
 	for _, f := range m.Fields {
-		l.facts = append(l.facts, area{heading: oneLine(f.Name), text: lines(f.Text)})
+		text := lines(f.Text)
+		if !f.At.IsZero() {
+			text = timeFact(f.At, oneLine(f.Far), text)
+		}
+		l.facts = append(l.facts, area{heading: oneLine(f.Name), text: text})
 	}
 	l.small = lines(m.Small)
 	body := lines(m.Text)
@@ -127,12 +137,14 @@ func (l *layout) lay(in room, chars int) rendered {
 	if l.calls != "" {
 		out.blocks = append(out.blocks, section(l.calls))
 	}
+	loss := l.lossBlocks()
+	out.cut = l.lossCut || l.tight
 	facts := l.sideBySide(&out, chars)
 	actions := l.actions(&out, in, chars)
 	small := l.smallPrint(&out, chars)
-	fixed := weight(out.blocks) + weight(facts) + weight(actions) + weight(small)
+	fixed := weight(out.blocks) + weight(facts) + weight(actions) + weight(small) + weight(loss)
 	texts, parts := l.texts(&out, in, chars-fixed)
-	out.blocks = append(append(append(out.blocks, texts...), facts...), parts...)
+	out.blocks = slices.Concat(out.blocks, texts, loss, facts, parts)
 	out.blocks = append(out.blocks, small...)
 	if out.cut {
 		out.blocks = append(out.blocks, l.notice())
@@ -146,6 +158,9 @@ func (l *layout) lay(in room, chars int) rendered {
 
 // sideBySide are the fields.
 func (l *layout) sideBySide(out *rendered, chars int) []slackapi.Block {
+	if l.tight {
+		return nil
+	}
 	var texts []*slackapi.TextBlockObject
 	most := min(maxFieldText, max(chars/maxFacts, 120))
 	for _, f := range l.facts {
@@ -176,6 +191,9 @@ func (l *layout) sideBySide(out *rendered, chars int) []slackapi.Block {
 // texts are the message's text and its parts, as sections, in chars characters.
 func (l *layout) texts(out *rendered, in room, chars int) (body, parts []slackapi.Block) {
 	areas := l.areas
+	if l.tight {
+		areas = areas[:min(len(areas), 1)]
+	}
 	if len(areas) > in.parts {
 		areas, out.cut = areas[:in.parts], true
 	}
@@ -216,7 +234,7 @@ func (a area) sections(most int) ([]slackapi.Block, bool) {
 
 // smallPrint is the line in small letters.
 func (l *layout) smallPrint(out *rendered, chars int) []slackapi.Block {
-	if len(l.small) == 0 {
+	if len(l.small) == 0 || l.tight {
 		return nil
 	}
 	m := marksIn(l.small)
@@ -274,6 +292,7 @@ func (l *layout) fallback() string {
 			add(inWords(a.text))
 		}
 	}
+	add(inWords(l.loss))
 	for _, f := range l.facts {
 		add(strings.TrimPrefix(f.heading+": "+inWords(f.text), ": "))
 	}

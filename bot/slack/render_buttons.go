@@ -8,6 +8,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	slackapi "github.com/slack-go/slack"
 
@@ -60,6 +62,9 @@ func (l *layout) actions(out *rendered, in room, chars int) []slackapi.Block {
 	var buttons []slackapi.BlockElement
 	left := min(in.chars, 3*chars) * buttonShare / 100 // text gives way first
 	for _, b := range l.m.Buttons {
+		if !b.Shown(!l.lossCut) {
+			continue
+		}
 		made := button(b, len(buttons))
 		if made == nil {
 			continue
@@ -107,10 +112,16 @@ func button(b bot.ChatButton, n int) *slackapi.ButtonBlockElement {
 	made.ActionID, made.Value = commandAction+strconv.Itoa(n), value
 	if b.Confirm != "" {
 		made.Confirm = slackapi.NewConfirmationBlockObject(plainObject("Are you sure?", maxConfirmTitle), plainObject(b.Confirm, maxConfirmText),
-			plainObject(b.Label, maxConfirmButton), plainObject("No", maxConfirmButton))
+			plainObject("Yes, "+lowerFirst(b.Label), maxConfirmButton), plainObject("No", maxConfirmButton))
 		made.Confirm.Style = made.Style
 	}
 	return made
+}
+
+// lowerFirst is a label that goes on a sentence.
+func lowerFirst(text string) string {
+	first, size := utf8.DecodeRuneInString(text)
+	return string(unicode.ToLower(first)) + text[size:]
 }
 
 // marshal is v as JSON, without escapes that only HTML needs.

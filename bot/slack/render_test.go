@@ -21,7 +21,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // mentions are those that Berth makes.
-var mentions = regexp.MustCompile(`<@[UW][A-Z0-9]+>|<!subteam\^S[A-Z0-9]+>`)
+var mentions = regexp.MustCompile(`<@[UW][A-Z0-9]+>|<!subteam\^S[A-Z0-9]+>|<!date\^[0-9]+\^[^|<>]*\|[^<>]+>`)
 
 // golden compares v, as JSON, with a file.
 func golden(t *testing.T, name string, v any) {

@@ -25,6 +25,13 @@ func requests(add func(string, bot.ChatMessage)) {
 		r.Command, r.Order.Verb, r.Order.Reason, r.Place = "cleanup shop/pr-7", actions.VerbCleanup, "the demo is over", fromCLI
 		r.Plan.Destructive, r.Plan.Parts[0].Destructive = true, true
 		r.Plan.Parts[0].Summary = "delete the instance shop-pr-7 and its data"
+		web := &r.Plan.Parts[1]
+		web.Summary, web.Diff, web.Added, web.Removed, web.Cost, web.Destructive = "uninstall release web: 9 objects, and 2 volume claims with data", "", 0, 0, "", true
+		for _, claim := range []string{"uploads", "search-index"} {
+			web.Resources = append(web.Resources, actions.Resource{Kind: "PersistentVolumeClaim", Name: claim, Namespace: "shop-pr-7", Change: actions.ResourceDelete, Destructive: true})
+		}
+		web.Resources = append(web.Resources, actions.Resource{Kind: "Deployment", Name: "web", Namespace: "shop-pr-7", Change: actions.ResourceDelete})
+		r.Plan.Parts[2].Summary, r.Plan.Parts[2].Provisional = "delete the record pr-7.shop.preview.example.org", false
 	})
 	card("for a push to a fork", func(r *approvals.Request) {
 		r.Place, r.Order.Reason, r.Order.Commit.Fork = fromPull, "a push to the pull request", true

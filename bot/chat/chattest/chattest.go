@@ -20,7 +20,7 @@ type Card struct {
 // spaces and commas, and no two are the same.
 func Cards() []Card {
 	var all []Card
-	for _, some := range []func(add func(string, bot.ChatMessage)){requests, environments, told, answers, hostile} {
+	for _, some := range []func(add func(string, bot.ChatMessage)){requests, environments, told, answers, hostile, losses} {
 		some(func(name string, m bot.ChatMessage) { all = append(all, Card{name, m}) })
 	}
 	slices.SortFunc(all, func(a, b Card) int { return cmp.Compare(a.Name, b.Name) })

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/berth-dev/berth/bot"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -79,11 +81,14 @@ func TestNoCardHasButtonsToDecideOnWhatIsDecided(t *testing.T) {
 		waits := strings.HasPrefix(c.Name, "request") && c.Message.Tone == "waiting" && !strings.Contains(c.Name, "and another")
 		for _, b := range c.Message.Buttons {
 			decides := strings.HasPrefix(b.Line, "approve ") || strings.HasPrefix(b.Line, "deny ")
-			if decides && !waits && !strings.HasPrefix(c.Name, "hostile request") && c.Name != "overlong request" {
+			if decides && !waits && !strings.HasSuffix(c.Name, "diff") && !strings.HasPrefix(c.Name, "answer of a diff") && !strings.HasPrefix(c.Name, "answer of details") && !strings.HasPrefix(c.Name, "hostile request") && c.Name != "overlong request" {
 				t.Errorf("%s has the button %q", c.Name, b.Label)
 			}
 			if decides && b.Digest == "" {
 				t.Errorf("%s: %q counts for any plan", c.Name, b.Label)
+			}
+			if strings.HasPrefix(b.Line, "approve ") && c.Message.Loss.Len() > 0 && (b.When != bot.WhenWhole || b.Confirm == "" && b.Reason == "") {
+				t.Errorf("%s: %q agrees to a loss that need not have been seen, or at one click", c.Name, b.Label)
 			}
 			if strings.HasPrefix(b.Line, "deny ") && b.Reason == "" || strings.Contains(b.Line, "--break-glass") && b.Reason == "" {
 				t.Errorf("%s: %q asks for no reason", c.Name, b.Label)

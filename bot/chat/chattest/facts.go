@@ -151,6 +151,9 @@ func run() *actions.Run {
 	}
 }
 
+// View is what the card of a request is made of that chattest made.
+func View(r *approvals.Request) chat.View { return view(r, running()) }
+
 // view is what a card of that request is made of; nil makes it the environment's.
 func view(r *approvals.Request, env *actions.Environment) chat.View {
 	return chat.View{

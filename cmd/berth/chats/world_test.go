@@ -28,7 +28,7 @@ import (
 )
 
 // began is the time at which everything here happens.
-var began = time.Date(2026, time.November, 20, 12, 0, 0, 0, time.UTC)
+var began = time.Date(2026, time.November, 21, 14, 30, 0, 0, time.UTC)
 
 // ticking is a clock that goes on by a step each time that it is looked at, so
 // that no two messages are of the same moment, and ids are the same each time.
