@@ -262,7 +262,7 @@ func TestACardThatNobodyToldOfIsMadeByTheSweep(t *testing.T) {
 		Command: "deploy " + name.String(), Requester: approvals.Requester{Actor: "dan", Identity: "token:dan"}, Place: approvals.Place{Surface: "cli"},
 	})
 	w.must(err)
-	for deadline := time.Now().Add(20 * time.Second); w.allRequests()[0].State != approvals.StatePending; pause(t.Context(), 20*time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); w.allRequests()[0].State != approvals.StatePending; pause(t.Context(), 20*time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("it does not wait: %+v", w.allRequests()[0])
 		}

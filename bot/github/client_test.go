@@ -115,7 +115,7 @@ func TestNothingIsAskedOnceTheLimitIsUsedUp(t *testing.T) {
 	}
 	for range 2 { // the second time, the account's pause is known to every replica
 		_, err := c.repository(t.Context(), bothRepo)
-		if limited, ok := errors.AsType[*limitedError](err); !ok || limited.after < 80*time.Second || limited.after > 91*time.Second {
+		if limited, ok := errors.AsType[*limitedError](err); !ok || limited.after < 30*time.Second || limited.after > 91*time.Second {
 			t.Errorf("repository = %v", err)
 		}
 	}

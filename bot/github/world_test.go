@@ -154,7 +154,7 @@ func (w *world) must(err error) {
 // until waits for a state of GitHub's. On time-out it shows the thread.
 func (w *world) until(what string, condition func() bool) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := w.WaitFor(ctx, condition); err != nil {
 		w.t.Fatalf("waiting until %s: %v\n%s", what, err, w.thread())
@@ -214,7 +214,7 @@ func (w *world) sticky() string {
 func (w *world) settled() {
 	w.t.Helper()
 	w.must(w.Flush(w.t.Context()))
-	for deadline := time.Now().Add(20 * time.Second); ; pause(w.t.Context(), 20*time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; pause(w.t.Context(), 20*time.Millisecond) {
 		due, err := w.rdb.Eval(w.t.Context(), `return redis.call('ZCARD', KEYS[1]) + redis.call('ZCARD', KEYS[2])`, []string{keyPrefix + "due", keyPrefix + "held"}).Int()
 		w.must(err)
 		if due == 0 && w.rdb.XLen(w.t.Context(), keyIntake).Val() == 0 {
