@@ -485,10 +485,10 @@ func TestWhatSleptComesBackAwake(t *testing.T) {
 func TestWhatWasNeverReadyIsArchivedToo(t *testing.T) {
 	t.Parallel()
 	x := New(Options{})
-	step := shop(t, with("values", map[string]any{"slow": "1h"}), with("timeout", "5s"))
+	step := shop(t, with("values", map[string]any{"slow": "1h"}), with("timeout", "30s"))
 	_, _ = fails(t, x, step)
 	held := claimUIDs(t, step.Namespace)
-	step.With["timeout"] = "60s"
+	step.With["timeout"] = "5m"
 	run(t, x, verb(step, sdk.Archive))
 	if left := running(t, step.Namespace); len(left) > 0 || len(held) == 0 || !maps.Equal(held, claimUIDs(t, step.Namespace)) {
 		t.Errorf("left %v, claims were %v and are %v", left, held, claimUIDs(t, step.Namespace))

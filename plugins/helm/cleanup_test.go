@@ -129,7 +129,7 @@ func TestACleanupThatFailedIsRunAgain(t *testing.T) {
 	}
 	clean := verb(step, sdk.Cleanup)
 	clean.With = maps.Clone(step.With)
-	clean.With["timeout"] = "3s"
+	clean.With["timeout"] = "20s"
 	out, err := fails(t, x, clean)
 	fault(t, err, sdk.FaultDownstream)
 	if got := receiptsOf(out); slices.Contains(got, "ConfigMap settings") || !slices.Contains(got, "StatefulSet db") {
@@ -139,7 +139,7 @@ func TestACleanupThatFailedIsRunAgain(t *testing.T) {
 	if _, err := cs.CoreV1().ConfigMaps(step.Namespace).Patch(t.Context(), "settings", types.MergePatchType, let, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	clean.With["timeout"] = "60s"
+	clean.With["timeout"] = "5m"
 	out = run(t, x, clean)
 	got := receiptsOf(out)
 	for _, want := range []string{"ConfigMap settings", "StatefulSet db", "PersistentVolumeClaim data-db-0", "Helm release shop-pr-42-web", "Namespace " + step.Namespace} {

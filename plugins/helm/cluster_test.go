@@ -79,7 +79,7 @@ func preview(t testing.TB, change ...func(*sdk.Step)) sdk.Step {
 	t.Helper()
 	step := sdk.Step{
 		ID: "01-" + t.Name(), App: "shop", Env: "pr-42", Part: "web", Verb: sdk.Deploy,
-		With:      map[string]any{"chart": "../../charts/preview", "timeout": "60s", "pin_images": false},
+		With:      map[string]any{"chart": "../../charts/preview", "timeout": "5m", "pin_images": false},
 		Vars:      map[string]string{"LOG_LEVEL": "debug"},
 		Commit:    strings.Repeat("a1", 20),
 		Cluster:   sdk.Cluster{Kubeconfig: kubeconfig(t)},
@@ -109,7 +109,7 @@ func run(t testing.TB, x *Executor, step sdk.Step) *sdktest.Recorder {
 // eventually waits for what the cluster does by itself.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for !holds() {

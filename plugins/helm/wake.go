@@ -57,9 +57,10 @@ func wantedOf(to helmkube.ResourceList) map[int]*unstructured.Unstructured {
 
 // wakeAfter wakes what is left, after an update to what is wanted.
 func (k *kubeClient) wakeAfter(to helmkube.ResourceList, wanted map[int]*unstructured.Unstructured) error {
-	for i, want := range wanted {
-		live, ok := to[i].Object.(*unstructured.Unstructured)
-		if !ok {
+	for i, r := range to {
+		want := wanted[i]
+		live, ok := r.Object.(*unstructured.Unstructured)
+		if want == nil || !ok {
 			continue
 		}
 		was := live
