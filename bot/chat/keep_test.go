@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -210,6 +211,30 @@ func TestAChannelThatBerthIsTakenOutOfWhileItsCardWaits(t *testing.T) {
 				t.Errorf("the card is not forgotten: %d, %v", n, err)
 			}
 		})
+	}
+}
+
+// TestACardThatAnotherMovesMeanwhile is not tried again where it may not stand,
+// and by that given up.
+func TestACardThatAnotherMovesMeanwhile(t *testing.T) {
+	t.Parallel()
+	h := newHall(t)
+	h.world.Govern(team(), twoPeople())
+	r := h.pending(t, h.ask(t, "deploy shop/pr-7").ID)
+	k := &card{id: cardID(inC1, r.ID), env: r.Order.Env, request: r.ID, asked: inC1, place: inC1, slots: map[string]written{}, told: map[string]string{}}
+	if err := h.openCard(t.Context(), k); err != nil {
+		t.Fatal(err)
+	}
+	other := *k
+	direct := bot.ChatPlace{Platform: bot.PlatformSlack, Workspace: inC1.Workspace, User: "U1"}
+	if err := h.moveCard(t.Context(), &other, direct); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.put(t.Context(), k, draft{slot: slotCard, at: inC1, message: bot.ChatMessage{Title: "x"}}); !errors.Is(err, errBusy) || k.place != direct || len(h.slack.messages) != 0 {
+		t.Errorf("%v at %+v, %d messages", err, k.place, len(h.slack.messages))
+	}
+	if sent := h.card(t, inC1, r); sent.Place.User != "U1" {
+		t.Errorf("it stands at %+v", sent.Place)
 	}
 }
 

@@ -39,7 +39,11 @@ func (s *Surface) put(ctx context.Context, k *card, d draft) (again time.Duratio
 			return err
 		}
 		if known { // another may have written it since k was read
+			moved := k.place != fresh.place
 			k.slots, k.told, k.place = fresh.slots, fresh.told, fresh.place
+			if moved { // it may not stand where d would have it, and another makes it elsewhere
+				return errBusy
+			}
 		}
 		again, err = s.putNow(ctx, k, d)
 		return err
