@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -14,8 +15,9 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// pagePatience bounds all of the browser's story.
-const pagePatience = 4 * time.Minute
+// pagePatience bounds all of the browser's story, and stepPatience each thing that
+// is waited for in it.
+const pagePatience, stepPatience = 9 * time.Minute, 2 * time.Minute
 
 // TestAPersonTriesBerthOnTheDemosPage types and clicks, in a real browser, what
 // somebody would who has no account anywhere: a deploy from Slack with a second
@@ -65,7 +67,7 @@ func (p *page) inSlack() {
 	p.picture("slack-waits")
 	p.as(slackBen)
 	p.clicks("Approve")
-	p.awaits("is being deployed", "")
+	p.awaitsOne("is being deployed", "is running") // it may be done before the page is drawn
 	p.opensThread()
 	p.sees("#thread", "The deploy of shop/pr-7")
 	p.picture("slack-progress")
@@ -132,9 +134,10 @@ func openBrowser(ctx context.Context, t *testing.T, chromium string, d *demo) *p
 	t.Cleanup(stop)
 	ctx, closeTab := chromedp.NewContext(ctx)
 	t.Cleanup(closeTab)
-	p := &page{t: t, ctx: ctx, d: d}
-	p.does(chromedp.EmulateViewport(1240, 900))
-	return p
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1240, 900)); err != nil { // which starts it, for as long as ctx lasts
+		t.Fatal(err)
+	}
+	return &page{t: t, ctx: ctx, d: d}
 }
 
 // opens goes to an address that looks so.
@@ -146,7 +149,10 @@ func (p *page) opens(address string, as look) {
 
 func (p *page) does(steps ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
-	if err := chromedp.Do(p.ctx, steps...); err != nil {
+	ctx, cancel := context.WithTimeout(p.ctx, stepPatience)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		p.picture("failed")
 		p.t.Fatalf("%v\nthe page says: %s\nberth says: %s", err, p.text("body"), p.d.berth.tail())
 	}
 }
@@ -199,6 +205,18 @@ func (p *page) awaits(words, button string) {
 		fmt.Sprintf("a card that says %q with the button %q", words, button))
 }
 
+// awaitsOne waits until the newest card says one of these.
+func (p *page) awaitsOne(words ...string) {
+	p.t.Helper()
+	p.polls(fmt.Sprintf(`(() => { const card = %s; return !!card && %s.some((w) => card.innerText.includes(w)) })()`, p.newest(), quoted(words)), fmt.Sprintf("a card that says one of %q", words))
+}
+
+// quoted is a list in JavaScript.
+func quoted(words []string) string {
+	text, _ := json.Marshal(words) // strings are never refused
+	return string(text)
+}
+
 // sees waits until an element says words.
 func (p *page) sees(selector, words string) {
 	p.t.Helper()
@@ -207,7 +225,7 @@ func (p *page) sees(selector, words string) {
 
 func (p *page) polls(expression, what string) {
 	p.t.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(stepPatience)
 	for {
 		found, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool](expression))
 		if err == nil && found {
@@ -221,10 +239,12 @@ func (p *page) polls(expression, what string) {
 	}
 }
 
-// clicks clicks on a button of the newest card.
+// clicks clicks on a button of the newest card as soon as it has one, in one go:
+// the card may be another a moment later.
 func (p *page) clicks(label string) {
 	p.t.Helper()
-	p.does(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`void [...(%s).querySelectorAll('button, a.btn')].find((b) => b.innerText.trim() === %q).click()`, p.newest(), label)))
+	p.polls(fmt.Sprintf(`(() => { const b = [...(%s)?.querySelectorAll('button, a.btn') ?? []].find((b) => b.innerText.trim() === %q); b?.click(); return !!b })()`, p.newest(), label),
+		fmt.Sprintf("a card with the button %q", label))
 }
 
 // confirms says yes to what is asked before a click counts.
@@ -236,8 +256,7 @@ func (p *page) confirms() {
 
 func (p *page) opensThread() {
 	p.t.Helper()
-	p.polls(fmt.Sprintf(`!!(%s)?.querySelector('.replies')`, p.newest()), "a thread")
-	p.does(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`void (%s).querySelector('.replies').click()`, p.newest())))
+	p.polls(fmt.Sprintf(`(() => { const b = (%s)?.querySelector('.replies'); b?.click(); return !!b })()`, p.newest()), "a thread")
 }
 
 // picture keeps a screenshot, for people to look at and for the docs.
