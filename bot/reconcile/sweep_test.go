@@ -280,7 +280,7 @@ func TestAnOrphanThatCannotBeSeenIsNeitherGoneNorOlder(t *testing.T) {
 
 func TestAClusterThatHangsHoldsUpNobodyAndIsNotEmpty(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *Options) { o.Orphans = OrphansCleanup })
+	w := newWorld(t, func(o *Options) { o.Orphans, o.InventoryWithin = OrphansCleanup, 2*time.Second })
 	w.things.add("staging", actions.Owned{Env: actions.Name{App: "shop", Env: "old"}, Use: "things", Kind: "Thing", Name: "web"})
 	w.things.add("eu", actions.Owned{Env: actions.Name{App: "shop", Env: "older"}, Use: "things", Kind: "Thing", Name: "web"})
 	w.sweep()
@@ -290,7 +290,7 @@ func TestAClusterThatHangsHoldsUpNobodyAndIsNotEmpty(t *testing.T) {
 	w.later(11 * time.Minute)
 	begun := time.Now()
 	report := w.sweep()
-	if took := time.Since(begun); took > 5*time.Second {
+	if took := time.Since(begun); took > time.Minute {
 		t.Errorf("it took %v", took)
 	}
 	if !slices.Equal(report.Asked, []string{"shop/old"}) || report.Orphans != 1 {

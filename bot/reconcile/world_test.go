@@ -61,7 +61,7 @@ func newWorld(t *testing.T, change func(*Options)) *world {
 	w.eyes = &eyes{see: map[actions.Name]map[string]actions.Observation{}}
 	o := Options{
 		Store: w.store, Requests: w.requests, Catalog: w.catalog, Executors: w.things, Runner: w.eyes, Pulls: w.pulls, Notifier: w.told,
-		Redis: w.rdb, Now: now, InventoryWithin: 500 * time.Millisecond,
+		Redis: w.rdb, Now: now, InventoryWithin: 2 * time.Minute,
 	}
 	if change != nil {
 		change(&o)
