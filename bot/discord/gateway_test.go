@@ -126,7 +126,7 @@ func (g *gatewayOf) opened() int {
 // await waits for what a connection is to tell.
 func (g *gatewayOf) await(t *testing.T, conn, op int) heard {
 	t.Helper()
-	timeout := time.After(15 * time.Second)
+	timeout := time.After(2 * time.Minute)
 	for {
 		select {
 		case h := <-g.heard:
@@ -235,7 +235,7 @@ func TestTheGatewayIsHeardAndResumed(t *testing.T) {
 	}
 	began := time.Now()
 	stop()
-	if took := time.Since(began); took > 4*time.Second {
+	if took := time.Since(began); took > 20*time.Second { // readyWithin is longer, and so is quiet
 		t.Errorf("stopping took %s", took)
 	}
 	if strings.Contains(log.String(), "bot-secret") || strings.Contains(log.String(), "tok.en-1") {
@@ -427,7 +427,7 @@ func TestALostLeaseEndsTheConnectionAtOnce(t *testing.T) {
 			began := time.Now()
 			stop()
 			g.await(t, 1, opEnded)
-			if took := time.Since(began); took > 4*time.Second {
+			if took := time.Since(began); took > 20*time.Second { // readyWithin is longer, and so is quiet
 				t.Errorf("it took %s", took)
 			}
 		})
@@ -454,7 +454,7 @@ func TestTheGatewayIsAskedForAgainWhileDiscordIsDown(t *testing.T) {
 	})
 	select {
 	case <-ready:
-	case <-time.After(15 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("never connected")
 	}
 }

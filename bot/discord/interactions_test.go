@@ -405,7 +405,7 @@ func TestRedisThatDoesNotAnswer(t *testing.T) {
 		}}
 		api := newRest(t)
 		s, log := surfaceOf(t, api, in, nil)
-		s.patience = 400 * time.Millisecond
+		s.patience = time.Minute
 		_, r, text := send(t, s, done(typeCommand, command))
 		if r.Type != answerMessage || r.Data.Flags != flagEphemeral || !strings.Contains(text, "goes on trying for a minute") {
 			t.Fatal(text)
@@ -415,7 +415,7 @@ func TestRedisThatDoesNotAnswer(t *testing.T) {
 			if e.Line != "deploy shop/pr-1" {
 				t.Errorf("%+v", e)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatal("never stored")
 		}
 		s.work.stop()

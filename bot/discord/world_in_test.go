@@ -111,7 +111,7 @@ func (r *rest) answer(route string, do func(body []byte) (int, string)) {
 // await waits for a call of that route.
 func (r *rest) await(t *testing.T, route string) restCall {
 	t.Helper()
-	timeout := time.After(15 * time.Second)
+	timeout := time.After(2 * time.Minute)
 	for {
 		select {
 		case call := <-r.seen:
@@ -154,7 +154,7 @@ func (l *logged) Write(p []byte) (int, error) {
 // await waits until text stands in the log so often.
 func (l *logged) await(t *testing.T, text string, times int) {
 	t.Helper()
-	timeout := time.After(15 * time.Second)
+	timeout := time.After(2 * time.Minute)
 	for strings.Count(l.String(), text) < times {
 		select {
 		case <-l.more:

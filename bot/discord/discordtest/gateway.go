@@ -70,7 +70,7 @@ const (
 
 // lateness is by how much a heartbeat may be late beyond half its interval, for
 // the way that it takes.
-const lateness = time.Second
+const lateness = 5 * time.Second
 
 // identifyEvery is how far identifies are apart, where max_concurrency is 1.
 // Source: https://docs.discord.com/developers/events/gateway#rate-limiting
