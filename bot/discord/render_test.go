@@ -85,10 +85,20 @@ func TestWhatIsCutIsInAFileOrSaysWhereItIs(t *testing.T) {
 	m := bot.ChatMessage{Tone: bot.ChatBad, Title: "failed", Text: bot.Block("first line\n"+longDiff()+"last line", "diff")}
 	p := render(m, "")
 	text := p.Embeds[0].Description
-	for _, want := range []string{"first line", "last line", "left out", "in the file below"} {
+	for _, want := range []string{"first line", "last line", "left out"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("nothing of %q in %s", want, text)
 		}
+	}
+	end := func() string { // the last field
+		fields := p.Embeds[len(p.Embeds)-1].Fields
+		if len(fields) == 0 {
+			return ""
+		}
+		return fields[len(fields)-1].Value
+	}
+	if !strings.Contains(end(), "in the file below") {
+		t.Errorf("it ends with %q", end())
 	}
 	if p.file == nil || !strings.Contains(string(p.file.content), longDiff()) {
 		t.Error("the whole is in no file")
@@ -98,8 +108,8 @@ func TestWhatIsCutIsInAFileOrSaysWhereItIs(t *testing.T) {
 	}
 	m.Whole = "The [whole](https://berth.example.org/x)."
 	p = render(m, "")
-	if p.file != nil || !strings.Contains(p.Embeds[0].Description, "[whole](<https://berth.example.org/x>)") {
-		t.Errorf("it does not say where the whole is: %s", p.Embeds[0].Description)
+	if p.file != nil || !strings.Contains(end(), "[whole](<https://berth.example.org/x>)") {
+		t.Errorf("it does not say where the whole is, but ends with %q", end())
 	}
 }
 
