@@ -73,28 +73,14 @@ func note(text string, components ...any) response {
 	return response{Type: answerMessage, Data: &responseData{Flags: flagEphemeral, Content: text, Mentions: &mentions{Parse: []string{}}, Components: components}}
 }
 
-// serveInteraction is the handler of POST /discord/interactions. Nothing of a
-// request is parsed before it is known to be Discord's.
+// serveInteraction is the handler of POST /discord/interactions.
 func (s *Surface) serveInteraction(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		http.Error(w, "interactions are POSTed", http.StatusMethodNotAllowed)
-		return
-	}
-	// A recorder in a test has no deadline to set, which is no matter.
-	to := http.NewResponseController(w)
-	_ = to.SetReadDeadline(time.Now().Add(readTimeout))
-	body, err := readBody(r)
-	_ = to.SetReadDeadline(time.Time{}) // it would end the request while that is answered
-	if err != nil {
-		status, text := http.StatusBadRequest, "the request did not arrive whole"
-		if errors.Is(err, errTooLarge) {
-			status, text = http.StatusRequestEntityTooLarge, errTooLarge.Error()
-		}
-		w.Header().Set("Connection", "close") // the rest of it is not read
-		http.Error(w, text, status)
-		return
-	}
+	s.bodies.Take(w, r, func(body []byte) { s.serveBody(w, r, body) })
+}
+
+// serveBody answers a request that has arrived whole. Nothing of it is parsed
+// before it is known to be Discord's.
+func (s *Surface) serveBody(w http.ResponseWriter, r *http.Request, body []byte) {
 	if !s.verifier.genuine(r.Header, body) {
 		http.Error(w, "the signature is not this request's", http.StatusUnauthorized)
 		return

@@ -84,6 +84,7 @@ type Options struct {
 type Surface struct {
 	client    *client
 	verifier  *verifier
+	bodies    bot.Bodies
 	intake    Intake
 	suggester Suggester
 	roles     *Roles
@@ -114,6 +115,7 @@ func New(o Options) (*Surface, error) {
 	s := &Surface{
 		app: o.ApplicationID, public: strings.TrimSuffix(o.PublicURL, "/"), guilds: o.Guilds, groups: o.Groups, verbs: o.Verbs,
 		apps: o.Apps, plain: o.Plain, patience: lateFor, sleep: sleep, lead: o.Lead, listening: o.Gateway, now: o.Now, log: o.Log,
+		bodies: bot.Bodies{Max: MaxBody, Within: readTimeout},
 	}
 	if s.now == nil {
 		s.now = time.Now

@@ -3,8 +3,6 @@ package discord
 import (
 	"crypto/ed25519"
 	"encoding/hex"
-	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -81,21 +79,4 @@ func one(h http.Header, name string) string {
 		return values[0]
 	}
 	return ""
-}
-
-var errTooLarge = errors.New("the request is larger than 1 MiB")
-
-// readBody reads a request that may be MaxBody long.
-func readBody(r *http.Request) ([]byte, error) {
-	if r.ContentLength > MaxBody {
-		return nil, errTooLarge
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(body) > MaxBody {
-		return nil, errTooLarge
-	}
-	return body, nil
 }
