@@ -44,7 +44,7 @@ func (s *server) openChats(values secrets, service *bot.Service) error {
 	}
 	if cfg.Discord != nil {
 		opts := discordOptions(cfg, values, s.log)
-		opts.Lead, opts.Now, opts.Apps, opts.Plain = s.lead, s.clock.Now, s.discordApps, s.plainChannel
+		opts.Redis, opts.Lead, opts.Now, opts.Apps, opts.Plain = s.redis, s.lead, s.clock.Now, s.discordApps, s.plainChannel
 		if s.chats.discord, err = discord.New(opts); err != nil {
 			return usageError(err)
 		}
