@@ -118,7 +118,8 @@ func (w *talk) asks() (id string) {
 		return len(s) == 1 && hasButton(s[0], "Approve") && len(d) == 1 && hasControl(d[0], "Approve") && w.says("/approve ")
 	})
 	_, rest, _ := strings.Cut(strings.Join(w.botComments(), "\n"), "/approve ")
-	return strings.Fields(strings.TrimRight(rest, "`"))[0]
+	id, _, _ = strings.Cut(strings.Fields(rest)[0], "`")
+	return id
 }
 
 func hasButton(m slacktest.Message, label string) bool {
