@@ -152,7 +152,7 @@ func (d *description) check(s *schema, at string, v any) []problem {
 func (d *description) checkObject(s *schema, at string, o obj) []problem {
 	var all []problem
 	for _, name := range s.Required {
-		if v, there := o[name]; v == nil && !(there && d.check(s.Properties[name], "", nil) == nil) {
+		if v, there := o[name]; v == nil && (!there || d.check(s.Properties[name], "", nil) != nil) {
 			all = append(all, problem{at, "missing required field: " + name})
 		}
 	}

@@ -188,7 +188,7 @@ func write(t testing.TB, file, text string) {
 func freeAddress(t testing.TB) string {
 	t.Helper()
 	for range 100 {
-		tcp, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+random.N(20_000))) //nolint:gosec // Chance only keeps tests out of each other's way.
+		tcp, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+random.N(20_000)))
 		if err != nil {
 			continue // somebody has it
 		}
