@@ -180,7 +180,7 @@ func TestATermIsHeardBeforeTheKill(t *testing.T) {
 	done := make(chan error, 1)
 	h := &heard{}
 	go func() {
-		done <- w.x.Run(ctx, w.runs(`trap 'echo tidied; echo once >>$STATE/tidied' TERM; echo $$ >$STATE/pids; until [ -e $STATE/tidied ]; do sleep 0.05; done; sleep 0.3`, map[string]any{"grace": "1m"}), h)
+		done <- w.x.Run(ctx, w.runs(`trap 'echo tidied; echo once >>$STATE/tidied' TERM; echo $$ >$STATE/pids; until [ -e $STATE/tidied ]; do sleep 0.05; done; sleep 0.3`, map[string]any{"grace": maxGrace.String()}), h)
 	}()
 	pids := w.pids("pids", 1)
 	cancel()
