@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -168,31 +169,30 @@ func (w *podWatch) seen(p *corev1.Pod, gone bool, now time.Time) {
 }
 
 // of are the newest pods that sel matches: those made from the template in
-// force, judged by the hash that their controllers label them with.
+// force, judged by the hash that their controllers label them with. When a pod was
+// made is known to the second alone: of templates whose pods are equally new, it
+// is those of all, so that none that fails goes unseen.
 func (w *podWatch) of(namespace string, sel labels.Selector) []*corev1.Pod {
 	var out []*corev1.Pod
-	var newest *corev1.Pod
+	var newest metav1.Time
 	for _, p := range w.pods {
 		if p.Namespace != namespace || p.DeletionTimestamp != nil || !sel.Matches(labels.Set(p.Labels)) {
 			continue
 		}
 		out = append(out, p)
-		if newest == nil || younger(p, newest) {
-			newest = p
+		if newest.Before(&p.CreationTimestamp) {
+			newest = p.CreationTimestamp
 		}
 	}
-	out = slices.DeleteFunc(out, func(p *corev1.Pod) bool { return templateHash(p) != templateHash(newest) })
+	inForce := map[string]bool{}
+	for _, p := range out {
+		if !p.CreationTimestamp.Before(&newest) {
+			inForce[templateHash(p)] = true
+		}
+	}
+	out = slices.DeleteFunc(out, func(p *corev1.Pod) bool { return !inForce[templateHash(p)] })
 	slices.SortFunc(out, func(a, b *corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
 	return out
-}
-
-// younger tells whether a was made after b. Of two that were made within one
-// second, which is all that is known of when, it is always the same one.
-func younger(a, b *corev1.Pod) bool {
-	if at, other := a.CreationTimestamp, b.CreationTimestamp; !at.Equal(&other) {
-		return other.Before(&at)
-	}
-	return a.Name > b.Name
 }
 
 func templateHash(p *corev1.Pod) string {
